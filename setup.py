@@ -1,0 +1,27 @@
+"""The package, and what it needs."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="slowfast_mlp",
+    version="0.1.0",
+    description="Training and testing of attention-free video backbones",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["slowfast_mlp", "slowfast_mlp.*"]),
+    install_requires=[
+        "torch>=2.6",
+        "torchvision",
+        "fvcore",
+        "iopath",
+        "decord",
+        "av",
+        "simplejson",
+        "tensorboard",
+        "pyyaml",
+        "numpy",
+    ],
+    extras_require={"test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis"]},
+)

@@ -1,0 +1,1 @@
+"""slowfast_mlp: training and testing of attention-free video backbones."""

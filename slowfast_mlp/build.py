@@ -1,0 +1,225 @@
+"""The hallway: one section of settings becomes one object. Below this file nobody sees a section."""
+
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from slowfast_mlp import models
+from slowfast_mlp.config import schema
+from slowfast_mlp.data import datasets
+from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
+from slowfast_mlp.data.video import EvalVideos, Record, TrainVideos, check_labels, collate_views, count_missing
+from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.engine.metrics import soft_targets
+from slowfast_mlp.engine.optimizer import adamw
+from slowfast_mlp.engine.schedule import WarmupCosine
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.lookup import find_module, nearest
+
+logger = logging.getLogger(__name__)
+
+MAX_WORKERS = 8
+
+
+def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> list[Record]:
+    """The records of a split, with labels that fit and at least some files that exist."""
+    module = find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
+    shared = {"root", "split", "prefix", "separator"}
+    _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
+    found = module.read_records(
+        data.path_to_data_dir, split, prefix=data.path_prefix, separator=data.path_label_separator, **data.args
+    )
+    check_labels(found, num_classes, split)
+    num_missing, num_looked_at = count_missing(found, split)
+    if num_missing:
+        logger.warning("%d of %d videos looked for from the %s list do not exist", num_missing, num_looked_at, split)
+    return found
+
+
+def train_loader(
+    data: schema.Data,
+    loading: schema.DataLoader,
+    videos: Sequence[Record],
+    *,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    num_cores: int,
+    seed: int,
+) -> DataLoader:
+    """Batches of one random view a video; `batch_size` is that of all ranks."""
+    if batch_size % world_size:
+        raise UserError(f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple.")
+    if len(videos) < batch_size:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there would be no "
+            "step. Set it to the number of videos or less."
+        )
+    transform = TrainTransform(
+        crop_size=data.train_crop_size,
+        area=data.train_jitter_scales_relative,
+        aspect=data.train_jitter_aspect_relative,
+        flip=data.random_flip,
+        mean=data.mean,
+        std=data.std,
+    )
+    dataset = TrainVideos(videos, clips=_clips(data), transform=transform, decoder=data.decoder, seed=seed)
+    sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
+    return DataLoader(
+        dataset, batch_size=batch_size // world_size, sampler=sampler, **_worker_arguments(loading, num_cores)
+    )
+
+
+def eval_loader(
+    data: schema.Data,
+    loading: schema.DataLoader,
+    videos: Sequence[Record],
+    *,
+    num_clips: int,
+    num_crops: int,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    num_cores: int,
+    seed: int,
+) -> DataLoader:
+    """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least one."""
+    transform = ViewTransform(
+        crop_size=data.test_crop_size,
+        short_size=data.test_short_size,
+        num_crops=num_crops,
+        mean=data.mean,
+        std=data.std,
+    )
+    dataset = EvalVideos(
+        videos,
+        clips=_clips(data),
+        num_clips=num_clips,
+        num_crops=num_crops,
+        transform=transform,
+        decoder=data.decoder,
+        seed=seed,
+    )
+    videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
+    sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
+    return DataLoader(dataset, batch_sampler=sampler, **_worker_arguments(loading, num_cores))
+
+
+def _clips(data: schema.Data) -> DenseClips:
+    return DenseClips(
+        num_frames=data.num_frames,
+        sampling_rate=data.sampling_rate,
+        target_fps=data.target_fps,
+        offset=data.use_offset_sampling,
+        shuffle=data.shuffle_frames,
+    )
+
+
+def _worker_arguments(loading: schema.DataLoader, num_cores: int) -> dict[str, Any]:
+    """What all loaders share; without a setting one core is left to the training process."""
+    num_workers = loading.num_workers
+    if num_workers is None:
+        num_workers = min(MAX_WORKERS, max(1, num_cores - 1))
+    return dict(
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        collate_fn=collate_views,
+        pin_memory=loading.pin_memory and torch.cuda.is_available(),
+    )
+
+
+def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_size: int) -> nn.Module:
+    """The backbone: its class with the shared arguments, the variant's row, and MODEL.ARGS on top."""
+    if test_crop_size != crop_size:
+        raise UserError(
+            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: {section.name} mixes "
+            f"tokens by place, so it takes one size. Set DATA.TEST_CROP_SIZE {crop_size}."
+        )
+    module = _model_module(section)
+    if section.variant not in module.VARIANTS:
+        names = list(module.VARIANTS)
+        raise UserError(
+            f"MODEL.VARIANT {section.variant!r}: {section.name} has {', '.join(names)}."
+            f"{nearest(section.variant, names)}"
+        )
+    shared = {"num_classes": section.num_classes, "num_frames": num_frames, "crop_size": crop_size}
+    _check_arguments(module.MODEL.__init__, section.args, {"self", *shared}, f"MODEL.ARGS of {section.name}")
+    try:
+        return module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{section.name} {section.variant}: {error}") from error
+
+
+def start_weights(section: schema.Model, net: nn.Module, path: str) -> None:
+    """Fills the model from a checkpoint to start training from, and says what became of every entry.
+
+    Image weights are inflated for a video model; a head for another number of classes is left as it was built.
+    """
+    module = _model_module(section)
+    weights = checkpoint.weights_of(checkpoint.read(path), path)
+    own = net.state_dict()
+    may_miss: tuple[str, ...] = ()
+    from_image = not any(part in name for name in weights for part in module.NOT_IN_IMAGE_WEIGHTS)
+    if from_image and any(part in name for name in own for part in module.NOT_IN_IMAGE_WEIGHTS):
+        logger.info("%s holds an image model: inflated for video", path)
+        weights = module.from_image_weights(weights)
+        may_miss += module.NOT_IN_IMAGE_WEIGHTS
+    head = {name for name in own if name.startswith("head.")}
+    num_classes = {len(weights[name]) for name in head & set(weights)}
+    if num_classes and num_classes != {section.num_classes}:
+        logger.warning(
+            "%s was trained on %d classes, not MODEL.NUM_CLASSES %d: its head is left out and learnt anew",
+            path, num_classes.pop(), section.num_classes,
+        )  # fmt: skip
+        weights = {name: value for name, value in weights.items() if name not in head}
+    if not head & set(weights):
+        may_miss += tuple(head)
+    report = checkpoint.load_weights(net, weights, source=path, may_miss=may_miss)
+    logger.info("started from %s: %s", path, report)
+
+
+def optimizer(solver: schema.Solver, net: nn.Module) -> torch.optim.Optimizer:
+    """AdamW, with no decay for biases and norms."""
+    return adamw(net, lr=solver.base_lr, weight_decay=solver.weight_decay)
+
+
+def schedule(solver: schema.Solver) -> WarmupCosine:
+    """The learning rate over the epochs."""
+    if solver.warmup_epochs >= solver.max_epoch:
+        logger.warning(
+            "SOLVER.WARMUP_EPOCHS %g is not below SOLVER.MAX_EPOCH %d: the learning rate never reaches BASE_LR",
+            solver.warmup_epochs, solver.max_epoch,
+        )  # fmt: skip
+    return WarmupCosine(
+        base_lr=solver.base_lr,
+        start_lr=solver.warmup_start_lr,
+        end_lr=solver.cosine_end_lr,
+        warmup_epochs=solver.warmup_epochs,
+        max_epoch=solver.max_epoch,
+    )
+
+
+def targets(solver: schema.Solver, num_classes: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Labels [B] -> targets [B, K] of the loss."""
+    return partial(soft_targets, num_classes=num_classes, smoothing=solver.label_smoothing)
+
+
+def _model_module(section: schema.Model) -> ModuleType:
+    return find_module(models, section.name, "MODEL.NAME")
+
+
+def _check_arguments(function: Callable, given: dict[str, Any], shared: set[str], setting: str) -> None:
+    """Answers an argument that `function` does not take with those that it does; `shared` come from elsewhere."""
+    names = [name for name in inspect.signature(function).parameters if name not in shared]
+    for name in given:
+        if name not in names:
+            raise UserError(f"{setting}: no argument {name!r}; there is {', '.join(names)}.{nearest(name, names)}")

@@ -1,0 +1,1 @@
+"""What may be set, and how files and overrides become one frozen configuration."""

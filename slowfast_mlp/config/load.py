@@ -1,0 +1,286 @@
+"""YAML files (with _BASE_) and KEY VALUE overrides -> a frozen Config, and back to YAML."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+from fvcore.common.config import BASE_KEY, CfgNode
+from iopath.common.file_io import g_pathmgr
+
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.errors import UserError
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
+    """The settings of a YAML file and its bases, with `overrides` KEY VALUE KEY VALUE ... on top.
+
+    Raises UserError that names file, key and value.
+    """
+    tree = _read_yaml(path)
+    config = _build(Config, tree, prefix="", source=path)
+    config = override(config, overrides)
+    if config.output_dir is None:
+        config = dataclasses.replace(config, output_dir=f"output/{PurePath(path).stem}")
+    _check(config)
+    return config
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """The config with KEY VALUE pairs on top; a key may reach into a dictionary: MODEL.ARGS.drop_path 0.2."""
+    if len(overrides) % 2:
+        last = overrides[-1]
+        hint = f" Write it with a blank: {last.replace('=', ' ', 1)}." if "=" in last else ""
+        raise UserError(f"Overrides are KEY VALUE pairs; {last!r} has no value.{hint}")
+    for key, text in zip(overrides[::2], overrides[1::2]):
+        config = _override_one(config, key.split("."), text, key)
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The whole config as YAML that `load_config` reads back to the same."""
+    return yaml.safe_dump(_outside(config), sort_keys=False, default_flow_style=None, width=110)
+
+
+def _outside(section: Any) -> Any:
+    if dataclasses.is_dataclass(section):
+        return {f.name.upper(): _outside(getattr(section, f.name)) for f in dataclasses.fields(section)}
+    if isinstance(section, tuple):
+        return [_outside(item) for item in section]
+    return section
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    if not g_pathmgr.isfile(path):
+        raise UserError(f"No config file {path!r}.{_similar_file(path)}")
+    _check_yaml(path, ())
+    try:
+        return CfgNode.load_yaml_with_base(path)
+    except AssertionError as error:  # fvcore's only way to say that a section is a value in the base
+        raise UserError(f"{path}: {error}") from error
+
+
+def _similar_file(path: str) -> str:
+    folder = PurePath(path).parent
+    if not g_pathmgr.isdir(str(folder)):
+        return f" There is no folder {str(folder)!r} from here."
+    names = [name for name in sorted(g_pathmgr.ls(str(folder))) if name.endswith((".yaml", ".yml"))]
+    return f" {folder} holds {', '.join(names) or 'no YAML file'}.{_nearest(PurePath(path).name, names)}"
+
+
+def _check_yaml(path: str, seen: tuple[str, ...]) -> None:
+    """Refuses, in a file and its bases, what PyYAML and fvcore pass over or answer with a traceback."""
+    if path in seen:
+        raise UserError(f"{path}: {BASE_KEY} leads back to the file itself.")
+    try:
+        with g_pathmgr.open(path, "r") as file:
+            root = yaml.compose(file, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path} has no settings: write SECTION: {{KEY: value}}.")
+    _check_duplicates(root, path, "")
+    for key, value in root.value:
+        if key.value == BASE_KEY:
+            base = value.value
+            if not isinstance(base, str):
+                raise UserError(f"{path}: {BASE_KEY} takes one file.")
+            base = base if base.startswith(("/", "~")) or "://" in base else str(PurePath(path).parent / base)
+            if not base.startswith("~") and not g_pathmgr.isfile(base):
+                raise UserError(f"{path}: its {BASE_KEY} {base!r} does not exist.{_similar_file(base)}")
+            _check_yaml(base, (*seen, path)) if not base.startswith("~") else None
+
+
+def _check_duplicates(node: yaml.Node, path: str, prefix: str) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        name = prefix + str(key.value)
+        if name in seen and yaml.serialize(seen[name]) != yaml.serialize(value):
+            raise UserError(
+                f"{path}: {name} stands there twice, with two values (lines {seen[name].start_mark.line + 1} and "
+                f"{value.start_mark.line + 1}). Keep one."
+            )
+        seen[name] = value
+        _check_duplicates(value, path, f"{name}.")
+
+
+def _build(section: type, tree: Any, *, prefix: str, source: str) -> Any:
+    """A dataclass from a tree of outside names."""
+    if not isinstance(tree, dict):
+        raise UserError(f"{source}: {prefix.rstrip('.')} is a section: write KEY: value pairs, not {tree!r}.")
+    types_by_name = typing.get_type_hints(section)
+    values = {}
+    for key, value in tree.items():
+        field = _field(section, str(key), prefix, source)
+        kind = types_by_name[field.name]
+        if dataclasses.is_dataclass(kind):
+            values[field.name] = _build(kind, value, prefix=f"{prefix}{key}.", source=source)
+        else:
+            values[field.name] = _value(value, kind, field, f"{source}: {prefix}{key}")
+    return section(**values)
+
+
+def _field(section: type, key: str, prefix: str, source: str) -> dataclasses.Field:
+    for field in dataclasses.fields(section):
+        if field.name.upper() == key:
+            return field
+    known = list(_all_keys(Config))
+    raise UserError(f"{source}: unknown key {prefix + key}.{_nearest(prefix + key, known)}")
+
+
+def _all_keys(section: type, prefix: str = "") -> typing.Iterator[str]:
+    for field in dataclasses.fields(section):
+        kind = typing.get_type_hints(section)[field.name]
+        yield prefix + field.name.upper()
+        if dataclasses.is_dataclass(kind):
+            yield from _all_keys(kind, f"{prefix}{field.name.upper()}.")
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """The closest known name: by the whole, or by its last part when it was put into another section."""
+    same_end = [known for known in names if known.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    folded = {known.upper(): known for known in names}
+    found = [folded[name.upper()]] if name.upper() in folded else close if name not in same_end and close else same_end
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def _override_one(section: Any, path: list[str], text: str, key: str) -> Any:
+    source = "command line"
+    field = _field(type(section), path[0], key[: len(key) - len(".".join(path))], source)
+    current = getattr(section, field.name)
+    if dataclasses.is_dataclass(current):
+        if len(path) == 1:
+            raise UserError(f"{source}: {key} is a section; give one of its keys, such as "
+                            f"{key}.{dataclasses.fields(current)[0].name.upper()}.")
+        return dataclasses.replace(section, **{field.name: _override_one(current, path[1:], text, key)})
+    if len(path) > 1 and not isinstance(current, dict):
+        raise UserError(f"{source}: unknown key {key}; {'.'.join(key.split('.')[: -len(path) + 1])} is a value.")
+    if len(path) > 1:
+        value: Any = _set_inside(current, path[1:], _parse(text))
+    else:
+        kind = typing.get_type_hints(type(section))[field.name]
+        value = _value(text if kind is str else _parse(text), kind, field, f"{source}: {key}")
+    return dataclasses.replace(section, **{field.name: value})
+
+
+def _set_inside(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    inner = value if len(path) == 1 else _set_inside(tree.get(path[0]) or {}, path[1:], value)
+    return {**tree, path[0]: inner}
+
+
+def _parse(text: str) -> Any:
+    """A value as written on the command line: None, numbers, [lists], (tuples), {dictionaries}, words."""
+    stripped = text.strip()
+    if stripped.startswith("(") and stripped.endswith(")"):
+        stripped = f"[{stripped[1:-1].rstrip(', ')}]"
+    try:
+        return _numbers(yaml.safe_load(stripped))
+    except yaml.YAMLError:
+        return text
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 reads 2e-4 as a word; inside free dictionaries no schema says that it is a number."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _value(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any:
+    """The value as the schema's type, inside its legal range."""
+    if isinstance(kind, types.UnionType):
+        if value is None or (isinstance(value, str) and value in ("None", "null", "~")):
+            return None
+        kind = next(option for option in typing.get_args(kind) if option is not type(None))
+    converted = _convert(value, kind, where)
+    choices = field.metadata["choices"]
+    if choices and converted not in choices:
+        raise UserError(f"{where} {converted!r}: use one of {', '.join(choices)}.{_nearest(str(value), list(choices))}")
+    for number in converted if isinstance(converted, tuple) else (converted,):
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and not _in_range(number, field):
+            raise UserError(f"{where} {value!r}: give {_range_in_words(field)}.")
+    return converted
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind`; raises UserError where that would lose or invent something."""
+    if typing.get_origin(kind) is tuple:
+        return _convert_list(value, kind, where)
+    if typing.get_origin(kind) is dict or kind is dict:
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return _numbers(value)
+        raise UserError(f"{where} {value!r}: give a dictionary, such as {{drop_path: 0.1}}.")
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind in (int, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+        if number is not None and kind is float:
+            return number
+        if number is not None and number == number and abs(number) != float("inf") and number == int(number):
+            return int(value) if isinstance(value, int) else int(number)
+    names = {str: "text", bool: "True or False", int: "a whole number", float: "a number"}
+    raise UserError(f"{where} {value!r}: give {names[kind]}.")
+
+
+def _convert_list(value: Any, kind: Any, where: str) -> tuple:
+    if isinstance(value, str):
+        value = _parse(value)
+    if not isinstance(value, (list, tuple)):
+        raise UserError(f"{where} {value!r}: give a list, such as [0.45, 0.45, 0.45].")
+    return tuple(_convert(item, typing.get_args(kind)[0], where) for item in value)
+
+
+def _in_range(number: float, field: dataclasses.Field) -> bool:
+    low, high, above = (field.metadata[name] for name in ("low", "high", "above"))
+    return (
+        number == number
+        and (low is None or number >= low)
+        and (high is None or number <= high)
+        and (above is None or number > above)
+    )
+
+
+def _range_in_words(field: dataclasses.Field) -> str:
+    low, high, above = (field.metadata[name] for name in ("low", "high", "above"))
+    parts = [f"{low:g} or more" if low is not None else "", f"more than {above:g}" if above is not None else ""]
+    parts.append(f"at most {high:g}" if high is not None else "")
+    return " and ".join(part for part in parts if part)
+
+
+def _check(config: Config) -> None:
+    """What no single setting can know."""
+    data, test = config.data, config.test
+    if test.num_spatial_crops == 2:
+        raise UserError("TEST.NUM_SPATIAL_CROPS 2: use 1 (centre) or 3.")
+    for key, pair in (("SCALES", data.train_jitter_scales_relative), ("ASPECT", data.train_jitter_aspect_relative)):
+        if len(pair) != 2 or pair[0] > pair[1]:
+            raise UserError(f"DATA.TRAIN_JITTER_{key}_RELATIVE {list(pair)}: give [smallest, largest].")
+    for key, values in (("MEAN", data.mean), ("STD", data.std)):
+        if len(values) != 3:
+            raise UserError(f"DATA.{key} {list(values)}: give 3 numbers, one a channel.")
+    if data.test_short_size < data.test_crop_size:
+        raise UserError(
+            f"DATA.TEST_SHORT_SIZE {data.test_short_size} is below DATA.TEST_CROP_SIZE {data.test_crop_size}: "
+            "a crop must fit into the frame."
+        )
+    if config.shard_id >= config.num_shards:
+        raise UserError(f"SHARD_ID {config.shard_id}: with NUM_SHARDS {config.num_shards} give 0 to {config.num_shards - 1}.")

@@ -1,0 +1,1 @@
+"""From a list of videos to batches of clips."""

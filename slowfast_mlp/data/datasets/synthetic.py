@@ -1,0 +1,185 @@
+"""The embedded data set: short videos of textured shapes whose class is how they move.
+
+Every class is another one played backwards (left and right, up and down, the two turns, growing and shrinking), so
+that neither one frame nor a set of frames without their order tells more than the pair: a model has to use time. The
+corpus is rendered once into a cache folder, as h264 files with Kinetics lists, and then read like Kinetics.
+"""
+
+import fcntl
+import logging
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from slowfast_mlp.data.datasets import kinetics
+from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.data.video import Record
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.seeds import mix_seeds
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # raise it when the pictures change: a cache of another version is not used
+CLASSES = ("left", "right", "up", "down", "anticlockwise", "clockwise", "shrinking", "growing")
+HEIGHT, WIDTH, NUM_FRAMES, FPS = 72, 96, 32, 30
+TEXTURE_SIZE = 48
+ENCODER = {"crf": "20", "preset": "veryfast", "g": "16"}
+PROGRESS_PERIOD_SEC = 5.0
+
+
+def read_records(
+    root: str,
+    split: str,
+    *,
+    prefix: str,
+    separator: str,
+    num_train: int = 1600,
+    num_val: int = 80,
+    num_test: int = 320,
+) -> list[Record]:
+    """Records of the split, rendered first if `root` (default: the user's cache folder) does not hold them yet.
+
+    `prefix` and `separator` belong to lists of the user's own and are not used here.
+    """
+    sizes = {"train": num_train, "val": num_val, "test": num_test}
+    if min(sizes.values()) < len(CLASSES):
+        raise UserError(f"DATA.ARGS {sizes}: every split needs at least {len(CLASSES)} videos, one a class.")
+    folder = ensure_corpus(Path(root) if root else default_cache(), sizes)
+    return kinetics.read_records(str(folder), split, prefix="", separator=" ")
+
+
+def default_cache() -> Path:
+    """The user's cache folder, by the XDG convention."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slowfast_mlp"
+
+
+def ensure_corpus(cache: Path, sizes: dict[str, int]) -> Path:
+    """The folder of the corpus; renders it beside and renames it, once, however many processes ask at a time."""
+    folder = cache / f"synthetic-v{VERSION}-{'-'.join(map(str, sizes.values()))}"
+    if folder.is_dir():
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / f"{folder.name}.lock"):
+            if not folder.is_dir():
+                beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=cache))
+                try:
+                    render_corpus(beside, sizes)
+                    beside.chmod(0o755)
+                    beside.rename(folder)
+                finally:
+                    shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"The synthetic videos cannot be written to {cache} ({error.strerror or error}). "
+            "Set DATA.PATH_TO_DATA_DIR to a folder with room."
+        ) from error
+    return folder
+
+
+def render_corpus(folder: Path, sizes: dict[str, int]) -> None:
+    """Writes videos and lists of all splits; the same pictures for the same sizes on any machine."""
+    jobs = []
+    for split_number, (split, size) in enumerate(sizes.items()):
+        (folder / split).mkdir()
+        lines = []
+        for index in range(size):
+            label = index % len(CLASSES)
+            name = f"{split}/{CLASSES[label]}_{index:05d}.mp4"
+            lines.append(f"{name} {label}\n")
+            jobs.append((folder / name, label, mix_seeds(VERSION, split_number, index)))
+        (folder / f"{split}.csv").write_text("".join(lines), encoding="utf-8")
+    logger.info("rendering %d synthetic videos into %s (once)", len(jobs), folder.parent)
+    said = time.monotonic()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for count, _ in enumerate(pool.map(lambda job: _write_one(*job), jobs), start=1):
+            if time.monotonic() - said > PROGRESS_PERIOD_SEC:
+                said = time.monotonic()
+                logger.info("rendered %d of %d", count, len(jobs))
+
+
+def _write_one(path: Path, label: int, seed: int) -> None:
+    write_video(path, render_video(label, seed), fps=FPS, options=ENCODER)
+
+
+def render_video(label: int, seed: int) -> Tensor:
+    """Frames [T, H, W, 3] uint8 of one video of class `label`.
+
+    A pair of classes draws the same forward motion; the first of the pair is then played backwards.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    background = _texture(HEIGHT, WIDTH, generator, cells=int(_uniform(2, 5, generator)), contrast=0.4)  # 3 H W
+    frames = background.expand(NUM_FRAMES, -1, -1, -1)
+    for _ in range(1 + int(_uniform(0, 2, generator))):
+        pattern = _texture(TEXTURE_SIZE, TEXTURE_SIZE, generator, cells=3, contrast=1.0)
+        shape = torch.cat([pattern, _mask(generator)])  # 4 S S
+        grid = F.affine_grid(_motion(label // 2, generator), [NUM_FRAMES, 4, HEIGHT, WIDTH], align_corners=False)
+        drawn = F.grid_sample(shape.expand(NUM_FRAMES, -1, -1, -1), grid, align_corners=False)  # T 4 H W
+        opacity = drawn[:, 3:]
+        frames = frames * (1 - opacity) + drawn[:, :3] * opacity
+    frames = (frames.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return frames.flip(0) if label % 2 == 0 else frames
+
+
+def _motion(pair: int, generator: torch.Generator) -> Tensor:
+    """Affine maps [T, 2, 3] from the frame to the shape: 0 right, 1 down, 2 clockwise, 3 growing."""
+    progress = torch.linspace(-0.5, 0.5, NUM_FRAMES)
+    x, y = _uniform(-0.5, 0.5, generator), _uniform(-0.5, 0.5, generator)
+    size, angle = _uniform(0.5, 0.9, generator), _uniform(0, 2 * math.pi, generator)
+    amount = progress * _uniform(0.5, 1.0, generator)  # of the frame's width, of about half a turn, of an octave
+    x = x + 2 * amount if pair == 0 else torch.full_like(amount, x)
+    y = y + 2 * amount if pair == 1 else torch.full_like(amount, y)
+    angle = angle + 0.8 * math.pi * amount * 2 if pair == 2 else torch.full_like(amount, angle)
+    size = size * 2 ** (1.6 * amount) if pair == 3 else torch.full_like(amount, size)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    aspect = WIDTH / HEIGHT
+    # Frame coordinates, -1 to 1, less the position, with square pixels, turned back, over the size.
+    rows = torch.stack(
+        [
+            torch.stack([cos * aspect, sin, -(cos * aspect * x + sin * y)], dim=-1),
+            torch.stack([-sin * aspect, cos, sin * aspect * x - cos * y], dim=-1),
+        ],
+        dim=1,
+    )
+    return rows / size.reshape(-1, 1, 1)
+
+
+def _texture(height: int, width: int, generator: torch.Generator, *, cells: int, contrast: float) -> Tensor:
+    """A random pattern [3, H, W] on two scales, around 0.5 and within 0 to 1."""
+    coarse = torch.rand(1, 3, cells, cells, generator=generator)
+    fine = torch.rand(1, 3, 3 * cells, 3 * cells, generator=generator)
+    size = (height, width)
+    pattern = F.interpolate(coarse, size, mode="bicubic") + 0.5 * F.interpolate(fine, size, mode="bicubic")
+    return ((pattern[0] / 1.5 - 0.5) * contrast + 0.5).clamp(0, 1)
+
+
+def _mask(generator: torch.Generator) -> Tensor:
+    """A random lobed, stretched outline [1, S, S], 1 inside and 0 outside."""
+    axis = torch.linspace(-1, 1, TEXTURE_SIZE)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    x, y = x * _uniform(1.0, 2.0, generator), y
+    lobes, depth = 1 + int(_uniform(0, 5, generator)), _uniform(0.0, 0.35, generator)
+    radius = 0.7 * (1 + depth * torch.cos(lobes * torch.atan2(y, x)))
+    return ((radius - (x * x + y * y).sqrt()) * TEXTURE_SIZE / 2).clamp(0, 1).unsqueeze(0)
+
+
+def _uniform(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits until no other process of this machine holds the file."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

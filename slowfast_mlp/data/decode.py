@@ -1,0 +1,219 @@
+"""Opening a video file and reading the frames of given numbers, with PyAV or decord.
+
+A reader receives frame indices and nothing else, so that every decoder gives the same frames.
+"""
+
+from collections.abc import Sequence
+
+import av
+import decord
+import torch
+from av.video.reformatter import VideoReformatter
+from iopath.common.file_io import g_pathmgr
+from torch import Tensor
+
+
+class DecodeError(Exception):
+    """A video that cannot be opened or decoded; holds the file and the reason."""
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = " ".join(reason.split())
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class PyAvReader:
+    """Reads by way of FFmpeg's libraries: indexes the packets, seeks to a keyframe, decodes until the last frame.
+
+    Frame numbers are positions in the order of presentation times, over all packets of the file: headers may lie.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._reformatter = VideoReformatter()  # one conversion context for all frames, not one each
+        try:
+            self._container = av.open(g_pathmgr.get_local_path(path))
+        except (av.error.FFmpegError, OSError) as error:
+            raise DecodeError(path, f"cannot be opened ({error})") from error
+        self._stream = self._container.streams.best("video")
+        if self._stream is None:
+            self.close()
+            raise DecodeError(path, "has no video stream")
+        # One thread that decodes as it reads: frame threads add latency, and loaders use a process a core anyway.
+        self._stream.thread_count = 1
+        self._stream.thread_type = "SLICE"
+        try:
+            self._index_packets()
+        except (av.error.FFmpegError, DecodeError) as error:
+            self.close()
+            raise error if isinstance(error, DecodeError) else DecodeError(path, str(error)) from error
+
+    def _index_packets(self) -> None:
+        """Finds the presentation time of every frame, and of every keyframe with where to seek for it."""
+        shown, self._keyframes, timed = [], [], True
+        for packet in self._container.demux(self._stream):
+            if packet.size == 0 or packet.is_discard:
+                continue  # the flush packet at the end; packets that an edit list hides
+            timed = timed and packet.pts is not None
+            shown.append(packet.pts)
+            if packet.is_keyframe and packet.pts is not None:
+                self._keyframes.append((packet.pts, packet.pts if packet.dts is None else min(packet.pts, packet.dts)))
+        if not shown:
+            raise DecodeError(self.path, "its video stream is empty")
+        self._times = sorted(shown) if timed else None  # None: the file has no times; count while decoding
+        self.num_frames = len(shown)
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        if not rate:
+            raise DecodeError(self.path, "its frame rate is unknown")
+        self.fps = float(rate)
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """Frames [T, H, W, 3] uint8 RGB of the given numbers, in the given order; numbers may repeat.
+
+        Raises DecodeError when one of them cannot be had.
+        """
+        wanted = sorted(set(indices))
+        if wanted[0] < 0 or wanted[-1] >= self.num_frames:
+            raise DecodeError(self.path, f"has {self.num_frames} frames; asked for {wanted[0]} to {wanted[-1]}")
+        try:
+            frames = self._read_by_time(wanted) if self._times else None
+            if frames is None:
+                frames = self._read_by_count(wanted)
+        except av.error.FFmpegError as error:
+            raise DecodeError(self.path, str(error)) from error
+        missing = [index for index in wanted if index not in frames]
+        if missing:
+            raise DecodeError(self.path, f"decoding ended before frame {missing[0]} of {self.num_frames}")
+        if len({frame.shape for frame in frames.values()}) > 1:
+            raise DecodeError(self.path, "its frames change their size")
+        return torch.stack([frames[index] for index in indices])
+
+    def _read_by_time(self, wanted: list[int]) -> dict[int, Tensor] | None:
+        """Decodes from the last keyframe before each run of wanted frames; None when seeking missed one."""
+        numbers = {self._times[index]: index for index in wanted}
+        if len(numbers) < len(wanted):
+            return None  # several frames of one time
+        frames: dict[int, Tensor] = {}
+        position = None  # time of the frame decoded last
+        decoder = iter(())
+        for time in sorted(numbers):
+            if numbers[time] in frames:
+                continue
+            key, seek_to = max((k for k in self._keyframes if k[0] <= time), default=(None, None))
+            if key is None:
+                return None
+            if position is None or key > position:
+                self._container.seek(seek_to, stream=self._stream, backward=True)
+                decoder = self._container.decode(self._stream)
+            for frame in decoder:
+                position = frame.pts
+                if position is None or position > time:
+                    return None  # the seek went too far, or the decoder dropped the frame
+                if position == time:
+                    frames[numbers[time]] = self._pixels(frame)
+                    break
+            else:
+                return None
+        return frames
+
+    def _read_by_count(self, wanted: list[int]) -> dict[int, Tensor]:
+        """Decodes from the start and counts: slow, and right whatever the container's times are."""
+        self._container.seek(self._stream.start_time or 0, stream=self._stream, backward=True)
+        left, frames = set(wanted), {}
+        for index, frame in enumerate(self._container.decode(self._stream)):
+            if index in left:
+                frames[index] = self._pixels(frame)
+                left.discard(index)
+                if not left:
+                    break
+        return frames
+
+    def _pixels(self, frame: av.VideoFrame) -> Tensor:
+        """[H, W, 3] uint8."""
+        return torch.from_numpy(self._reformatter.reformat(frame, format="rgb24").to_ndarray())
+
+    def close(self) -> None:
+        """Frees the file and the decoder at once: a worker opens many thousands."""
+        self._container.close()
+
+    def __enter__(self) -> "PyAvReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# Containers whose packets carry presentation times. In others (AVI, say) decord seeks by decoding order and returns a
+# neighbour of the wanted frame (dmlc/decord#195, #252), while reading from the start is right.
+DECORD_SEEKS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+
+
+class DecordReader:
+    """The same by way of decord, for users who know it from the papers' code.
+
+    decord converts video of more than 8 bits to RGB in its own way: there the colours differ from PyAV's.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        try:
+            self._reader = decord.VideoReader(g_pathmgr.get_local_path(path), ctx=decord.cpu(0), num_threads=1)
+            self.num_frames = len(self._reader)
+            self.fps = float(self._reader.get_avg_fps())
+        except (decord.DECORDError, RuntimeError, OSError) as error:
+            raise DecodeError(path, f"cannot be opened ({_first_line(error)})") from error
+        if self.num_frames == 0:
+            raise DecodeError(path, "its video stream is empty")
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """As PyAvReader.read."""
+        if min(indices) < 0 or max(indices) >= self.num_frames:
+            raise DecodeError(self.path, f"has {self.num_frames} frames; asked for {min(indices)} to {max(indices)}")
+        wanted = sorted(set(indices))
+        try:
+            if self.path.lower().endswith(DECORD_SEEKS):
+                frames = torch.from_numpy(self._reader.get_batch(wanted).asnumpy())
+            else:
+                frames = self._read_by_count(wanted)
+        except (decord.DECORDError, RuntimeError, StopIteration) as error:
+            raise DecodeError(self.path, _first_line(error)) from error
+        return frames[[wanted.index(index) for index in indices]]
+
+    def _read_by_count(self, wanted: list[int]) -> Tensor:
+        self._reader.seek(0)
+        frames = []
+        for index in range(wanted[-1] + 1):
+            frame = self._reader.next()
+            if index in wanted:
+                frames.append(torch.from_numpy(frame.asnumpy()))
+        return torch.stack(frames)
+
+    def close(self) -> None:
+        """Frees the reader."""
+        self._reader = None
+
+    def __enter__(self) -> "DecordReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# PyAV first: it decodes as fast, is maintained, and leaks nothing over many files.
+READERS = {"auto": PyAvReader, "pyav": PyAvReader, "decord": DecordReader}
+
+
+def open_video(path: str, decoder: str) -> PyAvReader | DecordReader:
+    """A reader of the file, with `num_frames` (exact) and `fps`; `decoder` is a key of READERS.
+
+    Raises DecodeError.
+    """
+    return READERS[decoder](path)
+
+
+def _first_line(error: Exception) -> str:
+    """decord's errors end in a C++ stack trace, which tells a user nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,244 @@
+"""Processes: starting them, who and where one is, and what they share. The only file that knows torch.distributed.
+
+Without a process group every function answers for one process, so nothing else asks how many there are.
+"""
+
+import gc
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from slowfast_mlp.errors import UserError
+
+
+def rank() -> int:
+    """Number of this process among all, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def device(num_gpus: int | None) -> torch.device:
+    """The device of this process: its GPU of the machine, Apple's, or the CPU."""
+    if num_gpus != 0 and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    if num_gpus != 0 and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def processes_of_machine() -> int:
+    """Number of processes that share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if dist.is_initialized() else 1
+
+
+def cores_of_process() -> int:
+    """CPU cores that this process may use without taking them from the others of its machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // processes_of_machine())
+
+
+def launch(
+    function: Callable[[], None],
+    *,
+    num_gpus: int | None,
+    num_shards: int = 1,
+    shard_id: int = 0,
+    init_method: str | None = None,
+    processes: int | None = None,
+) -> None:
+    """Runs `function` in as many processes as there are GPUs to use on `num_shards` machines, and waits for them.
+
+    Under torchrun (or whoever sets RANK and WORLD_SIZE) this process is already one of them. `processes` starts that
+    many on a machine without GPUs. A UserError of any process is raised here. Raises UserError for GPUs that do not
+    exist.
+    """
+    count = processes or gpus_to_use(num_gpus)
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        _run_in_group(function, num_gpus, "env://")
+        return
+    if count * num_shards == 1:
+        function()
+        return
+    if num_shards > 1 and init_method is None:
+        raise UserError(f"NUM_SHARDS {num_shards}: give --init_method tcp://FIRST_MACHINE:PORT, or start with torchrun.")
+    init_method = init_method or f"tcp://127.0.0.1:{_free_port()}"
+    errors = mp.get_context("spawn").SimpleQueue()
+    arguments = (function, num_gpus, count, count * num_shards, count * shard_id, init_method, errors)
+    try:
+        mp.spawn(_worker, arguments, nprocs=count, join=True)
+    except (mp.ProcessExitedException, mp.ProcessRaisedException):
+        if errors.empty():
+            raise
+        raise UserError(errors.get()) from None
+
+
+def gpus_to_use(num_gpus: int | None) -> int:
+    """Number of processes that NUM_GPUS asks for on this machine: one a GPU, one for the CPU."""
+    available = torch.cuda.device_count() or int(torch.backends.mps.is_available())
+    if num_gpus is not None and num_gpus > available:
+        raise UserError(
+            f"NUM_GPUS {num_gpus}: this machine has {available}. Leave it out to use all there are, or set 0 for the CPU."
+        )
+    return max(1, available if num_gpus is None else num_gpus)
+
+
+def _worker(local_rank, function, num_gpus, count, world, first_rank, init_method, errors) -> None:
+    """One spawned process; sets what torchrun would have set."""
+    os.environ.update(RANK=str(first_rank + local_rank), WORLD_SIZE=str(world))
+    os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(count))
+    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+    try:
+        _run_in_group(function, num_gpus, init_method)
+    except UserError as error:
+        errors.put(str(error))
+        raise SystemExit(1) from None
+
+
+def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_method: str) -> None:
+    """Runs `function` as one rank of a process group and takes the group down in an order that cannot abort.
+
+    gloo's threads touch Python while it exits if a DDP module is still alive then; so what `function` built must be
+    gone before the group is (SIGABRT in 6 of 21 runs otherwise).
+    """
+    where = device(num_gpus)
+    if where.type == "cuda":
+        if where.index >= torch.cuda.device_count():
+            raise UserError(
+                f"Process {where.index} of this machine has no GPU: there are {torch.cuda.device_count()}. "
+                "Start as many processes as GPUs."
+            )
+        torch.cuda.set_device(where)
+    dist.init_process_group(
+        "nccl" if where.type == "cuda" else "gloo",
+        init_method=init_method,
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        device_id=where if where.type == "cuda" else None,
+    )
+    failed = None
+    try:
+        function()
+    except UserError as error:
+        failed = str(error)  # without its traceback, which would keep the model alive
+    gc.collect()
+    if failed is None:
+        dist.barrier()
+    dist.destroy_process_group()
+    if failed is not None:
+        raise UserError(failed)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The elementwise sum over all ranks, on every rank; `values` itself is overwritten."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def gather_objects(item: Any) -> list[Any]:
+    """`item` of every rank, in the order of ranks, on every rank."""
+    if not dist.is_initialized():
+        return [item]
+    items: list[Any] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items
+
+
+def wait_for_all() -> None:
+    """Returns when every rank is here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Module:
+    """The model as the training loop calls it: its gradients are means over ranks. One process gets it back as it is.
+
+    With `sync_bn` batch norms use the statistics of the batches of all ranks. Buffers are left to `average_buffers`.
+    """
+    if not dist.is_initialized():
+        return model
+    if sync_bn:
+        synchronise_batch_norm(model, where)
+    return DistributedDataParallel(
+        model,
+        device_ids=[where.index] if where.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Gives every rank the mean of the floating-point buffers (batch norm's running statistics)."""
+    if not dist.is_initialized():
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= world_size()
+
+
+def synchronise_batch_norm(model: nn.Module, where: torch.device) -> None:
+    """Makes every BatchNorm3d of the model, in place, one over all ranks; names in the state stay."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.BatchNorm3d):
+            parent = model.get_submodule(name.rpartition(".")[0])
+            if where.type == "cuda":
+                setattr(parent, name.rpartition(".")[2], nn.SyncBatchNorm.convert_sync_batchnorm(module))
+            else:
+                module.__class__ = GroupBatchNorm3d
+
+
+class GroupBatchNorm3d(nn.BatchNorm3d):
+    """Batch norm over the batches of all ranks, for devices that nn.SyncBatchNorm refuses (all but CUDA)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T, H, W] -> the same."""
+        if not self.training or not dist.is_initialized():
+            return super().forward(x)
+        axes = (0, 2, 3, 4)
+        count = x.new_tensor([x.numel() / x.shape[1]])
+        sums = _SumOverRanks.apply(torch.cat([x.sum(axes), count]))
+        mean = sums[:-1] / sums[-1]
+        centred = x - mean.reshape(1, -1, 1, 1, 1)
+        variance = _SumOverRanks.apply(centred.square().sum(axes)) / sums[-1]
+        with torch.no_grad():
+            unbiased = variance * sums[-1] / (sums[-1] - 1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale.reshape(1, -1, 1, 1, 1) + self.bias.reshape(1, -1, 1, 1, 1)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Sum over ranks whose gradient is the sum over ranks of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        grad = grad.contiguous().clone()
+        dist.all_reduce(grad)
+        return grad

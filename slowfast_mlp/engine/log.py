@@ -1,0 +1,108 @@
+"""What a run tells: lines on the terminal, stdout.log, metrics.jsonl, PySlowFast's json_stats, TensorBoard."""
+
+import logging
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import simplejson
+from torch.utils.tensorboard import SummaryWriter
+
+PACKAGE = "slowfast_mlp"
+
+
+class RunLog:
+    """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks but 0).
+
+    Files are appended to, so that a resumed run goes on in them.
+    """
+
+    def __init__(self, output_dir: str, *, enabled: bool, tensorboard: bool):
+        self.enabled = enabled
+        self.output_dir = output_dir
+        self._logger = logging.getLogger(PACKAGE)
+        self._handlers: list[logging.Handler] = []
+        self._writer = None
+        if not enabled:
+            return
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        self._text = (Path(output_dir) / "stdout.log").open("a", encoding="utf-8")
+        self._metrics = (Path(output_dir) / "metrics.jsonl").open("a", encoding="utf-8")
+        self._stats = (Path(output_dir) / "json_stats.log").open("a", encoding="utf-8")
+        self._writer = SummaryWriter(os.path.join(output_dir, "tensorboard")) if tensorboard else None
+        terminal, file = logging.StreamHandler(sys.stdout), logging.StreamHandler(self._text)
+        file.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        terminal.setFormatter(_Plain())
+        self._handlers = [terminal, file]
+        self._logger.setLevel(logging.INFO)
+        self._logger.propagate = False
+        for handler in self._handlers:
+            self._logger.addHandler(handler)
+
+    def say(self, text: str) -> None:
+        """A line, or several, for people: terminal and stdout.log."""
+        if self.enabled:
+            self._logger.info(text)
+
+    def metrics(self, kind: str, *, step: int, **values: Any) -> None:
+        """Values at full precision: a line of metrics.jsonl, and TensorBoard scalars `kind`/name at `step`.
+
+        A number that is not finite is written as null, which every JSON reader takes.
+        """
+        if not self.enabled:
+            return
+        self._write(self._metrics, {"kind": kind, "step": step, **values})
+        if self._writer:
+            for name, value in values.items():
+                if isinstance(value, (int, float)) and not isinstance(value, bool):
+                    self._writer.add_scalar(f"{kind}/{name}", value, step)
+            self._writer.flush()
+
+    def json_stats(self, *, epoch_level: bool, **values: Any) -> None:
+        """PySlowFast's `json_stats:` line with its keys: in stdout.log, and for whole epochs in json_stats.log."""
+        if not self.enabled:
+            return
+        line = "json_stats: " + simplejson.dumps(_finite(values), sort_keys=True)
+        for file in (self._text, self._stats) if epoch_level else (self._text,):
+            file.write(f"{line}\n")
+            file.flush()
+
+    def close(self) -> None:
+        """Ends the files; the package's logger is as it was before."""
+        for handler in self._handlers:
+            self._logger.removeHandler(handler)
+        if self.enabled:
+            for file in (self._text, self._metrics, self._stats):
+                file.close()
+        if self._writer:
+            self._writer.close()
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, file: Any, record: dict[str, Any]) -> None:
+        file.write(simplejson.dumps(_finite(record)) + "\n")
+        file.flush()
+
+
+class _Plain(logging.Formatter):
+    """On a terminal the text alone, with the level where something is wrong."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03."""
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

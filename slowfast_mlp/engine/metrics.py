@@ -1,0 +1,62 @@
+"""Things that can be added: sums over steps, and scores over the views of a video."""
+
+import torch
+from torch import Tensor
+
+from slowfast_mlp.engine.distributed import sum_over_ranks
+
+
+def soft_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """Labels [B] -> targets [B, K]: 1 - smoothing on the label, and `smoothing` spread over all classes."""
+    targets = torch.full((len(labels), num_classes), smoothing / num_classes, device=labels.device)
+    return targets.scatter_(1, labels.unsqueeze(1), 1 - smoothing + smoothing / num_classes)
+
+
+class RunningSums:
+    """Sums kept on the device, so that adding to them never waits for it."""
+
+    def __init__(self, names: tuple[str, ...], device: torch.device):
+        self.names = names
+        # fp32 where the device has no fp64 (Apple's).
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._sums = torch.zeros(len(names), device=device, dtype=dtype)
+
+    def add(self, *values: Tensor | float) -> None:
+        """Adds one number for each name."""
+        for position, value in enumerate(values):
+            self._sums[position] += value.detach() if isinstance(value, Tensor) else value
+
+    def take(self) -> dict[str, float]:
+        """The sums over all ranks since the last call, which then start from zero; waits for the device."""
+        sums = sum_over_ranks(self._sums.clone()).tolist()
+        self._sums.zero_()
+        return dict(zip(self.names, sums))
+
+
+class VideoScores:
+    """Scores of every video, added up over its views: [V, K] in float64, so that the order of adding cannot show."""
+
+    def __init__(self, num_videos: int, num_classes: int):
+        self.scores = torch.zeros(num_videos, num_classes, dtype=torch.float64)
+        self.num_views = torch.zeros(num_videos, dtype=torch.int64)
+
+    def add(self, videos: Tensor, scores: Tensor) -> None:
+        """Adds scores [N, K] of views to the videos [N] that they belong to."""
+        self.scores.index_add_(0, videos, scores.double())
+        self.num_views.index_add_(0, videos, torch.ones_like(videos))
+
+    def gather(self, device: torch.device) -> None:
+        """Joins what the ranks hold. A video's views are all on one rank, so nothing is added but zeros.
+
+        The device is the one that the ranks talk through.
+        """
+        through = torch.device("cpu") if device.type == "mps" else device
+        self.scores = sum_over_ranks(self.scores.to(through)).cpu()
+        self.num_views = sum_over_ranks(self.num_views.to(through)).cpu()
+
+
+def top_k_correct(scores: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Whether the label is among the k highest scores, [V] bool; of equal scores the lower class comes first."""
+    k = min(k, scores.shape[1])
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return (order == labels.unsqueeze(1)).any(dim=1)

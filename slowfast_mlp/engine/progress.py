@@ -1,0 +1,144 @@
+"""The progress of training: what a line says, how fast it goes, how long it takes."""
+
+import logging
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+
+from slowfast_mlp.engine.distributed import gather_objects
+from slowfast_mlp.engine.log import RunLog, duration
+
+logger = logging.getLogger(__name__)
+
+# Weight of the newest window in the smoothed time of a step.
+ETA_SMOOTHING = 0.2
+MAX_FAILURES_NAMED = 3
+
+
+class Progress:
+    """Times of a training run, and the lines that it writes every `log_period` steps."""
+
+    def __init__(self, log: RunLog, *, log_period: int, num_epochs: int):
+        self.log = log
+        self.log_period = log_period
+        self.num_epochs = num_epochs
+        self._seconds_per_step: float | None = None
+        self._failed: dict[str, str] = {}
+
+    def start_epoch(self, epoch: int, *, num_steps: int) -> None:
+        """Begins epoch index `epoch`."""
+        self.epoch, self.num_steps = epoch, num_steps
+        self._epoch_sums: dict[str, float] = {}
+        self._window_start = self._epoch_start = time.perf_counter()
+        self._wait = self._epoch_wait = 0.0
+
+    def add_wait(self, seconds: float) -> None:
+        """Time that this rank stood still for its next batch."""
+        self._wait += seconds
+        self._epoch_wait += seconds
+
+    def add_failures(self, failures: tuple[Any, ...]) -> None:
+        """Videos that could not be decoded, and were replaced."""
+        for failure in failures:
+            if failure.path not in self._failed and len(self._failed) < MAX_FAILURES_NAMED:
+                logger.warning("replaced a video that cannot be decoded: %s: %s", failure.path, failure.reason)
+            self._failed[failure.path] = failure.reason
+
+    def is_due(self, step: int) -> bool:
+        """Whether a line follows this step (from 0): every `log_period`, and at the end of the epoch."""
+        return (step + 1) % self.log_period == 0 or step + 1 == self.num_steps
+
+    def line(self, step: int, *, lr: float, sums: dict[str, float]) -> None:
+        """Writes the line of the window that ends with `step`, from the sums of the window over all ranks."""
+        now = time.perf_counter()
+        seconds, self._window_start = now - self._window_start, now
+        num_steps = (step % self.log_period) + 1
+        for name, value in sums.items():
+            self._epoch_sums[name] = self._epoch_sums.get(name, 0.0) + value
+        newest = seconds / num_steps
+        smoothed = self._seconds_per_step
+        self._seconds_per_step = newest if smoothed is None else smoothed + ETA_SMOOTHING * (newest - smoothed)
+        left = (self.num_epochs - self.epoch) * self.num_steps - step - 1
+        eta = duration(left * self._seconds_per_step)
+        rates = _rates(sums)
+        values = {
+            **rates,
+            "lr": lr,
+            "clips_per_sec": sums["clips"] / seconds,
+            "data_wait": min(1.0, self._wait / seconds),
+            "failed_videos": len(self._failed),
+        }
+        self.log.say(
+            f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
+            f"  loss {rates['loss']:.4f}  top1 {rates['top1']:.1f} %  {values['clips_per_sec']:.1f} clips/s"
+            f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
+            + (f"  failed videos {len(self._failed)}" if self._failed else "")
+        )
+        step_in_run = self.epoch * self.num_steps + step + 1
+        self.log.metrics("train", step=step_in_run, epoch=self.epoch + 1, **values)
+        self.log.json_stats(
+            epoch_level=False,
+            _type="train_iter",
+            iter=f"{step + 1}/{self.num_steps}",
+            dt=newest,
+            dt_data=self._wait / num_steps,
+            dt_net=(seconds - self._wait) / num_steps,
+            **self._stats(rates, lr, eta),
+        )
+        self._wait = 0.0
+
+    def end_epoch(self, *, lr: float) -> None:
+        """Writes what the epoch came to."""
+        seconds = time.perf_counter() - self._epoch_start
+        rates = _rates(self._epoch_sums)
+        failed = {path: reason for share in gather_objects(self._failed) for path, reason in share.items()}
+        self.log.say(
+            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss {rates['loss']:.4f}"
+            f"  top1 {rates['top1']:.1f} %" + (f"  failed videos so far {len(failed)}" if failed else "")
+        )
+        step_in_run = (self.epoch + 1) * self.num_steps
+        self.log.metrics(
+            "train_epoch", step=step_in_run, epoch=self.epoch + 1, **rates, lr=lr,
+            seconds=seconds, data_wait=self._epoch_wait / seconds, failed_videos=len(failed),
+        )  # fmt: skip
+        eta = duration((self.num_epochs - self.epoch - 1) * self.num_steps * (self._seconds_per_step or 0))
+        self.log.json_stats(
+            epoch_level=True, _type="train_epoch", dt=seconds, RAM=f"{_memory_gib():.2f}G",
+            **self._stats(rates, lr, eta),
+        )  # fmt: skip
+
+    def _stats(self, rates: dict[str, float], lr: float, eta: str) -> dict[str, Any]:
+        return {
+            "epoch": f"{self.epoch + 1}/{self.num_epochs}",
+            "eta": eta,
+            "loss": rates["loss"],
+            "lr": lr,
+            "grad_norm": rates["grad_norm"],
+            "gpu_mem": f"{_gpu_memory_gib():.2f}G",
+            "top1_err": 100 - rates["top1"],
+            "top5_err": 100 - rates["top5"],
+        }
+
+
+def _rates(sums: dict[str, float]) -> dict[str, float]:
+    """Means and percentages from sums over clips and steps."""
+    clips, steps = max(1.0, sums["clips"]), max(1.0, sums["steps"])
+    return {
+        "loss": sums["loss"] / clips,
+        "top1": 100 * sums["correct"] / clips,
+        "top5": 100 * sums["correct5"] / clips,
+        "grad_norm": sums["grad_norm"] / steps,
+    }
+
+
+def _gpu_memory_gib() -> float:
+    return torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+
+
+def _memory_gib() -> float:
+    """Largest resident memory of this process so far; macOS counts in bytes, Linux in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20

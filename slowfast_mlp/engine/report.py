@@ -1,0 +1,99 @@
+"""What a person reads of a run beside its progress: the block at the start, validation, and the test's results."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+
+import torch
+
+from slowfast_mlp.engine.checkpoint import write_atomically
+from slowfast_mlp.engine.evaluate import Evaluation
+from slowfast_mlp.engine.log import RunLog, duration
+
+PREDICTIONS = "predictions.csv"
+FAILED_VIDEOS = "failed_videos.txt"
+NUM_BEST = 5
+
+
+def block(facts: dict[str, str]) -> str:
+    """Names and facts in two columns."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
+
+
+def device_in_words(device: torch.device) -> str:
+    """The kind of machine that does the work."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+
+
+def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, num_steps: int) -> None:
+    """Tells of a validation after epoch index `epoch`."""
+    top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
+    log.say(f"val    epoch {epoch + 1}/{num_epochs}  top1 {top1:.2f} %  top5 {top5:.2f} %  {_decoded(evaluation)}")
+    log.metrics(
+        "val", step=(epoch + 1) * num_steps, epoch=epoch + 1, top1=top1, top5=top5,
+        num_videos=len(evaluation.labels), num_decoded=evaluation.num_decoded,
+    )  # fmt: skip
+    log.json_stats(
+        epoch_level=True, _type="val_epoch", epoch=f"{epoch + 1}/{num_epochs}", top1_err=100 - top1, top5_err=100 - top5
+    )
+
+
+def test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: float) -> None:
+    """Tells how far a test is, every `log_period` batches of this rank."""
+    if done % log_period == 0 or done == total:
+        log.say(f"test   batch {done}/{total}  eta {duration(seconds / done * (total - done))}")
+
+
+def test(log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: str) -> None:
+    """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
+    top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
+    written = [os.path.join(log.output_dir, PREDICTIONS)]
+    write_predictions(written[0], evaluation, paths)
+    failed_path = os.path.join(log.output_dir, FAILED_VIDEOS)
+    if evaluation.failures:
+        write_failures(failed_path, evaluation)
+        written.append(failed_path)
+    elif os.path.exists(failed_path):
+        os.remove(failed_path)  # of an earlier test
+    facts = {"top-1": f"{top1:.2f} %", "top-5": f"{top5:.2f} %", "protocol": views, "videos": _decoded(evaluation)}
+    if evaluation.num_decoded < len(paths):
+        facts["decoded"] = f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos that could be decoded"
+    written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", "config.yaml")]
+    log.say("test results\n" + block({**facts, "written": " ".join(written)}))
+    log.metrics(
+        "test", step=0, top1=top1, top5=top5, top1_of_decoded=evaluation.accuracy_of_decoded(1), views=views,
+        num_videos=len(paths), num_decoded=evaluation.num_decoded,
+    )  # fmt: skip
+    log.json_stats(epoch_level=True, split="test_final", top1_acc=f"{top1:.2f}", top5_acc=f"{top5:.2f}")
+
+
+def write_predictions(path: str, evaluation: Evaluation, paths: Sequence[str]) -> None:
+    """A line a video: path, label, views seen, then the best classes with their mean scores at full precision."""
+    num_best = min(NUM_BEST, evaluation.scores.shape[1])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ranks = range(1, num_best + 1)
+    writer.writerow(["path", "label", "views"] + [f"{what}{n}" for n in ranks for what in ("class", "score")])
+    order = evaluation.scores.argsort(dim=1, descending=True, stable=True)[:, :num_best]
+    best = evaluation.scores.gather(1, order)
+    rows = zip(paths, evaluation.labels.tolist(), evaluation.num_views.tolist(), order.tolist(), best.tolist())
+    for video, label, num_views, classes, scores in rows:
+        pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair]
+        writer.writerow([video, label, num_views, *(pairs if num_views else [""] * 2 * num_best)])
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def write_failures(path: str, evaluation: Evaluation) -> None:
+    """A line a video with missing views: path, how many views, reason; tabs between."""
+    lines = [f"{f.path}\t{f.num_views} views missing\t{f.reason}\n" for f in evaluation.failures]
+    write_atomically(path, lambda file: file.write("".join(lines).encode()))
+
+
+def _decoded(evaluation: Evaluation) -> str:
+    text = f"{evaluation.num_decoded}/{len(evaluation.labels)} decoded"
+    views = sum(failure.num_views for failure in evaluation.failures)
+    return text + (f", {views} views missing" if views else "")

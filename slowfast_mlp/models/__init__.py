@@ -1,0 +1,1 @@
+"""One file per backbone: a class as MODEL and a table of its sizes as VARIANTS."""

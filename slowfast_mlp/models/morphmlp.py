@@ -1,0 +1,412 @@
+"""MorphMLP (Zhang et al., ECCV 2022, arXiv 2111.12527): video and image backbone of chunk-wise fully connected layers.
+
+Axes: B batch, C channels, T time, H W space, N = H·W tokens of a frame, G channel groups, S = C/G channels of a
+group, L places in a chunk, M chunks of a frame, K classes. Parameter names are those of the authors' code, so that
+their checkpoints load as they are. "Official" in this file means that code.
+"""
+
+import math
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from slowfast_mlp.layers.inflate import inflate_conv
+from slowfast_mlp.layers.mlp import Mlp
+
+NUM_STAGES = 4
+RELEASED_CHUNK_LENS = (14, 28, 28, 49)
+# Chunk length as rows of the stage's map; None is the whole map. At 224 pixels this is RELEASED_CHUNK_LENS.
+CHUNK_ROWS = (0.25, 1, 2, None)
+# Time positions and width for which the official network mixes in fewer groups than positions: 16 does not divide
+# 392, so its 32-frame net takes 14 groups there (and mlp_t is 448 wide).
+RELEASED_TEMPORAL_GROUPS = {(16, 392): 14}
+TEMPORAL_INITS = ("official", "untied")
+# Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built with.
+NOT_IN_IMAGE_WEIGHTS = (".t_norm1.", ".t_fc.")
+
+
+class MorphFC(nn.Module):
+    """Chunk-wise mixing over height and width (official MorphFC_S), or over the whole map (official MorphFC_S2).
+
+    A frame's tokens are cut into chunks of `chunk_len` places and the channels into as many contiguous groups; one
+    shared Linear(dim, dim) sees, for a chunk and a group, all places and all channels of that group. Branches over
+    rows, columns (and plain channels) are summed with softmax weights that are computed once a clip.
+
+    With `whole_map` there is one spatial branch in raster order and no `mlp_w`; a map of several chunks is cut with
+    strides, as officially (at one chunk the order of cutting does not show).
+    """
+
+    def __init__(self, dim: int, chunk_len: int, *, whole_map: bool):
+        super().__init__()
+        self.chunk_len = chunk_len
+        self.whole_map = whole_map
+        self.num_branches = 2 if whole_map else 3
+        self.mlp_h = nn.Linear(dim, dim)
+        if not whole_map:
+            self.mlp_w = nn.Linear(dim, dim)
+        self.mlp_c = nn.Linear(dim, dim)
+        self.reweight = Mlp(dim, dim // 4, dim * self.num_branches)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        if self.whole_map:
+            branches = [self._mix_strided(x), self.mlp_c(x)]
+        else:
+            columns = self._mix_rows(x.transpose(2, 3), self.mlp_h)  # B T W H C: a column is a row of the transpose
+            branches = [columns.transpose(2, 3), self._mix_rows(x, self.mlp_w), self.mlp_c(x)]
+        B, C = x.shape[0], x.shape[-1]
+        pooled = sum(branches).mean(dim=(1, 2, 3))  # B C: one gate for all frames of a clip
+        gates = self.reweight(pooled).reshape(B, C, self.num_branches).softmax(dim=-1)
+        gates = gates.permute(2, 0, 1).reshape(self.num_branches, B, 1, 1, 1, C)
+        return self.proj(sum(gate * branch for gate, branch in zip(gates, branches)))
+
+    def _mix_rows(self, x: Tensor, linear: nn.Linear) -> Tensor:
+        """Chunks of neighbouring tokens in raster order: token n = chunk·L + place. [B, T, H, W, C] -> the same."""
+        B, T, H, W, C = x.shape
+        L = self.chunk_len
+        chunks = x.reshape(B * T, H * W // L, L, L, C // L)  # BT M L G S, G = L
+        chunks = chunks.transpose(2, 3).reshape(B * T, H * W // L, L, C)  # BT M G (L S)
+        mixed = linear(chunks).reshape(B * T, H * W // L, L, L, C // L)  # BT M G L S
+        return mixed.transpose(2, 3).reshape(B, T, H, W, C)
+
+    def _mix_strided(self, x: Tensor) -> Tensor:
+        """Chunks of tokens a stride apart: token n = place·M + chunk. [B, T, H, W, C] -> the same."""
+        B, T, H, W, C = x.shape
+        L = self.chunk_len
+        chunks = x.reshape(B * T, L, H * W // L, L, C // L)  # BT L M G S, G = L
+        chunks = chunks.permute(0, 2, 3, 1, 4).reshape(B * T, H * W // L, L, C)  # BT M G (L S)
+        mixed = self.mlp_h(chunks).reshape(B * T, H * W // L, L, L, C // L)  # BT M G L S
+        return mixed.permute(0, 3, 1, 2, 4).reshape(B, T, H, W, C)
+
+
+class TemporalMorphFC(nn.Module):
+    """Mixing of all T positions of one place, channel group by channel group (official MorphFC_T).
+
+    `init`: "official" sets mlp_t to zero and proj to ones. The output is zero at first, and the S channels of a group
+    get the same gradient for ever, so only T of the T·S outputs of mlp_t ever differ. "untied" draws mlp_t (truncated
+    normal, std 0.02) and sets proj to zero: the same zero output at first, without the tie.
+    """
+
+    def __init__(self, dim: int, *, num_positions: int, num_groups: int, init: str):
+        super().__init__()
+        self.num_groups = num_groups
+        mixed_dim = num_positions * dim // num_groups
+        self.mlp_t = nn.Linear(mixed_dim, mixed_dim)
+        self.proj = nn.Linear(dim, dim)
+        self.init = init
+
+    def reset_parameters(self) -> None:
+        """Sets the start of training that the class describes."""
+        with torch.no_grad():
+            self.mlp_t.bias.zero_()
+            self.proj.bias.zero_()
+            if self.init == "official":
+                self.mlp_t.weight.zero_()
+                self.proj.weight.fill_(1)
+            else:
+                nn.init.trunc_normal_(self.mlp_t.weight, std=0.02)
+                self.proj.weight.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        B, T, H, W, C = x.shape
+        G = self.num_groups
+        groups = x.reshape(B, T, H * W, G, C // G)  # B T N G S
+        groups = groups.permute(0, 2, 3, 1, 4).reshape(B, H * W, G, T * C // G)  # B N G (T S)
+        mixed = self.mlp_t(groups).reshape(B, H * W, G, T, C // G)  # B N G T S
+        return self.proj(mixed.permute(0, 3, 1, 2, 4).reshape(B, T, H, W, C))
+
+
+class Block(nn.Module):
+    """Time, then space, then channels, pre-norm; time reaches the trunk only through space (paper, figure 4).
+
+    x' = x + drop(fc(norm1(x + t_fc(t_norm1(x))))); x' + drop(mlp(norm2(x'))). The residual of the spatial part starts
+    at x, not at the temporal result ("skip residual": 50.6 against 49.8 on SSv1 in the paper). `temporal` None
+    leaves time out: the image model.
+    """
+
+    def __init__(self, dim: int, *, temporal: nn.Module | None, spatial: nn.Module, mlp_ratio: int, drop_path: float):
+        super().__init__()
+        if temporal is not None:
+            self.t_norm1 = nn.LayerNorm(dim)
+            self.t_fc = temporal
+        self.has_time = temporal is not None
+        self.norm1 = nn.LayerNorm(dim)
+        self.fc = spatial
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, dim * mlp_ratio, dim)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
+        x = x + self.drop_path(self.fc(self.norm1(timed)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class Stem(nn.Module):
+    """Two convolutions of stride 2: a quarter of the side and, for video, half of the frames."""
+
+    def __init__(self, dim: int, *, video: bool):
+        super().__init__()
+        conv, norm = (nn.Conv3d, nn.BatchNorm3d) if video else (nn.Conv2d, nn.BatchNorm2d)
+        self.proj1 = conv(3, dim // 2, kernel_size=3, stride=2, padding=1)
+        self.norm1 = norm(dim // 2)
+        self.act = nn.GELU()
+        if video:
+            self.proj2 = conv(dim // 2, dim, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        else:
+            self.proj2 = conv(dim // 2, dim, kernel_size=3, stride=2, padding=1)
+        self.norm2 = norm(dim)
+        self.video = video
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
+        if not self.video:
+            x = x.squeeze(2)  # B 3 H W
+        x = self.norm2(self.proj2(self.act(self.norm1(self.proj1(x)))))
+        if not self.video:
+            x = x.unsqueeze(2)  # B C 1 H W
+        return x.permute(0, 2, 3, 4, 1)  # B T H W C: channels last for the linear layers
+
+
+class Downsample(nn.Module):
+    """Convolution that halves the side of every frame, then LayerNorm."""
+
+    def __init__(self, dim: int, out_dim: int, *, video: bool):
+        super().__init__()
+        if video:
+            self.proj = nn.Conv3d(dim, out_dim, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        else:
+            self.proj = nn.Conv2d(dim, out_dim, kernel_size=3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
+        B, T, H, W, C = x.shape
+        # The kernel is one frame long, so frames are a batch of images: a 2-D convolution on a channels-last view,
+        # without the two copies of a 3-D one.
+        weight = self.proj.weight.reshape(-1, C, 3, 3)
+        x = F.conv2d(x.reshape(B * T, H, W, C).permute(0, 3, 1, 2), weight, self.proj.bias, stride=2, padding=1)
+        x = x.permute(0, 2, 3, 1)  # BT H W C'
+        return self.norm(x.reshape(B, T, *x.shape[1:]))
+
+
+class MorphMLP(nn.Module):
+    """MorphMLP for clips of `num_frames` frames of `crop_size` pixels a side; one frame makes the image model.
+
+    `chunk_lens`, one a stage, must divide that stage's tokens and its width. Where None they are the released 14, 28,
+    28, 49 if these fit, else a quarter row, one row, two rows and the whole map. `temporal_groups`, one a stage, must
+    divide the width; where None there are as many as time positions (half of the frames), which must then divide the
+    width, but for the released 14 at 16 positions and width 392. `drop_path` is the rate of the last block; it grows
+    linearly from 0 at the first. `temporal_init`: see TemporalMorphFC.
+
+    The image model is reconstructed: the authors released no code of it. Its figures equal the paper's for T, B and
+    L; S has 40.5 M parameters, printed as 38 M.
+
+    Raises ValueError that names the argument and the legal values where something does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_frames: int,
+        crop_size: int,
+        depths: tuple[int, ...],
+        dims: tuple[int, ...],
+        chunk_lens: tuple[int, ...] | None = None,
+        temporal_groups: tuple[int, ...] | None = None,
+        mlp_ratio: int = 3,
+        drop_path: float = 0.0,
+        temporal_init: str = "official",
+    ):
+        super().__init__()
+        _check_tables(depths, dims, chunk_lens, temporal_groups, drop_path, temporal_init)
+        chunk_lens = _chunk_lens(crop_size, dims, chunk_lens)
+        video = num_frames > 1
+        if video or num_frames < 1:
+            temporal_groups = _temporal_groups(num_frames, dims, temporal_groups)
+        self.num_frames = num_frames
+        self.crop_size = crop_size
+        self.num_classes = num_classes
+        self.chunk_lens = chunk_lens
+        rates = [float(rate) for rate in torch.linspace(0, drop_path, sum(depths), device="cpu")]
+        ends = list(accumulate(depths))
+        for stage in range(NUM_STAGES):
+            dim = dims[stage]
+            embed = Stem(dim, video=video) if stage == 0 else Downsample(dims[stage - 1], dim, video=video)
+            blocks = nn.ModuleList(
+                Block(
+                    dim,
+                    temporal=TemporalMorphFC(
+                        dim,
+                        num_positions=time_positions(num_frames),
+                        num_groups=temporal_groups[stage],
+                        init=temporal_init,
+                    )
+                    if video
+                    else None,
+                    spatial=MorphFC(dim, chunk_lens[stage], whole_map=stage == NUM_STAGES - 1),
+                    mlp_ratio=mlp_ratio,
+                    drop_path=rate,
+                )
+                for rate in rates[ends[stage] - depths[stage] : ends[stage]]
+            )
+            self.add_module(f"patch_embed{stage + 1}", embed)
+            self.add_module(f"blocks{stage + 1}", blocks)
+        self.norm = nn.LayerNorm(dims[-1])
+        self.head = nn.Linear(dims[-1], num_classes)
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, TemporalMorphFC):
+                module.reset_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
+        expected = (3, self.num_frames, self.crop_size, self.crop_size)
+        if tuple(x.shape[1:]) != expected:
+            raise ValueError(f"This MorphMLP takes clips [B, {str(expected)[1:-1]}]; got {list(x.shape)}.")
+        for stage in range(1, NUM_STAGES + 1):
+            x = getattr(self, f"patch_embed{stage}")(x)  # B T H W C
+            for block in getattr(self, f"blocks{stage}"):
+                x = block(x)
+        return self.norm(x).mean(dim=(1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W], normalised -> logits [B, K]."""
+        return self.head(self.forward_features(x))
+
+
+def time_positions(num_frames: int) -> int:
+    """Time positions after the stem, whose kernel of 3 goes over the frames with stride 2."""
+    return (num_frames - 1) // 2 + 1
+
+
+def map_sizes(crop_size: int) -> tuple[int, ...]:
+    """Side of the token map in every stage: the stem halves twice, every later stage once, rounding up."""
+    sizes = [math.ceil(math.ceil(crop_size / 2) / 2)]
+    while len(sizes) < NUM_STAGES:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    return tuple(sizes)
+
+
+def from_image_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Image weights as video weights; the names in NOT_IN_IMAGE_WEIGHTS are left for the model to keep.
+
+    The authors' own way is not published. The stem's first kernel is repeated over its 3 frames and divided by 3, the
+    others get a time axis of 1. As t_fc gives zero at the start, a still clip then gives the image model's logits,
+    but for the zero frame with which the stem pads the beginning.
+    """
+    video = {}
+    for name, value in state.items():
+        if value.ndim == 4:
+            value = inflate_conv(value, 3 if name == "patch_embed1.proj1.weight" else 1)
+        video[name] = value
+    return video
+
+
+def _check_tables(depths, dims, chunk_lens, temporal_groups, drop_path, temporal_init) -> None:
+    """Refuses what no geometry could mend."""
+    tables = {"depths": depths, "dims": dims, "chunk_lens": chunk_lens, "temporal_groups": temporal_groups}
+    for name, table in tables.items():
+        if table is not None and (len(table) != NUM_STAGES or min(table) < 1):
+            raise ValueError(f"MODEL.ARGS.{name} {list(table)}: give {NUM_STAGES} numbers of 1 or more, one a stage.")
+    if any(dim % 4 for dim in dims):
+        raise ValueError(f"MODEL.ARGS.dims {list(dims)}: every width must be a multiple of 4 (the gate has a quarter).")
+    if not 0 <= drop_path < 1:
+        raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
+    if temporal_init not in TEMPORAL_INITS:
+        raise ValueError(f"MODEL.ARGS.temporal_init {temporal_init!r}: use one of {', '.join(TEMPORAL_INITS)}.")
+
+
+def _chunk_lens(crop_size: int, dims: tuple[int, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The chunk length of every stage, checked against map and width."""
+    lens = given or _derived_chunk_lens(crop_size, dims)
+    if lens is None:
+        fitting = [size for size in range(32, 513, 4) if _derived_chunk_lens(size, dims)]
+        raise ValueError(
+            f"DATA.TRAIN_CROP_SIZE {crop_size}: the maps of {map_sizes(crop_size)} tokens a side cannot be cut into "
+            f"chunks that divide the widths {tuple(dims)}. Use one of {fitting}, or set MODEL.ARGS.chunk_lens; for "
+            f"this crop the legal lengths by stage are {_legal_chunk_lens(crop_size, dims)}."
+        )
+    for stage, (size, dim, length) in enumerate(zip(map_sizes(crop_size), dims, lens), start=1):
+        if (size * size) % length or dim % length:
+            raise ValueError(
+                f"MODEL.ARGS.chunk_lens {list(lens)}: {length} in stage {stage} does not divide both its {size}x{size} "
+                f"tokens (DATA.TRAIN_CROP_SIZE {crop_size}) and its width {dim}. "
+                f"Use one of {_divisors(math.gcd(size * size, dim))}."
+            )
+    return tuple(lens)
+
+
+def _derived_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The released lengths, else those of the same share of the map, else None."""
+    sizes = map_sizes(crop_size)
+    shares = [size * size if rows is None else size * rows for size, rows in zip(sizes, CHUNK_ROWS)]
+    for lens in (RELEASED_CHUNK_LENS, shares):
+        whole = all(length >= 1 and length == int(length) for length in lens)
+        if whole and all(
+            (size * size) % length == 0 and dim % length == 0 for size, dim, length in zip(sizes, dims, lens)
+        ):
+            return tuple(int(length) for length in lens)
+    return None
+
+
+def _legal_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> str:
+    return "; ".join(
+        ", ".join(map(str, _divisors(math.gcd(size * size, dim)))) for size, dim in zip(map_sizes(crop_size), dims)
+    )
+
+
+def _temporal_groups(num_frames: int, dims: tuple[int, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The number of channel groups of the temporal mixing of every stage, checked against the widths."""
+    positions = time_positions(num_frames)
+    if positions < 2:
+        raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or 3 and more for video.")
+    groups = given or _derived_temporal_groups(positions, dims)
+    if groups is None:
+        fitting = [2 * n for n in range(2, 65) if _derived_temporal_groups(n, dims)]
+        raise ValueError(
+            f"DATA.NUM_FRAMES {num_frames} gives {positions} time positions, which do not divide the widths "
+            f"{tuple(dims)}. Use 1 or one of {fitting}, or set MODEL.ARGS.temporal_groups to 4 divisors of the widths."
+        )
+    for stage, (dim, num_groups) in enumerate(zip(dims, groups), start=1):
+        if dim % num_groups:
+            raise ValueError(
+                f"MODEL.ARGS.temporal_groups {list(groups)}: {num_groups} in stage {stage} does not divide its width "
+                f"{dim}. Use one of {_divisors(dim)}."
+            )
+    return tuple(groups)
+
+
+def _derived_temporal_groups(positions: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
+    groups = [RELEASED_TEMPORAL_GROUPS.get((positions, dim), positions) for dim in dims]
+    fits = all(dim % num_groups == 0 for dim, num_groups in zip(dims, groups))
+    return tuple(groups) if fits else None
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+MODEL = MorphMLP
+# S and B are the paper's video models; T and L the paper's image models (num_frames 1). Nano is ours: small enough
+# for the embedded data on a CPU.
+VARIANTS = {
+    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
+    "T": dict(depths=(3, 4, 7, 3), dims=(84, 168, 336, 588)),
+    "S": dict(depths=(3, 4, 9, 3), dims=(112, 224, 392, 784)),
+    "B": dict(depths=(4, 6, 15, 4), dims=(112, 224, 392, 784)),
+    "L": dict(depths=(4, 8, 18, 6), dims=(112, 224, 392, 784)),
+}

@@ -1,0 +1,239 @@
+"""The story of a run: train, then test. The only code that sees the whole Config."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from slowfast_mlp import build
+from slowfast_mlp.config.load import dump_config
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.engine import checkpoint, report
+from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.evaluate import Evaluation, evaluate
+from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.engine.progress import Progress
+from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.seeds import mix_seeds
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Trains and tests as the config says, as one of the processes of the run. Raises UserError."""
+    torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
+    with RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log:
+        if dist.rank() == 0:
+            checkpoint.write_atomically(
+                os.path.join(config.output_dir, "config.yaml"), lambda file: file.write(dump_config(config).encode())
+            )
+        device = dist.device(config.num_gpus)
+        precision = Precision(config.train.precision, device)
+        torch.manual_seed(config.rng_seed)
+        model = build.model(
+            config.model,
+            num_frames=config.data.num_frames,
+            crop_size=config.data.train_crop_size,
+            test_crop_size=config.data.test_crop_size,
+        ).to(device)
+        videos = _read_lists(config)
+        if dist.rank() == 0:
+            log.say(report.block(_start_of_run(config, model, device, precision, videos)))
+        if config.train.enable:
+            train(config, log, model, precision, device, videos)
+        if config.test.enable:
+            test(config, log, model, precision, device, videos["test"])
+
+
+def train(
+    config: Config,
+    log: RunLog,
+    model: nn.Module,
+    precision: Precision,
+    device: torch.device,
+    videos: dict[str, Sequence[Any]],
+) -> None:
+    """Trains from the newest checkpoint of the output folder, or from the start; checkpoints and validates."""
+    num_epochs = config.solver.max_epoch
+    loader = build.train_loader(
+        config.data,
+        config.data_loader,
+        videos["train"],
+        batch_size=config.train.batch_size,
+        rank=dist.rank(),
+        world_size=dist.world_size(),
+        num_cores=dist.cores_of_process(),
+        seed=config.rng_seed,
+    )
+    lr_at = build.schedule(config.solver)
+    make_targets = build.targets(config.solver, config.model.num_classes)
+    optimizer = build.optimizer(config.solver, model)
+    validate = _evaluator(config, precision, device, videos["val"], 1, 1) if "val" in videos else None
+    first_epoch = _resume_or_start(config, model, optimizer, precision)
+    replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
+    progress = Progress(log, log_period=config.log_period, num_epochs=num_epochs)
+    for epoch in range(first_epoch, num_epochs):
+        loader.sampler.epoch = epoch
+        torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path
+        train_one_epoch(
+            replica,
+            loader,
+            optimizer,
+            precision,
+            progress,
+            epoch=epoch,
+            lr_at=lr_at,
+            make_targets=make_targets,
+            max_norm=config.solver.clip_grad_l2norm,
+            device=device,
+        )
+        dist.average_buffers(model)
+        if _is_due(epoch, config.train.checkpoint_period, num_epochs):
+            if dist.rank() == 0:
+                state = dict(model=model, optimizer=optimizer, precision=precision)
+                checkpoint.save(config.output_dir, epoch=epoch, config_text=dump_config(config), **state)
+            dist.wait_for_all()
+        if validate and _is_due(epoch, config.train.eval_period, num_epochs):
+            report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, num_steps=len(loader))
+
+
+def test(
+    config: Config,
+    log: RunLog,
+    model: nn.Module,
+    precision: Precision,
+    device: torch.device,
+    videos: Sequence[Any],
+) -> None:
+    """Tests the weights that TEST.CHECKPOINT_FILE_PATH, the output folder or TRAIN.CHECKPOINT_FILE_PATH give."""
+    path = config.test.checkpoint_file_path or checkpoint.newest(config.output_dir)
+    path = path or config.train.checkpoint_file_path
+    if not path:
+        raise UserError(
+            f"There are no weights to test: {checkpoint.folder(config.output_dir)} has none. "
+            "Train first, or set TEST.CHECKPOINT_FILE_PATH."
+        )
+    loaded = checkpoint.load_weights(model, checkpoint.weights_of(checkpoint.read(path), path), source=path)
+    logger.info("testing %s: %s", path, loaded)
+    num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
+    evaluator = _evaluator(config, precision, device, videos, num_clips, num_crops)
+    evaluation = evaluator(model, say=partial(report.test_progress, log, config.log_period))
+    if dist.rank() == 0:
+        views = f"{num_clips} x {num_crops} views, {config.test.ensemble} averaged"
+        report.test(log, evaluation, paths=[video.path for video in videos], views=views)
+    failed = 1 - evaluation.num_decoded / len(videos)
+    if failed > config.test.max_failed_fraction:
+        raise UserError(
+            f"{100 * failed:.1f} % of the test videos gave no view, more than TEST.MAX_FAILED_FRACTION "
+            f"{config.test.max_failed_fraction}; they are counted as wrong and listed in "
+            f"{os.path.join(config.output_dir, report.FAILED_VIDEOS)}."
+        )
+
+
+def _read_lists(config: Config) -> dict[str, Sequence[Any]]:
+    """The records of every split that the run will need, so that a wrong test list does not show after days."""
+    splits = {}
+    if config.train.enable:
+        splits["train"] = config.train.dataset
+        if config.train.eval_period:
+            splits["val"] = config.train.dataset
+    if config.test.enable:
+        splits["test"] = config.test.dataset or config.train.dataset
+    if not splits:
+        raise UserError("TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do.")
+    return {
+        split: build.records(config.data, dataset, split, num_classes=config.model.num_classes)
+        for split, dataset in splits.items()
+    }
+
+
+def _evaluator(
+    config: Config,
+    precision: Precision,
+    device: torch.device,
+    videos: Sequence[Any],
+    num_clips: int,
+    num_crops: int,
+) -> Callable[..., Evaluation]:
+    """A function from a model to its Evaluation over the videos in these views."""
+    loader = build.eval_loader(
+        config.data,
+        config.data_loader,
+        videos,
+        num_clips=num_clips,
+        num_crops=num_crops,
+        batch_size=config.test.batch_size,
+        rank=dist.rank(),
+        world_size=dist.world_size(),
+        num_cores=dist.cores_of_process(),
+        seed=config.rng_seed,
+    )
+    return partial(
+        evaluate,
+        loader=loader,
+        precision=precision,
+        labels=torch.tensor([video.label for video in videos]),
+        num_classes=config.model.num_classes,
+        views_per_video=num_clips * num_crops,
+        ensemble=config.test.ensemble,
+        batch_size=config.test.batch_size,
+        device=device,
+    )
+
+
+def _resume_or_start(config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision) -> int:
+    """Takes up the newest checkpoint, or the weights to start from; returns the first epoch to train."""
+    newest = checkpoint.newest(config.output_dir)
+    if newest and not config.train.auto_resume:
+        raise UserError(
+            f"OUTPUT_DIR {config.output_dir} holds checkpoints of an earlier run, and TRAIN.AUTO_RESUME is False. "
+            "Choose another OUTPUT_DIR, or resume."
+        )
+    if newest:
+        epoch = checkpoint.resume(newest, model=model, optimizer=optimizer, precision=precision)
+        logger.info("resumed from %s: %d of %d epochs are done", newest, epoch, config.solver.max_epoch)
+        return epoch
+    if config.train.checkpoint_file_path:
+        build.start_weights(config.model, model, config.train.checkpoint_file_path)
+    return 0
+
+
+def _start_of_run(
+    config: Config, model: nn.Module, device: torch.device, precision: Precision, videos: dict[str, Sequence[Any]]
+) -> dict[str, str]:
+    """What a person wants to know before hours are spent."""
+    data, solver, crop_size = config.data, config.solver, config.data.train_crop_size
+    flops = count_flops(model, (3, data.num_frames, crop_size, crop_size)) / 1e9
+    num_views = config.test.num_ensemble_views * config.test.num_spatial_crops
+    sizes = ", ".join(f"{len(records)} {split}" for split, records in videos.items())
+    order = ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
+    facts = {
+        "device": f"{report.device_in_words(device)}, {precision.mode}, processes: {dist.world_size()}",
+        "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames at rate "
+        f"{data.sampling_rate}, {crop_size} pixels{order}",
+        "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M parameters, "
+        f"{flops:.3g} GFLOPs a view, {flops * num_views:.4g} over {config.test.num_ensemble_views} x "
+        f"{config.test.num_spatial_crops} views",
+    }
+    if config.train.enable:
+        num_steps = len(videos["train"]) // config.train.batch_size
+        facts["batch"] = (
+            f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, {solver.max_epoch} "
+            f"epochs, {num_steps * solver.max_epoch} steps"
+        )
+        facts["lr"] = (
+            f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs, then a cosine to "
+            f"{solver.cosine_end_lr:g}"
+        )
+    return {**facts, "output": config.output_dir}
+
+
+def _is_due(epoch: int, period: int, num_epochs: int) -> bool:
+    return (epoch + 1) % period == 0 or epoch + 1 == num_epochs

@@ -1,0 +1,40 @@
+"""The door: python tools/run_net.py --cfg configs/... KEY VALUE ..."""
+
+import sys
+from functools import partial
+
+from slowfast_mlp.config.arguments import parse_arguments
+from slowfast_mlp.config.load import dump_config, load_config
+from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.run import run
+
+
+def main(argv: list[str]) -> int:
+    """Runs every config file in turn, or prints them; returns the exit status."""
+    try:
+        arguments = parse_arguments(argv)
+        # All are read before the first runs: a typo in the last should not show tomorrow.
+        configs = [load_config(*pair) for pair in zip(arguments.configs, arguments.overrides)]
+        for config in configs:
+            if arguments.print_config:
+                sys.stdout.write(dump_config(config))
+                continue
+            launch(
+                partial(run, config),
+                num_gpus=config.num_gpus,
+                num_shards=config.num_shards,
+                shard_id=config.shard_id,
+                init_method=arguments.init_method,
+            )
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: the same command goes on from the last checkpoint\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
