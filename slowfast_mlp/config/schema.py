@@ -88,8 +88,8 @@ class DataLoader:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    name: str = setting("morphmlp", "file of slowfast_mlp/models")
-    variant: str = setting("S", "row of that file's VARIANTS")
+    name: str = setting("", "file of slowfast_mlp/models")
+    variant: str = setting("", "row of that file's VARIANTS")
     num_classes: int = setting(400, "classes", low=2)
     args: dict[str, Any] = setting({}, "keyword arguments of the constructor, over those of the variant")
     sync_bn: bool = setting(False, "batch norm statistics over all processes")

@@ -132,15 +132,21 @@ def render_video(label: int, seed: int) -> Tensor:
 
 
 def _motion(pair: int, generator: torch.Generator) -> Tensor:
-    """Affine maps [T, 2, 3] from the frame to the shape: 0 right, 1 down, 2 clockwise, 3 growing."""
-    progress = torch.linspace(-0.5, 0.5, NUM_FRAMES)
-    x, y = _uniform(-0.5, 0.5, generator), _uniform(-0.5, 0.5, generator)
-    size, angle = _uniform(0.5, 0.9, generator), _uniform(0, 2 * math.pi, generator)
-    amount = progress * _uniform(0.5, 1.0, generator)  # of the frame's width, of about half a turn, of an octave
-    x = x + 2 * amount if pair == 0 else torch.full_like(amount, x)
-    y = y + 2 * amount if pair == 1 else torch.full_like(amount, y)
-    angle = angle + 0.8 * math.pi * amount * 2 if pair == 2 else torch.full_like(amount, angle)
-    size = size * 2 ** (1.6 * amount) if pair == 3 else torch.full_like(amount, size)
+    """Affine maps [T, 2, 3] from the frame to the shape: 0 right, 1 down, 2 clockwise around the middle, 3 growing."""
+    progress = torch.linspace(-0.5, 0.5, NUM_FRAMES) * _uniform(0.5, 1.0, generator)
+    still = torch.zeros(NUM_FRAMES)
+    x, y = still + _uniform(-0.5, 0.5, generator), still + _uniform(-0.5, 0.5, generator)
+    size, angle = still + _uniform(0.5, 0.9, generator), still + _uniform(0, 2 * math.pi, generator)
+    if pair == 0:
+        x = x + 2 * progress  # half to the whole width
+    elif pair == 1:
+        y = y + 2 * progress
+    elif pair == 2:
+        angle = angle + 1.5 * math.pi * progress
+        radius = _uniform(0.35, 0.6, generator)
+        x, y = 0.2 * x + radius * torch.cos(angle) * HEIGHT / WIDTH, 0.2 * y + radius * torch.sin(angle)
+    else:
+        size = size * 2 ** (1.6 * progress)
     cos, sin = torch.cos(angle), torch.sin(angle)
     aspect = WIDTH / HEIGHT
     # Frame coordinates, -1 to 1, less the position, with square pixels, turned back, over the size.

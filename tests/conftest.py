@@ -1,0 +1,60 @@
+"""Small real things that many tests need: videos whose frames tell their number, and the clips of the workplace."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from slowfast_mlp.data.encode import write_video
+
+BITS = 9
+BLOCK = 8
+HEIGHT, WIDTH = 48, BITS * BLOCK
+
+
+def numbered_frames(num_frames: int) -> Tensor:
+    """Frames [T, H, W, 3]: frame i shows i in binary, as white and black columns, which no codec blurs away."""
+    bits = (torch.arange(num_frames).unsqueeze(1) >> torch.arange(BITS)) & 1  # T BITS
+    columns = bits.repeat_interleave(BLOCK, dim=1)  # T W
+    return (columns * 255).to(torch.uint8).reshape(num_frames, 1, WIDTH, 1).expand(-1, HEIGHT, -1, 3).contiguous()
+
+
+def numbers_shown(frames: Tensor) -> list[int]:
+    """The numbers that frames [T, H, W, 3] show."""
+    columns = frames.float().mean(dim=(1, 3)).reshape(len(frames), BITS, BLOCK).mean(dim=2)
+    return ((columns > 127).long() << torch.arange(BITS)).sum(dim=1).tolist()
+
+
+@pytest.fixture(scope="session")
+def write_numbered(tmp_path_factory):
+    """Writes a video of numbered frames and returns its path."""
+
+    def write(name: str, num_frames: int = 40, *, fps: int = 30, codec: str = "libx264", **options: str) -> str:
+        path = tmp_path_factory.mktemp("videos") / name
+        write_video(path, numbered_frames(num_frames), fps=fps, options=options or {"g": "12"}, codec=codec)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def damaged_video(write_numbered) -> str:
+    """A video whose second half is noise: the header and the first frames are whole."""
+    whole = write_numbered("damaged.mkv", 120, g="12", bf="0")
+    data = bytearray(Path(whole).read_bytes())
+    middle, end = int(len(data) * 0.5), int(len(data) * 0.9)
+    noise = torch.randint(0, 256, (end - middle,), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    data[middle:end] = noise.numpy().tobytes()
+    Path(whole).write_bytes(data)
+    return whole
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The folder with the papers' outputs and real clips; tests that need it are skipped elsewhere."""
+    folder = os.environ.get("SLOWFAST_MLP_SHARED")
+    if not folder:
+        pytest.skip("SLOWFAST_MLP_SHARED is not set")
+    return Path(folder)

@@ -1,0 +1,167 @@
+"""The plan of docs/architecture.md, held: who imports whom, one home for each library, short files and functions."""
+
+import ast
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slowfast_mlp.config import schema
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "slowfast_mlp"
+FILES = sorted(PACKAGE.rglob("*.py")) + sorted((ROOT / "tools").glob("*.py"))
+
+# Room -> rooms that it may import. `errors` and `seeds` are open to all.
+MAY_IMPORT = {
+    "config": {"config"},
+    "lookup": set(),
+    "errors": set(),
+    "seeds": set(),
+    "layers": {"layers"},
+    "data": {"data"},
+    "engine": {"engine"},
+    "models": {"layers"},
+    "build": {"config", "lookup", "data", "models", "engine"},
+    "run": {"config", "build", "engine"},
+    "tools": {"config", "run", "engine.distributed"},
+}
+OPEN_TO_ALL = {"errors", "seeds"}
+HOMES = {
+    "torch.distributed": {"engine/distributed.py"},
+    "torch.multiprocessing": {"engine/distributed.py"},
+    "torch.utils.tensorboard": {"engine/log.py"},
+    "simplejson": {"engine/log.py"},
+    "decord": {"data/decode.py"},
+    "av": {"data/decode.py", "data/encode.py"},
+    "yaml": {"config/load.py"},
+    "fvcore.common.config": {"config/load.py"},
+    "fvcore.nn": {"engine/profile.py"},
+}
+IOPATH_HOMES = re.compile(r"engine/checkpoint\.py|config/load\.py|data/.*")
+MAX_FILE, MAX_FUNCTION = 400, 60
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else f"tools/{path.name}"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all that a file imports, `from a import b` as a.b."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_inside(name: str, library: str) -> bool:
+    return name == library or name.startswith(f"{library}.")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_room_imports_only_the_rooms_it_may(path):
+    room = name_of(path).removesuffix(".py").split("/")[0]
+    if room == "__init__":
+        assert list(imports(path)) == []
+        return
+    for name in imports(path):
+        if not is_inside(name, "slowfast_mlp"):
+            continue
+        imported = name.removeprefix("slowfast_mlp.")
+        allowed = MAY_IMPORT[room] | OPEN_TO_ALL
+        assert any(is_inside(imported, other) for other in allowed), f"{room} may not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_library_has_one_home(path):
+    for name in imports(path):
+        for library, homes in HOMES.items():
+            assert not is_inside(name, library) or name_of(path) in homes, f"{library} lives in {homes}"
+        if is_inside(name, "iopath"):
+            assert IOPATH_HOMES.fullmatch(name_of(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_autocast_and_the_scaler_live_in_precision(path):
+    if name_of(path) != "engine/precision.py":
+        assert not re.search(r"GradScaler|torch\.autocast|amp\.autocast", path.read_text())
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_whole_config_below_build(path):
+    """Only run.py and tools see Config, build.py its sections, and nobody passes `cfg` or **kwargs around."""
+    name = name_of(path)
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            for argument in arguments:
+                assert argument.arg not in ("cfg", "args"), f"{node.name} takes {argument.arg}"
+                annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+                if not (name in ("run.py",) or name.startswith(("tools/", "config/"))):
+                    assert argument.arg != "config" and "Config" not in annotation, f"{node.name} takes the config"
+            assert node.args.kwarg is None or node.name in ("metrics", "json_stats"), f"{node.name} takes **kwargs"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_refused_is_there(path):
+    text = path.read_text()
+    assert path.stem not in ("utils", "misc", "helpers", "helper", "common")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", f"print in line {node.lineno}"
+        if isinstance(node, ast.ExceptHandler):
+            caught = ast.unparse(node.type) if node.type else "everything"
+            assert caught not in ("everything", "Exception", "BaseException"), f"except {caught}, line {node.lineno}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            assert any(k.arg == "weights_only" and k.value.value is True for k in node.keywords)
+    assert not re.search(r"\b(TODO|FIXME)\b|torch\._|torchvision\.[a-z.]*\._", text)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_public_things_have_a_docstring(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            inner = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and node in ast.walk(n) and n is not node]
+            parent_private = any(
+                isinstance(c, ast.ClassDef) and (c.name.startswith("_") or "Protocol" in ast.unparse(c)[:200])
+                for c in ast.walk(tree)
+                if isinstance(c, ast.ClassDef) and node in c.body
+            )
+            if not inner and not parent_private:
+                assert ast.get_docstring(node), f"{node.name} says nothing"
+
+
+def test_every_setting_is_read():
+    """Each field of the schema is used, as section.field, by run.py or build.py (or by the door)."""
+    text = "\n".join((ROOT / name).read_text() for name in ("slowfast_mlp/run.py", "slowfast_mlp/build.py"))
+    text += (ROOT / "tools/run_net.py").read_text()
+    for section in dataclasses.fields(schema.Config):
+        kind = section.default_factory
+        names = [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else [section.name]
+        for name in names:
+            assert re.search(rf"\.{name}\b", text), f"nothing reads {section.name}.{name}"
+
+
+def test_the_floor_test_fails_when_it_should(tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("from slowfast_mlp.engine import log\nimport av.video\n")
+    assert list(imports(wrong)) == ["slowfast_mlp.engine.log", "av.video"]
+    assert not any(is_inside("engine.log", other) for other in MAY_IMPORT["data"] | OPEN_TO_ALL)
+    assert is_inside("av.video", "av") and not is_inside("average", "av")
