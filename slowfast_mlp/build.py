@@ -17,7 +17,14 @@ from slowfast_mlp.data import datasets
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
-from slowfast_mlp.data.video import EvalVideos, Record, TrainVideos, check_labels, collate_views, count_missing
+from slowfast_mlp.data.video import (
+    EvalVideos,
+    Record,
+    TrainVideos,
+    check_labels,
+    collate_views,
+    count_missing,
+)
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import adamw
@@ -36,12 +43,18 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
     shared = {"root", "split", "prefix", "separator"}
     _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
     found = module.read_records(
-        data.path_to_data_dir, split, prefix=data.path_prefix, separator=data.path_label_separator, **data.args
+        data.path_to_data_dir,
+        split,
+        prefix=data.path_prefix,
+        separator=data.path_label_separator,
+        **data.args,
     )
     check_labels(found, num_classes, split)
     num_missing, num_looked_at = count_missing(found, split)
     if num_missing:
-        logger.warning("%d of %d videos looked for from the %s list do not exist", num_missing, num_looked_at, split)
+        logger.warning(
+            "%d of %d videos looked for from the %s list do not exist", num_missing, num_looked_at, split
+        )
     return found
 
 
@@ -58,10 +71,13 @@ def train_loader(
 ) -> DataLoader:
     """Batches of one random view a video; `batch_size` is that of all ranks."""
     if batch_size % world_size:
-        raise UserError(f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple.")
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
+        )
     if len(videos) < batch_size:
         raise UserError(
-            f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there would be no "
+            f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
+            "would be no "
             "step. Set it to the number of videos or less."
         )
     transform = TrainTransform(
@@ -92,7 +108,9 @@ def eval_loader(
     num_cores: int,
     seed: int,
 ) -> DataLoader:
-    """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least one."""
+    """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least
+    one.
+    """
     transform = ViewTransform(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
@@ -133,6 +151,8 @@ def _worker_arguments(loading: schema.DataLoader, num_cores: int) -> dict[str, A
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=collate_views,
+        # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
+        generator=torch.Generator(),
         pin_memory=loading.pin_memory and torch.cuda.is_available(),
     )
 
@@ -141,7 +161,8 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
     """The backbone: its class with the shared arguments, the variant's row, and MODEL.ARGS on top."""
     if test_crop_size != crop_size:
         raise UserError(
-            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: {section.name} mixes "
+            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
+            f"{section.name} mixes "
             f"tokens by place, so it takes one size. Set DATA.TEST_CROP_SIZE {crop_size}."
         )
     module = _model_module(section)
@@ -162,7 +183,8 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
 def start_weights(section: schema.Model, net: nn.Module, path: str) -> None:
     """Fills the model from a checkpoint to start training from, and says what became of every entry.
 
-    Image weights are inflated for a video model; a head for another number of classes is left as it was built.
+    Image weights are inflated for a video model; a head for another number of classes is left as it was
+    built.
     """
     module = _model_module(section)
     weights = checkpoint.weights_of(checkpoint.read(path), path)
@@ -196,7 +218,8 @@ def schedule(solver: schema.Solver) -> WarmupCosine:
     """The learning rate over the epochs."""
     if solver.warmup_epochs >= solver.max_epoch:
         logger.warning(
-            "SOLVER.WARMUP_EPOCHS %g is not below SOLVER.MAX_EPOCH %d: the learning rate never reaches BASE_LR",
+            "SOLVER.WARMUP_EPOCHS %g is not below SOLVER.MAX_EPOCH %d: the learning rate never reaches "
+            "BASE_LR",
             solver.warmup_epochs, solver.max_epoch,
         )  # fmt: skip
     return WarmupCosine(
@@ -218,8 +241,12 @@ def _model_module(section: schema.Model) -> ModuleType:
 
 
 def _check_arguments(function: Callable, given: dict[str, Any], shared: set[str], setting: str) -> None:
-    """Answers an argument that `function` does not take with those that it does; `shared` come from elsewhere."""
+    """Answers an argument that `function` does not take with those that it does; `shared` come from
+    elsewhere.
+    """
     names = [name for name in inspect.signature(function).parameters if name not in shared]
     for name in given:
         if name not in names:
-            raise UserError(f"{setting}: no argument {name!r}; there is {', '.join(names)}.{nearest(name, names)}")
+            raise UserError(
+                f"{setting}: no argument {name!r}; there is {', '.join(names)}.{nearest(name, names)}"
+            )

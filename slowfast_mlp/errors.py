@@ -8,6 +8,6 @@ class UserError(ValueError):
     """
 
     def __init__(self, text: str):
-        # A DataLoader raises what its worker raised anew, with the worker's traceback in the text; the text proper
-        # stands behind the last mention of this class.
+        # A DataLoader raises what its worker raised anew, with the worker's traceback in the text; the text
+        # proper stands behind the last mention of this class.
         super().__init__(text.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip())

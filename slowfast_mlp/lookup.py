@@ -16,7 +16,8 @@ def find_module(package: ModuleType, name: str, setting: str) -> ModuleType:
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     if name not in names:
         raise UserError(
-            f"{setting} {name!r}: no {name}.py in {package.__name__}; there is {', '.join(names)}.{nearest(name, names)}"
+            f"{setting} {name!r}: no {name}.py in {package.__name__}; there is "
+            f"{', '.join(names)}.{nearest(name, names)}"
         )
     return importlib.import_module(f"{package.__name__}.{name}")
 

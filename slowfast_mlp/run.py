@@ -32,7 +32,8 @@ def run(config: Config) -> None:
     with RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log:
         if dist.rank() == 0:
             checkpoint.write_atomically(
-                os.path.join(config.output_dir, "config.yaml"), lambda file: file.write(dump_config(config).encode())
+                os.path.join(config.output_dir, "config.yaml"),
+                lambda file: file.write(dump_config(config).encode()),
             )
         device = dist.device(config.num_gpus)
         precision = Precision(config.train.precision, device)
@@ -60,7 +61,7 @@ def train(
     device: torch.device,
     videos: dict[str, Sequence[Any]],
 ) -> None:
-    """Trains from the newest checkpoint of the output folder, or from the start; checkpoints and validates."""
+    """Trains from the newest checkpoint of the output folder, or from the start."""
     num_epochs = config.solver.max_epoch
     loader = build.train_loader(
         config.data,
@@ -112,7 +113,7 @@ def test(
     device: torch.device,
     videos: Sequence[Any],
 ) -> None:
-    """Tests the weights that TEST.CHECKPOINT_FILE_PATH, the output folder or TRAIN.CHECKPOINT_FILE_PATH give."""
+    """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
     path = config.test.checkpoint_file_path or checkpoint.newest(config.output_dir)
     path = path or config.train.checkpoint_file_path
     if not path:
@@ -138,7 +139,7 @@ def test(
 
 
 def _read_lists(config: Config) -> dict[str, Sequence[Any]]:
-    """The records of every split that the run will need, so that a wrong test list does not show after days."""
+    """The records of every split that the run will need, so that a wrong one shows at once."""
     splits = {}
     if config.train.enable:
         splits["train"] = config.train.dataset
@@ -188,12 +189,15 @@ def _evaluator(
     )
 
 
-def _resume_or_start(config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision) -> int:
+def _resume_or_start(
+    config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+) -> int:
     """Takes up the newest checkpoint, or the weights to start from; returns the first epoch to train."""
     newest = checkpoint.newest(config.output_dir)
     if newest and not config.train.auto_resume:
         raise UserError(
-            f"OUTPUT_DIR {config.output_dir} holds checkpoints of an earlier run, and TRAIN.AUTO_RESUME is False. "
+            f"OUTPUT_DIR {config.output_dir} holds checkpoints of an earlier run, and TRAIN.AUTO_RESUME is "
+            "False. "
             "Choose another OUTPUT_DIR, or resume."
         )
     if newest:
@@ -206,7 +210,11 @@ def _resume_or_start(config: Config, model: nn.Module, optimizer: torch.optim.Op
 
 
 def _start_of_run(
-    config: Config, model: nn.Module, device: torch.device, precision: Precision, videos: dict[str, Sequence[Any]]
+    config: Config,
+    model: nn.Module,
+    device: torch.device,
+    precision: Precision,
+    videos: dict[str, Sequence[Any]],
 ) -> dict[str, str]:
     """What a person wants to know before hours are spent."""
     data, solver, crop_size = config.data, config.solver, config.data.train_crop_size
@@ -218,18 +226,21 @@ def _start_of_run(
         "device": f"{report.device_in_words(device)}, {precision.mode}, processes: {dist.world_size()}",
         "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames at rate "
         f"{data.sampling_rate}, {crop_size} pixels{order}",
-        "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M parameters, "
+        "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M "
+        "parameters, "
         f"{flops:.3g} GFLOPs a view, {flops * num_views:.4g} over {config.test.num_ensemble_views} x "
         f"{config.test.num_spatial_crops} views",
     }
     if config.train.enable:
         num_steps = len(videos["train"]) // config.train.batch_size
         facts["batch"] = (
-            f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, {solver.max_epoch} "
+            f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, "
+            f"{solver.max_epoch} "
             f"epochs, {num_steps * solver.max_epoch} steps"
         )
         facts["lr"] = (
-            f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs, then a cosine to "
+            f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs, then a "
+            "cosine to "
             f"{solver.cosine_end_lr:g}"
         )
     return {**facts, "output": config.output_dir}

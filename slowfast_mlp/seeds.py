@@ -2,7 +2,7 @@
 
 
 def mix_seeds(*parts: int) -> int:
-    """One 63-bit seed from several numbers, so that neighbouring numbers give unrelated streams (splitmix64)."""
+    """One 63-bit seed from several numbers, unrelated for neighbouring ones (splitmix64)."""
     state = 0
     for part in parts:
         state = (state ^ (part & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF

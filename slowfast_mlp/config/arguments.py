@@ -13,8 +13,9 @@ EXAMPLE = """example:
   python tools/run_net.py --cfg configs/Kinetics/MORPHMLP_S_16x4.yaml \\
       DATA.PATH_TO_DATA_DIR /data/k400 TRAIN.BATCH_SIZE 64
 
-Flags come first; everything behind them is KEY VALUE pairs, with or without --opts before them. --print-config shows
-every key. Several files run one after the other; an OUTPUT_DIR given here then gets a folder for each."""
+Flags come first; everything behind them is KEY VALUE pairs, with or without --opts before them.
+--print-config shows every key. Several files run one after the other; an OUTPUT_DIR given here then gets a
+folder for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,9 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     pairs = [word for word in argv[position:] if word != "--opts"]
     for word in pairs:
         if word.startswith("--"):
-            raise UserError(f"The flag {word} stands behind the overrides, where it would be one. Put it before them.")
+            raise UserError(
+                f"The flag {word} stands behind the overrides, where it would be one. Put it before them."
+            )
     return list(argv[:position]), pairs
 
 

@@ -103,7 +103,8 @@ def _check_duplicates(node: yaml.Node, path: str, prefix: str) -> None:
         name = prefix + str(key.value)
         if name in seen and yaml.serialize(seen[name]) != yaml.serialize(value):
             raise UserError(
-                f"{path}: {name} stands there twice, with two values (lines {seen[name].start_mark.line + 1} and "
+                f"{path}: {name} stands there twice, with two values (lines {seen[name].start_mark.line + 1} "
+                "and "
                 f"{value.start_mark.line + 1}). Keep one."
             )
         seen[name] = value
@@ -117,7 +118,7 @@ def _build(section: type, tree: Any, *, prefix: str, source: str) -> Any:
     types_by_name = typing.get_type_hints(section)
     values = {}
     for key, value in tree.items():
-        field = _field(section, str(key), prefix, source)
+        field = _field(section, str(key), f"{prefix}{key}", source)
         kind = types_by_name[field.name]
         if dataclasses.is_dataclass(kind):
             values[field.name] = _build(kind, value, prefix=f"{prefix}{key}.", source=source)
@@ -126,12 +127,12 @@ def _build(section: type, tree: Any, *, prefix: str, source: str) -> Any:
     return section(**values)
 
 
-def _field(section: type, key: str, prefix: str, source: str) -> dataclasses.Field:
+def _field(section: type, name: str, key: str, source: str) -> dataclasses.Field:
+    """The field of that outside name; `key` is what the user wrote, from the top."""
     for field in dataclasses.fields(section):
-        if field.name.upper() == key:
+        if field.name.upper() == name:
             return field
-    known = list(_all_keys(Config))
-    raise UserError(f"{source}: unknown key {prefix + key}.{_nearest(prefix + key, known)}")
+    raise UserError(f"{source}: unknown key {key}.{_nearest(key, list(_all_keys(Config)))}")
 
 
 def _all_keys(section: type, prefix: str = "") -> typing.Iterator[str]:
@@ -147,21 +148,31 @@ def _nearest(name: str, names: list[str]) -> str:
     same_end = [known for known in names if known.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     folded = {known.upper(): known for known in names}
-    found = [folded[name.upper()]] if name.upper() in folded else close if name not in same_end and close else same_end
+    found = (
+        [folded[name.upper()]]
+        if name.upper() in folded
+        else close
+        if name not in same_end and close
+        else same_end
+    )
     return f" Did you mean {found[0]}?" if found else ""
 
 
 def _override_one(section: Any, path: list[str], text: str, key: str) -> Any:
     source = "command line"
-    field = _field(type(section), path[0], key[: len(key) - len(".".join(path))], source)
+    field = _field(type(section), path[0], key, source)
     current = getattr(section, field.name)
     if dataclasses.is_dataclass(current):
         if len(path) == 1:
-            raise UserError(f"{source}: {key} is a section; give one of its keys, such as "
-                            f"{key}.{dataclasses.fields(current)[0].name.upper()}.")
+            raise UserError(
+                f"{source}: {key} is a section; give one of its keys, such as "
+                f"{key}.{dataclasses.fields(current)[0].name.upper()}."
+            )
         return dataclasses.replace(section, **{field.name: _override_one(current, path[1:], text, key)})
     if len(path) > 1 and not isinstance(current, dict):
-        raise UserError(f"{source}: unknown key {key}; {'.'.join(key.split('.')[: -len(path) + 1])} is a value.")
+        raise UserError(
+            f"{source}: unknown key {key}; {'.'.join(key.split('.')[: -len(path) + 1])} is a value."
+        )
     if len(path) > 1:
         value: Any = _set_inside(current, path[1:], _parse(text))
     else:
@@ -209,7 +220,9 @@ def _value(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any:
     converted = _convert(value, kind, where)
     choices = field.metadata["choices"]
     if choices and converted not in choices:
-        raise UserError(f"{where} {converted!r}: use one of {', '.join(choices)}.{_nearest(str(value), list(choices))}")
+        raise UserError(
+            f"{where} {converted!r}: use one of {', '.join(choices)}.{_nearest(str(value), list(choices))}"
+        )
     for number in converted if isinstance(converted, tuple) else (converted,):
         if isinstance(number, (int, float)) and not isinstance(number, bool) and not _in_range(number, field):
             raise UserError(f"{where} {value!r}: give {_range_in_words(field)}.")
@@ -261,7 +274,10 @@ def _in_range(number: float, field: dataclasses.Field) -> bool:
 
 def _range_in_words(field: dataclasses.Field) -> str:
     low, high, above = (field.metadata[name] for name in ("low", "high", "above"))
-    parts = [f"{low:g} or more" if low is not None else "", f"more than {above:g}" if above is not None else ""]
+    parts = [
+        f"{low:g} or more" if low is not None else "",
+        f"more than {above:g}" if above is not None else "",
+    ]
     parts.append(f"at most {high:g}" if high is not None else "")
     return " and ".join(part for part in parts if part)
 
@@ -271,7 +287,10 @@ def _check(config: Config) -> None:
     data, test = config.data, config.test
     if test.num_spatial_crops == 2:
         raise UserError("TEST.NUM_SPATIAL_CROPS 2: use 1 (centre) or 3.")
-    for key, pair in (("SCALES", data.train_jitter_scales_relative), ("ASPECT", data.train_jitter_aspect_relative)):
+    for key, pair in (
+        ("SCALES", data.train_jitter_scales_relative),
+        ("ASPECT", data.train_jitter_aspect_relative),
+    ):
         if len(pair) != 2 or pair[0] > pair[1]:
             raise UserError(f"DATA.TRAIN_JITTER_{key}_RELATIVE {list(pair)}: give [smallest, largest].")
     for key, values in (("MEAN", data.mean), ("STD", data.std)):
@@ -279,8 +298,12 @@ def _check(config: Config) -> None:
             raise UserError(f"DATA.{key} {list(values)}: give 3 numbers, one a channel.")
     if data.test_short_size < data.test_crop_size:
         raise UserError(
-            f"DATA.TEST_SHORT_SIZE {data.test_short_size} is below DATA.TEST_CROP_SIZE {data.test_crop_size}: "
+            f"DATA.TEST_SHORT_SIZE {data.test_short_size} is below DATA.TEST_CROP_SIZE "
+            f"{data.test_crop_size}: "
             "a crop must fit into the frame."
         )
     if config.shard_id >= config.num_shards:
-        raise UserError(f"SHARD_ID {config.shard_id}: with NUM_SHARDS {config.num_shards} give 0 to {config.num_shards - 1}.")
+        raise UserError(
+            f"SHARD_ID {config.shard_id}: with NUM_SHARDS {config.num_shards} give 0 to "
+            f"{config.num_shards - 1}."
+        )

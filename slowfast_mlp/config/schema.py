@@ -1,8 +1,8 @@
 """Every setting: its name, type, default, legal range and meaning.
 
-A field `num_frames` of the section `data` is written DATA.NUM_FRAMES outside. Names are PySlowFast's where the
-meaning is the same. Settings of one backbone or one data set are not here: they are the keyword arguments of its
-constructor or of its `read_records`, given as MODEL.ARGS and DATA.ARGS.
+A field `num_frames` of the section `data` is written DATA.NUM_FRAMES outside. Names are PySlowFast's where
+the meaning is the same. Settings of one backbone or one data set are not here: they are the keyword arguments
+of its constructor or of its `read_records`, given as MODEL.ARGS and DATA.ARGS.
 """
 
 import dataclasses
@@ -19,57 +19,81 @@ def setting(
     above: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A field: `low` and `high` are legal themselves, `above` is not; they hold for every number of a list."""
+    """A field: `low` and `high` are legal themselves, `above` is not; they hold in lists too."""
     metadata = {"meaning": meaning, "low": low, "high": high, "above": above, "choices": choices}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    if default is dict:
+        return dataclasses.field(default_factory=dict, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
+    """Training."""
+
     enable: bool = setting(True, "train before testing")
     dataset: str = setting("kinetics", "file of slowfast_mlp/data/datasets that reads the lists")
     batch_size: int = setting(64, "videos of a step, over all processes", low=1)
     precision: str = setting(
-        "auto", "arithmetic of the model; auto is bf16 where the device has it", choices=("auto", "fp32", "bf16", "fp16")
+        "auto",
+        "arithmetic of the model; auto is bf16 where the device has it",
+        choices=("auto", "fp32", "bf16", "fp16"),
     )
     eval_period: int = setting(5, "epochs between validations, one after the last too; 0 never", low=0)
     checkpoint_period: int = setting(1, "epochs between checkpoints, one after the last too", low=1)
     auto_resume: bool = setting(True, "go on from the newest checkpoint of OUTPUT_DIR")
-    checkpoint_file_path: str = setting("", "weights to start from: video or image model, ours or the authors'")
+    checkpoint_file_path: str = setting(
+        "", "weights to start from: video or image model, ours or the authors'"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Test:
+    """The multi-view test."""
+
     enable: bool = setting(True, "test after training, with several views of a video")
     dataset: str | None = setting(None, "as TRAIN.DATASET, which None takes")
     batch_size: int = setting(8, "clips that a process sends through the model at a time", low=1)
     checkpoint_file_path: str = setting("", "weights to test; else the newest of OUTPUT_DIR")
     num_ensemble_views: int = setting(4, "clips in time of a video", low=1)
-    num_spatial_crops: int = setting(1, "crops of a clip: 1 (centre) or 3 along the longer side", low=1, high=3)
-    ensemble: str = setting(
-        "logits", "what is summed over views; the papers of this family sum logits", choices=("logits", "probs")
+    num_spatial_crops: int = setting(
+        1, "crops of a clip: 1 (centre) or 3 along the longer side", low=1, high=3
     )
-    max_failed_fraction: float = setting(0.05, "share of videos without any view above which a test fails", low=0, high=1)
+    ensemble: str = setting(
+        "logits",
+        "what is summed over views; the papers of this family sum logits",
+        choices=("logits", "probs"),
+    )
+    max_failed_fraction: float = setting(
+        0.05, "share of videos without any view above which a test fails", low=0, high=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
+    """What is read, and how clips are cut from it."""
+
     path_to_data_dir: str = setting("", "folder of the lists; for synthetic, the cache folder")
-    path_prefix: str = setting("", "folder from which relative paths of the lists start; else that of the lists")
+    path_prefix: str = setting(
+        "", "folder from which relative paths of the lists start; else that of the lists"
+    )
     path_label_separator: str = setting(" ", "stands between path and label")
-    args: dict[str, Any] = setting({}, "keyword arguments of the data set's read_records")
+    args: dict[str, Any] = setting(dict, "keyword arguments of the data set's read_records")
     decoder: str = setting("auto", "auto is pyav", choices=("auto", "pyav", "decord"))
     num_frames: int = setting(16, "frames of a clip; 1 makes the image model", low=1)
     sampling_rate: int = setting(4, "frames of the video per frame of the clip", low=1)
     target_fps: float = setting(30.0, "frame rate at which SAMPLING_RATE counts", above=0)
-    use_offset_sampling: bool = setting(True, "test clips from the first to the last frame, a single one in the middle")
-    shuffle_frames: bool = setting(False, "control: frames of each clip in random order, in training and testing")
+    use_offset_sampling: bool = setting(
+        True, "test clips from the first to the last frame, a single one in the middle"
+    )
+    shuffle_frames: bool = setting(
+        False, "control: frames of each clip in random order, in training and testing"
+    )
     mean: tuple[float, ...] = setting((0.45, 0.45, 0.45), "subtracted from each channel, of 0 to 1")
     std: tuple[float, ...] = setting((0.225, 0.225, 0.225), "divides each channel", above=0)
     train_crop_size: int = setting(224, "side of a training crop, pixels", low=16)
-    test_crop_size: int = setting(224, "side of a test crop, pixels; fixed-size backbones need TRAIN_CROP_SIZE", low=16)
+    test_crop_size: int = setting(
+        224, "side of a test crop, pixels; fixed-size backbones need TRAIN_CROP_SIZE", low=16
+    )
     test_short_size: int = setting(256, "short side before a single centre crop, pixels", low=16)
     train_jitter_scales_relative: tuple[float, ...] = setting(
         (0.08, 1.0), "range of a training crop's share of the frame", above=0, high=1
@@ -77,38 +101,52 @@ class Data:
     train_jitter_aspect_relative: tuple[float, ...] = setting(
         (0.75, 1.3333), "range of a training crop's width over height", above=0
     )
-    random_flip: bool = setting(True, "mirror half of the training clips; wrong where left and right are classes")
+    random_flip: bool = setting(
+        True, "mirror half of the training clips; wrong where left and right are classes"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataLoader:
-    num_workers: int | None = setting(None, "processes that decode, per training process; None is one a core, 8 at most", low=0)
+    """The processes that decode."""
+
+    num_workers: int | None = setting(
+        None, "processes that decode, per training process; None is one a core, 8 at most", low=0
+    )
     pin_memory: bool = setting(True, "page-locked batches, on a GPU")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
+    """The backbone."""
+
     name: str = setting("", "file of slowfast_mlp/models")
     variant: str = setting("", "row of that file's VARIANTS")
     num_classes: int = setting(400, "classes", low=2)
-    args: dict[str, Any] = setting({}, "keyword arguments of the constructor, over those of the variant")
+    args: dict[str, Any] = setting(dict, "keyword arguments of the constructor, over those of the variant")
     sync_bn: bool = setting(False, "batch norm statistics over all processes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
+    """The optimiser and its learning rate."""
+
     base_lr: float = setting(2e-4, "learning rate after the warm-up, not scaled by anything", low=0)
     cosine_end_lr: float = setting(1e-6, "learning rate at the end", low=0)
     max_epoch: int = setting(60, "epochs", low=1)
     warmup_epochs: float = setting(10.0, "epochs of linear warm-up", low=0)
     warmup_start_lr: float = setting(1e-6, "learning rate at the start of the warm-up", low=0)
     weight_decay: float = setting(0.05, "AdamW's, on parameters of two axes and more", low=0)
-    clip_grad_l2norm: float | None = setting(None, "global gradient norm above which gradients are scaled down", above=0)
+    clip_grad_l2norm: float | None = setting(
+        None, "global gradient norm above which gradients are scaled down", above=0
+    )
     label_smoothing: float = setting(0.0, "share of the target spread over all classes", low=0, high=0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorBoard:
+    """TensorBoard."""
+
     enable: bool = setting(True, "write TensorBoard scalars")
 
 
@@ -123,9 +161,13 @@ class Config:
     model: Model = dataclasses.field(default_factory=Model)
     solver: Solver = dataclasses.field(default_factory=Solver)
     tensorboard: TensorBoard = dataclasses.field(default_factory=TensorBoard)
-    num_gpus: int | None = setting(None, "GPUs of this machine to use; None is all there are, 0 the CPU", low=0)
+    num_gpus: int | None = setting(
+        None, "GPUs of this machine to use; None is all there are, 0 the CPU", low=0
+    )
     num_shards: int = setting(1, "machines; not needed under torchrun", low=1)
     shard_id: int = setting(0, "number of this machine, from 0", low=0)
-    output_dir: str | None = setting(None, "where everything is written; None is output/<name of the config file>")
+    output_dir: str | None = setting(
+        None, "where everything is written; None is output/<name of the config file>"
+    )
     rng_seed: int = setting(0, "seed of everything random", low=0)
     log_period: int = setting(10, "steps between progress lines", low=1)

@@ -1,8 +1,8 @@
 """Which frames make a clip: index arithmetic on numbers alone.
 
-"Dense" sampling is PySlowFast's for Kinetics (pyav and torchvision readers) and what the papers of this family test
-with. A clip of T frames at rate r spans T·r frames at the target rate, so that its frames are unevenly spaced: 16 at
-rate 4 are 0, 4, 8, 12, 16, 21, 25 ... 63.
+"Dense" sampling is PySlowFast's for Kinetics (pyav and torchvision readers) and what the papers of this
+family test with. A clip of T frames at rate r spans T·r frames at the target rate, so that its frames are
+unevenly spaced: 16 at rate 4 are 0, 4, 8, 12, 16, 21, 25 ... 63.
 """
 
 import math
@@ -18,7 +18,7 @@ def clip_span(num_frames: int, sampling_rate: int, fps: float, target_fps: float
 
 
 def clip_indices(start: float, span: float, num_video_frames: int, num_frames: int) -> Tensor:
-    """Frame numbers [T] (int64) of the clip from `start`; past the end of the video its last frame repeats."""
+    """Frame numbers [T] (int64) of the clip from `start`; past the end the last frame repeats."""
     # float32 on purpose: PySlowFast's linspace, with its rounding.
     positions = torch.linspace(start, start + span - 1, num_frames, dtype=torch.float32)
     return positions.clamp(0, num_video_frames - 1).long()
@@ -32,8 +32,9 @@ def random_start(num_video_frames: int, span: float, generator: torch.Generator)
 def view_start(num_video_frames: int, span: float, view: int, num_views: int, *, offset: bool) -> float:
     """Start of temporal view `view` of `num_views`.
 
-    With `offset` (PySlowFast's USE_OFFSET_SAMPLING; MViT, MorphMLP, UniFormer) views reach from the first frame to the
-    last, and a single one lies in the middle. Without, view i starts at i/K of the way: one view takes the beginning.
+    With `offset` (PySlowFast's USE_OFFSET_SAMPLING; MViT, MorphMLP, UniFormer) views reach from the first
+    frame to the last, and a single one lies in the middle. Without, view i starts at i/K of the way: one view
+    takes the beginning.
     """
     room = max(num_video_frames - span, 0.0)
     if not offset:
@@ -47,7 +48,8 @@ def view_start(num_video_frames: int, span: float, view: int, num_views: int, *,
 class DenseClips:
     """Clips of `num_frames` frames at `sampling_rate`, as the functions above say.
 
-    `shuffle` puts the frames of every clip in a random order: the control that shows what a model owes to time.
+    `shuffle` puts the frames of every clip in a random order: the control that shows what a model owes to
+    time.
     """
 
     num_frames: int
@@ -62,14 +64,18 @@ class DenseClips:
         start = random_start(num_video_frames, span, generator)
         return self._ordered(clip_indices(start, span, num_video_frames, self.num_frames), generator)
 
-    def views(self, num_video_frames: int, fps: float, num_views: int, generator: torch.Generator) -> list[Tensor]:
+    def views(
+        self, num_video_frames: int, fps: float, num_views: int, generator: torch.Generator
+    ) -> list[Tensor]:
         """Frame numbers [T] of each of `num_views` test clips; the generator only serves `shuffle`."""
         span = clip_span(self.num_frames, self.sampling_rate, fps, self.target_fps)
         starts = [
-            view_start(num_video_frames, span, view, num_views, offset=self.offset) for view in range(num_views)
+            view_start(num_video_frames, span, view, num_views, offset=self.offset)
+            for view in range(num_views)
         ]
         return [
-            self._ordered(clip_indices(start, span, num_video_frames, self.num_frames), generator) for start in starts
+            self._ordered(clip_indices(start, span, num_video_frames, self.num_frames), generator)
+            for start in starts
         ]
 
     def _ordered(self, indices: Tensor, generator: torch.Generator) -> Tensor:

@@ -26,9 +26,11 @@ class DecodeError(Exception):
 
 
 class PyAvReader:
-    """Reads by way of FFmpeg's libraries: indexes the packets, seeks to a keyframe, decodes until the last frame.
+    """Reads by way of FFmpeg's libraries: indexes the packets, seeks to a keyframe, decodes until the last
+    frame.
 
-    Frame numbers are positions in the order of presentation times, over all packets of the file: headers may lie.
+    Frame numbers are positions in the order of presentation times, over all packets of the file: headers may
+    lie.
     """
 
     def __init__(self, path: str):
@@ -42,7 +44,8 @@ class PyAvReader:
         if self._stream is None:
             self.close()
             raise DecodeError(path, "has no video stream")
-        # One thread that decodes as it reads: frame threads add latency, and loaders use a process a core anyway.
+        # One thread that decodes as it reads: frame threads add latency, and loaders use a process a core
+        # anyway.
         self._stream.thread_count = 1
         self._stream.thread_type = "SLICE"
         try:
@@ -60,7 +63,9 @@ class PyAvReader:
             timed = timed and packet.pts is not None
             shown.append(packet.pts)
             if packet.is_keyframe and packet.pts is not None:
-                self._keyframes.append((packet.pts, packet.pts if packet.dts is None else min(packet.pts, packet.dts)))
+                self._keyframes.append(
+                    (packet.pts, packet.pts if packet.dts is None else min(packet.pts, packet.dts))
+                )
         if not shown:
             raise DecodeError(self.path, "its video stream is empty")
         self._times = sorted(shown) if timed else None  # None: the file has no times; count while decoding
@@ -77,7 +82,9 @@ class PyAvReader:
         """
         wanted = sorted(set(indices))
         if wanted[0] < 0 or wanted[-1] >= self.num_frames:
-            raise DecodeError(self.path, f"has {self.num_frames} frames; asked for {wanted[0]} to {wanted[-1]}")
+            raise DecodeError(
+                self.path, f"has {self.num_frames} frames; asked for {wanted[0]} to {wanted[-1]}"
+            )
         try:
             frames = self._read_by_time(wanted) if self._times else None
             if frames is None:
@@ -146,21 +153,20 @@ class PyAvReader:
         self.close()
 
 
-# Containers whose packets carry presentation times. In others (AVI, say) decord seeks by decoding order and returns a
-# neighbour of the wanted frame (dmlc/decord#195, #252), while reading from the start is right.
-DECORD_SEEKS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
-
-
 class DecordReader:
     """The same by way of decord, for users who know it from the papers' code.
 
-    decord converts video of more than 8 bits to RGB in its own way: there the colours differ from PyAV's.
+    It decodes from the start of the file. decord's own random access gives a neighbour of the wanted frame in
+    files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than 8
+    bits it converts to RGB in its own way: there the colours differ from PyAV's.
     """
 
     def __init__(self, path: str):
         self.path = path
         try:
-            self._reader = decord.VideoReader(g_pathmgr.get_local_path(path), ctx=decord.cpu(0), num_threads=1)
+            self._reader = decord.VideoReader(
+                g_pathmgr.get_local_path(path), ctx=decord.cpu(0), num_threads=1
+            )
             self.num_frames = len(self._reader)
             self.fps = float(self._reader.get_avg_fps())
         except (decord.DECORDError, RuntimeError, OSError) as error:
@@ -171,24 +177,26 @@ class DecordReader:
     def read(self, indices: Sequence[int]) -> Tensor:
         """As PyAvReader.read."""
         if min(indices) < 0 or max(indices) >= self.num_frames:
-            raise DecodeError(self.path, f"has {self.num_frames} frames; asked for {min(indices)} to {max(indices)}")
+            raise DecodeError(
+                self.path, f"has {self.num_frames} frames; asked for {min(indices)} to {max(indices)}"
+            )
         wanted = sorted(set(indices))
         try:
-            if self.path.lower().endswith(DECORD_SEEKS):
-                frames = torch.from_numpy(self._reader.get_batch(wanted).asnumpy())
-            else:
-                frames = self._read_by_count(wanted)
+            frames = self._read_forward(wanted)
         except (decord.DECORDError, RuntimeError, StopIteration) as error:
             raise DecodeError(self.path, _first_line(error)) from error
+        if frames.shape[-1] != 3:
+            raise DecodeError(self.path, "decord misreads rows this narrow; DATA.DECODER pyav reads them")
         return frames[[wanted.index(index) for index in indices]]
 
-    def _read_by_count(self, wanted: list[int]) -> Tensor:
+    def _read_forward(self, wanted: list[int]) -> Tensor:
         self._reader.seek(0)
-        frames = []
-        for index in range(wanted[-1] + 1):
-            frame = self._reader.next()
-            if index in wanted:
-                frames.append(torch.from_numpy(frame.asnumpy()))
+        frames, position = [], 0
+        for index in wanted:
+            if index > position:
+                self._reader.skip_frames(index - position)  # decoded, not converted
+            frames.append(torch.from_numpy(self._reader.next().asnumpy()))
+            position = index + 1
         return torch.stack(frames)
 
     def close(self) -> None:

@@ -7,8 +7,10 @@ import av
 from torch import Tensor
 
 
-def write_video(path: Path, frames: Tensor, *, fps: int, options: dict[str, str], codec: str = "libx264") -> None:
-    """Writes frames [T, H, W, 3] (uint8, RGB; even H and W) as one video stream; `options` are the encoder's."""
+def write_video(
+    path: Path, frames: Tensor, *, fps: int, options: dict[str, str], codec: str = "libx264"
+) -> None:
+    """Writes frames [T, H, W, 3] (uint8, RGB; even H and W) as a video; `options` are the encoder's."""
     num_frames, height, width, _ = frames.shape
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options)

@@ -11,9 +11,10 @@ from slowfast_mlp.seeds import mix_seeds
 class TrainSampler(Sampler[tuple[int, int]]):
     """Pairs (record, epoch) of this rank's share of the epoch's shuffle.
 
-    The order is drawn for the whole set and dealt out in batches, so that a step sees the same records on any number
-    of ranks. What is left over at the end, less than a global batch, is dropped. Set `epoch` before each epoch; it
-    goes along with the record, because worker processes hold a copy of the data set that cannot be told.
+    The order is drawn for the whole set and dealt out in batches, so that a step sees the same records on any
+    number of ranks. What is left over at the end, less than a global batch, is dropped. Set `epoch` before
+    each epoch; it goes along with the record, because worker processes hold a copy of the data set that
+    cannot be told.
     """
 
     def __init__(self, num_records: int, *, batch_size: int, rank: int, world_size: int, seed: int):
@@ -38,15 +39,18 @@ class TrainSampler(Sampler[tuple[int, int]]):
 
 
 class EvalBatchSampler(Sampler[list[int]]):
-    """Batches of records in file order, whole batches dealt out to the ranks: each record once, nothing padded.
+    """Batches of records in file order, whole batches dealt out to the ranks: each record once, nothing
+    padded.
 
-    The batches are those of one rank, so that a score does not depend on how many ranks share the work: the same
-    records meet in the same forward pass. Ranks may get a batch more or less.
+    The batches are those of one rank, so that a score does not depend on how many ranks share the work: the
+    same records meet in the same forward pass. Ranks may get a batch more or less.
     """
 
     def __init__(self, num_records: int, *, batch_size: int, rank: int, world_size: int):
         starts = range(0, num_records, batch_size)
-        self.batches = [list(range(start, min(start + batch_size, num_records))) for start in starts][rank::world_size]
+        self.batches = [list(range(start, min(start + batch_size, num_records))) for start in starts][
+            rank::world_size
+        ]
 
     def __len__(self) -> int:
         return len(self.batches)

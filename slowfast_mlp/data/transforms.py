@@ -14,8 +14,8 @@ CROP_TRIES = 10  # as in PySlowFast and torchvision, before the largest legal ce
 class TrainTransform:
     """One random view: a box of random area and shape, resized to `crop_size`, mirrored half of the time.
 
-    `area`: range of the box's share of the frame; `aspect`: range of its width over its height, drawn uniformly in
-    the logarithm. All frames of a clip share the draw.
+    `area`: range of the box's share of the frame; `aspect`: range of its width over its height, drawn
+    uniformly in the logarithm. All frames of a clip share the draw.
     """
 
     crop_size: int
@@ -39,7 +39,8 @@ class TrainTransform:
 class ViewTransform:
     """The spatial views of a test: `num_crops` squares along the longer side, 1 (centre) or 3.
 
-    The short side is resized to `short_size` for one crop, and to `crop_size` for three (PySlowFast's Kinetics).
+    The short side is resized to `short_size` for one crop, and to `crop_size` for three (PySlowFast's
+    Kinetics).
     """
 
     crop_size: int
@@ -53,7 +54,9 @@ class ViewTransform:
         short_size = self.short_size if self.num_crops == 1 else self.crop_size
         size = short_side_size(*frames.shape[1:3], short_size)
         clip = resize(frames.permute(0, 3, 1, 2).float(), size)  # T 3 H' W'
-        boxes = centre_box(*size, self.crop_size) if self.num_crops == 1 else three_boxes(*size, self.crop_size)
+        boxes = (
+            centre_box(*size, self.crop_size) if self.num_crops == 1 else three_boxes(*size, self.crop_size)
+        )
         crops = [clip[..., top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
         return torch.stack([normalise(crop, self.mean, self.std) for crop in crops])
 
@@ -73,7 +76,11 @@ def normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 
 def random_box(
-    height: int, width: int, area: tuple[float, float], aspect: tuple[float, float], generator: torch.Generator
+    height: int,
+    width: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    generator: torch.Generator,
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of a random box inside a frame; see TrainTransform."""
     for _ in range(CROP_TRIES):
@@ -90,7 +97,7 @@ def random_box(
 
 
 def short_side_size(height: int, width: int, short_size: int) -> tuple[int, int]:
-    """Height and width after the short side became `short_size`; the long one is rounded down (PySlowFast)."""
+    """Height and width after the short side became `short_size`; the long one rounds down (PySlowFast)."""
     if height <= width:
         return short_size, math.floor(width / height * short_size)
     return math.floor(height / width * short_size), short_size

@@ -46,9 +46,11 @@ class Views(NamedTuple):
 
 
 class TrainVideos(Dataset[Views]):
-    """One random view of a record. Every draw comes from (seed, epoch, record), whatever worker or rank makes it.
+    """One random view of a record. Every draw comes from (seed, epoch, record), whatever worker or rank makes
+    it.
 
-    A video that cannot be decoded is replaced by another record of a sequence with the same seed, and reported.
+    A video that cannot be decoded is replaced by another record of a sequence with the same seed, and
+    reported.
     """
 
     def __init__(
@@ -95,10 +97,11 @@ class TrainVideos(Dataset[Views]):
 
 
 class EvalVideos(Dataset[Views]):
-    """All views of a record, from one pass over the file: `num_clips` in time, each in the crops of the transform.
+    """All views of a record, from one pass over the file: `num_clips` in time, each in the crops of the
+    transform.
 
-    Views are ordered as PySlowFast's: clip by clip, crops inside. A video is never replaced: clips that cannot be
-    decoded are reported, with those that can be in their place.
+    Views are ordered as PySlowFast's: clip by clip, crops inside. A video is never replaced: clips that
+    cannot be decoded are reported, with those that can be in their place.
     """
 
     def __init__(
@@ -173,7 +176,8 @@ def check_labels(records: Sequence[Record], num_classes: int, split: str) -> Non
     for record in records:
         if not 0 <= record.label < num_classes:
             raise UserError(
-                f"The {split} list gives {record.path!r} the label {record.label}; MODEL.NUM_CLASSES {num_classes} "
+                f"The {split} list gives {record.path!r} the label {record.label}; MODEL.NUM_CLASSES "
+                f"{num_classes} "
                 f"allows 0 to {num_classes - 1}. Mend the list or the setting."
             )
 
@@ -188,7 +192,8 @@ def count_missing(records: Sequence[Record], split: str) -> tuple[int, int]:
     missing = [record.path for record in sample if not g_pathmgr.exists(record.path)]
     if len(missing) == len(sample):
         raise UserError(
-            f"None of {len(sample)} videos looked for from the {split} list exists; the first is {missing[0]}. "
+            f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
+            f"{missing[0]}. "
             "Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
         )
     return len(missing), len(sample)

@@ -1,7 +1,7 @@
 """Checkpoints: PySlowFast's file and key names, written beside and renamed, loaded with a report.
 
-A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state and cfg (YAML text). Only
-tensors and plain values are ever read (`weights_only`), so that loading runs no code from a file.
+A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state and cfg (YAML
+text). Only tensors and plain values are ever read (`weights_only`), so that loading runs no code from a file.
 """
 
 import logging
@@ -29,9 +29,11 @@ NUM_NAMES_SHOWN = 5
 class Stateful(Protocol):
     """What can be saved and go on: model, optimiser, precision."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Takes up what `state_dict` gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,9 @@ def save(
 
 
 def write_atomically(path: str, write: Any) -> None:
-    """Calls `write(file)` on a binary file beside `path` and renames it to `path` when it is safely on the disk."""
+    """Calls `write(file)` on a binary file beside `path` and renames it to `path` when it is safely on the
+    disk.
+    """
     beside = f"{path}.part"
     try:
         with g_pathmgr.open(beside, "wb") as file:
@@ -101,7 +105,9 @@ def write_atomically(path: str, write: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}). Make room or set OUTPUT_DIR.") from error
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}). Make room or set OUTPUT_DIR."
+        ) from error
     os.replace(g_pathmgr.get_local_path(beside), g_pathmgr.get_local_path(path))
 
 
@@ -118,7 +124,7 @@ def read(path: str) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         size = os.path.getsize(g_pathmgr.get_local_path(path))
         raise UserError(
-            f"{path} is damaged or cut off ({size:,} bytes: {str(error).splitlines()[0][:120]}). "
+            f"{path} is damaged or cut off ({size:,} bytes: {_first_line(error)}). "
             "Delete it to go on from the one before, or fetch it again."
         ) from error
     if not isinstance(contents, Mapping):
@@ -126,13 +132,21 @@ def read(path: str) -> dict[str, Any]:
     return dict(contents)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
 def weights_of(contents: dict[str, Any], path: str) -> dict[str, Tensor]:
-    """The weights in the contents of a file, whatever wrapped them: WEIGHT_KEYS, `module.` prefixes, or nothing."""
+    """The weights in the contents of a file, whatever wrapped them: WEIGHT_KEYS, `module.` prefixes, or
+    nothing.
+    """
     for key in WEIGHT_KEYS:
         if isinstance(contents.get(key), Mapping):
             contents = dict(contents[key])
             break
-    weights = {name.removeprefix("module."): value for name, value in contents.items() if isinstance(value, Tensor)}
+    weights = {
+        name.removeprefix("module."): value for name, value in contents.items() if isinstance(value, Tensor)
+    }
     if not weights:
         raise UserError(f"{path} holds no weights; its keys are {', '.join(map(str, list(contents)[:10]))}.")
     return weights
@@ -143,8 +157,8 @@ def load_weights(
 ) -> LoadReport:
     """Copies weights into the model and says what became of every entry.
 
-    Raises UserError unless all fit; entries whose names contain one of `may_miss` may be missing and keep their
-    values. Nothing is copied when it raises.
+    Raises UserError unless all fit; entries whose names contain one of `may_miss` may be missing and keep
+    their values. Nothing is copied when it raises.
     """
     own = model.state_dict()
     weights = {f: v for f, v in weights.items()}
@@ -167,7 +181,9 @@ def load_weights(
 
 
 def resume(path: str, *, model: nn.Module, optimizer: Stateful, precision: Stateful) -> int:
-    """Takes up the state of a checkpoint of our own and returns the next epoch. Raises UserError if it does not fit."""
+    """Takes up the state of a checkpoint of our own and returns the next epoch. Raises UserError if it does
+    not fit.
+    """
     contents = read(path)
     absent = {"epoch", "model_state", "optimizer_state"} - set(contents)
     if absent:

@@ -1,4 +1,5 @@
-"""Processes: starting them, who and where one is, and what they share. The only file that knows torch.distributed.
+"""Processes: starting them, who and where one is, and what they share. The only file that knows
+torch.distributed.
 
 Without a process group every function answers for one process, so nothing else asks how many there are.
 """
@@ -57,11 +58,12 @@ def launch(
     init_method: str | None = None,
     processes: int | None = None,
 ) -> None:
-    """Runs `function` in as many processes as there are GPUs to use on `num_shards` machines, and waits for them.
+    """Runs `function` in as many processes as there are GPUs to use on `num_shards` machines, and waits for
+    them.
 
-    Under torchrun (or whoever sets RANK and WORLD_SIZE) this process is already one of them. `processes` starts that
-    many on a machine without GPUs. A UserError of any process is raised here. Raises UserError for GPUs that do not
-    exist.
+    Under torchrun (or whoever sets RANK and WORLD_SIZE) this process is already one of them. `processes`
+    starts that many on a machine without GPUs. A UserError of any process is raised here. Raises UserError
+    for GPUs that do not exist.
     """
     count = processes or gpus_to_use(num_gpus)
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -71,7 +73,9 @@ def launch(
         function()
         return
     if num_shards > 1 and init_method is None:
-        raise UserError(f"NUM_SHARDS {num_shards}: give --init_method tcp://FIRST_MACHINE:PORT, or start with torchrun.")
+        raise UserError(
+            f"NUM_SHARDS {num_shards}: give --init_method tcp://FIRST_MACHINE:PORT, or start with torchrun."
+        )
     init_method = init_method or f"tcp://127.0.0.1:{_free_port()}"
     errors = mp.get_context("spawn").SimpleQueue()
     arguments = (function, num_gpus, count, count * num_shards, count * shard_id, init_method, errors)
@@ -88,7 +92,8 @@ def gpus_to_use(num_gpus: int | None) -> int:
     available = torch.cuda.device_count() or int(torch.backends.mps.is_available())
     if num_gpus is not None and num_gpus > available:
         raise UserError(
-            f"NUM_GPUS {num_gpus}: this machine has {available}. Leave it out to use all there are, or set 0 for the CPU."
+            f"NUM_GPUS {num_gpus}: this machine has {available}. Leave it out to use all there are, or set 0 "
+            "for the CPU."
         )
     return max(1, available if num_gpus is None else num_gpus)
 
@@ -109,8 +114,8 @@ def _worker(local_rank, function, num_gpus, count, world, first_rank, init_metho
 def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_method: str) -> None:
     """Runs `function` as one rank of a process group and takes the group down in an order that cannot abort.
 
-    gloo's threads touch Python while it exits if a DDP module is still alive then; so what `function` built must be
-    gone before the group is (SIGABRT in 6 of 21 runs otherwise).
+    gloo's threads touch Python while it exits if a DDP module is still alive then; so what `function` built
+    must be gone before the group is (SIGABRT in 6 of 21 runs otherwise).
     """
     where = device(num_gpus)
     if where.type == "cuda":
@@ -169,9 +174,11 @@ def wait_for_all() -> None:
 
 
 def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Module:
-    """The model as the training loop calls it: its gradients are means over ranks. One process gets it back as it is.
+    """The model as the training loop calls it: its gradients are means over ranks. One process gets it back
+    as it is.
 
-    With `sync_bn` batch norms use the statistics of the batches of all ranks. Buffers are left to `average_buffers`.
+    With `sync_bn` batch norms use the statistics of the batches of all ranks. Buffers are left to
+    `average_buffers`.
     """
     if not dist.is_initialized():
         return model

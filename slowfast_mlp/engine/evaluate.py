@@ -22,7 +22,7 @@ ENSEMBLES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Mean scores [V, K] (float64) and how many views of every video went into them; the failures, by video."""
+    """Mean scores [V, K] (float64) of how many views of every video; the failures, by video."""
 
     scores: Tensor
     num_views: Tensor
@@ -30,7 +30,9 @@ class Evaluation:
     failures: list[Any]
 
     def accuracy(self, k: int) -> float:
-        """Share of all videos whose label is among the k best; one without any view counts as wrong. In percent."""
+        """Share of all videos whose label is among the k best; one without any view counts as wrong. In
+        percent.
+        """
         correct = top_k_correct(self.scores, self.labels, k) & (self.num_views > 0)
         return 100 * correct.sum().item() / len(self.labels)
 
@@ -62,9 +64,10 @@ def evaluate(
 ) -> Evaluation:
     """Scores of all videos, the same for any number of ranks.
 
-    The loader gives this rank's share as Views; `labels` [V] are those of all videos; `batch_size` clips go through
-    the model at a time; `ensemble` is a key of ENSEMBLES. `say` hears of batches done, their total and the seconds
-    since the start. Raises RuntimeError if a video was not seen exactly `views_per_video` times.
+    The loader gives this rank's share as Views; `labels` [V] are those of all videos; `batch_size` clips go
+    through the model at a time; `ensemble` is a key of ENSEMBLES. `say` hears of batches done, their total
+    and the seconds since the start. Raises RuntimeError if a video was not seen exactly `views_per_video`
+    times.
     """
     model.eval()
     scores = VideoScores(len(labels), num_classes)
@@ -93,6 +96,7 @@ def _demand_every_view(num_views: Tensor, failures: list[Any], views_per_video: 
     wrong = (accounted != views_per_video).nonzero().flatten().tolist()
     if wrong:
         raise RuntimeError(
-            f"{len(wrong)} videos were not seen {views_per_video} times; the first is number {wrong[0]}, seen or "
+            f"{len(wrong)} videos were not seen {views_per_video} times; the first is number {wrong[0]}, "
+            "seen or "
             f"missed {int(accounted[wrong[0]])} times: the loader's sampler does not give every video once."
         )

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the terminal, stdout.log, metrics.jsonl, PySlowFast's json_stats, TensorBoard."""
+"""What a run tells: terminal, stdout.log, metrics.jsonl, PySlowFast's json_stats, TensorBoard."""
 
 import logging
 import math
@@ -14,7 +14,8 @@ PACKAGE = "slowfast_mlp"
 
 
 class RunLog:
-    """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks but 0).
+    """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks
+    but 0).
 
     Files are appended to, so that a resumed run goes on in them.
     """
@@ -61,7 +62,9 @@ class RunLog:
             self._writer.flush()
 
     def json_stats(self, *, epoch_level: bool, **values: Any) -> None:
-        """PySlowFast's `json_stats:` line with its keys: in stdout.log, and for whole epochs in json_stats.log."""
+        """PySlowFast's `json_stats:` line with its keys: in stdout.log, and for whole epochs in
+        json_stats.log.
+        """
         if not self.enabled:
             return
         line = "json_stats: " + simplejson.dumps(_finite(values), sort_keys=True)

@@ -34,7 +34,9 @@ class RunningSums:
 
 
 class VideoScores:
-    """Scores of every video, added up over its views: [V, K] in float64, so that the order of adding cannot show."""
+    """Scores of every video, added up over its views: [V, K] in float64, so that the order of adding cannot
+    show.
+    """
 
     def __init__(self, num_videos: int, num_classes: int):
         self.scores = torch.zeros(num_videos, num_classes, dtype=torch.float64)
@@ -56,7 +58,7 @@ class VideoScores:
 
 
 def top_k_correct(scores: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Whether the label is among the k highest scores, [V] bool; of equal scores the lower class comes first."""
+    """Whether the label is among the k highest scores, [V] bool; of equals the lower class comes first."""
     k = min(k, scores.shape[1])
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     return (order == labels.unsqueeze(1)).any(dim=1)

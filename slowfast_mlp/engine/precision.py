@@ -25,7 +25,9 @@ class Precision:
         if mode == "auto":
             mode = "bf16" if has_bf16(device) else "fp32"
         if mode == "fp16" and device.type == "cpu":
-            raise UserError("TRAIN.PRECISION fp16 is 200 times slower than fp32 on a CPU; use bf16, fp32 or auto.")
+            raise UserError(
+                "TRAIN.PRECISION fp16 is 200 times slower than fp32 on a CPU; use bf16, fp32 or auto."
+            )
         self.mode = mode
         self.device_type = device.type
         self._scaler = torch.amp.GradScaler(device.type, enabled=mode == "fp16")
@@ -34,8 +36,10 @@ class Precision:
         """The context of a forward pass."""
         return torch.autocast(self.device_type, dtype=DTYPES[self.mode], enabled=self.mode != "fp32")
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, model: nn.Module, max_norm: float | None) -> Tensor:
-        """Backward, clipping to the global norm `max_norm`, and the step; returns the norm before clipping."""
+    def step(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, model: nn.Module, max_norm: float | None
+    ) -> Tensor:
+        """Backward, clipping to the global norm `max_norm`, and the step; returns the norm before."""
         optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(optimizer)

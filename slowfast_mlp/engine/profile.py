@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 # What fvcore has no formula for and the field does not count: elementwise work and averages.
-NOT_COUNTED = {
-    "aten::add", "aten::sub", "aten::mul", "aten::div", "aten::gelu", "aten::softmax", "aten::mean", "aten::sum",
-}  # fmt: skip
+NOT_COUNTED = {f"aten::{name}" for name in ("add", "sub", "mul", "div", "gelu", "softmax", "mean", "sum")}
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -19,8 +17,8 @@ def count_parameters(model: nn.Module) -> int:
 def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
     """Multiply-adds of one forward pass of a clip [3, T, H, W], counted as fvcore and the papers do.
 
-    5 an element for LayerNorm and 1 for BatchNorm are in it. Runs the model once, on its device, in eval mode. Raises
-    RuntimeError for an operator that cannot be counted: it would silently be zero.
+    5 an element for LayerNorm and 1 for BatchNorm are in it. Runs the model once, on its device, in eval
+    mode. Raises RuntimeError for an operator that cannot be counted: it would silently be zero.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit's deprecation, seven times

@@ -44,7 +44,9 @@ class Progress:
         """Videos that could not be decoded, and were replaced."""
         for failure in failures:
             if failure.path not in self._failed and len(self._failed) < MAX_FAILURES_NAMED:
-                logger.warning("replaced a video that cannot be decoded: %s: %s", failure.path, failure.reason)
+                logger.warning(
+                    "replaced a video that cannot be decoded: %s: %s", failure.path, failure.reason
+                )
             self._failed[failure.path] = failure.reason
 
     def is_due(self, step: int) -> bool:
@@ -60,7 +62,9 @@ class Progress:
             self._epoch_sums[name] = self._epoch_sums.get(name, 0.0) + value
         newest = seconds / num_steps
         smoothed = self._seconds_per_step
-        self._seconds_per_step = newest if smoothed is None else smoothed + ETA_SMOOTHING * (newest - smoothed)
+        self._seconds_per_step = (
+            newest if smoothed is None else smoothed + ETA_SMOOTHING * (newest - smoothed)
+        )
         left = (self.num_epochs - self.epoch) * self.num_steps - step - 1
         eta = duration(left * self._seconds_per_step)
         rates = _rates(sums)
@@ -96,7 +100,8 @@ class Progress:
         rates = _rates(self._epoch_sums)
         failed = {path: reason for share in gather_objects(self._failed) for path, reason in share.items()}
         self.log.say(
-            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss {rates['loss']:.4f}"
+            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss "
+            f"{rates['loss']:.4f}"
             f"  top1 {rates['top1']:.1f} %" + (f"  failed videos so far {len(failed)}" if failed else "")
         )
         step_in_run = (self.epoch + 1) * self.num_steps

@@ -1,4 +1,6 @@
-"""What a person reads of a run beside its progress: the block at the start, validation, and the test's results."""
+"""What a person reads of a run beside its progress: the block at the start, validation, and the test's
+results.
+"""
 
 import csv
 import io
@@ -32,13 +34,19 @@ def device_in_words(device: torch.device) -> str:
 def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, num_steps: int) -> None:
     """Tells of a validation after epoch index `epoch`."""
     top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
-    log.say(f"val    epoch {epoch + 1}/{num_epochs}  top1 {top1:.2f} %  top5 {top5:.2f} %  {_decoded(evaluation)}")
+    log.say(
+        f"val    epoch {epoch + 1}/{num_epochs}  top1 {top1:.2f} %  top5 {top5:.2f} %  {_decoded(evaluation)}"
+    )
     log.metrics(
         "val", step=(epoch + 1) * num_steps, epoch=epoch + 1, top1=top1, top5=top5,
         num_videos=len(evaluation.labels), num_decoded=evaluation.num_decoded,
     )  # fmt: skip
     log.json_stats(
-        epoch_level=True, _type="val_epoch", epoch=f"{epoch + 1}/{num_epochs}", top1_err=100 - top1, top5_err=100 - top5
+        epoch_level=True,
+        _type="val_epoch",
+        epoch=f"{epoch + 1}/{num_epochs}",
+        top1_err=100 - top1,
+        top5_err=100 - top5,
     )
 
 
@@ -59,9 +67,16 @@ def test(log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: st
         written.append(failed_path)
     elif os.path.exists(failed_path):
         os.remove(failed_path)  # of an earlier test
-    facts = {"top-1": f"{top1:.2f} %", "top-5": f"{top5:.2f} %", "protocol": views, "videos": _decoded(evaluation)}
+    facts = {
+        "top-1": f"{top1:.2f} %",
+        "top-5": f"{top5:.2f} %",
+        "protocol": views,
+        "videos": _decoded(evaluation),
+    }
     if evaluation.num_decoded < len(paths):
-        facts["decoded"] = f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos that could be decoded"
+        facts["decoded"] = (
+            f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos that could be decoded"
+        )
     written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", "config.yaml")]
     log.say("test results\n" + block({**facts, "written": " ".join(written)}))
     log.metrics(
@@ -72,7 +87,9 @@ def test(log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: st
 
 
 def write_predictions(path: str, evaluation: Evaluation, paths: Sequence[str]) -> None:
-    """A line a video: path, label, views seen, then the best classes with their mean scores at full precision."""
+    """A line a video: path, label, views seen, then the best classes with their mean scores at full
+    precision.
+    """
     num_best = min(NUM_BEST, evaluation.scores.shape[1])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -80,7 +97,9 @@ def write_predictions(path: str, evaluation: Evaluation, paths: Sequence[str]) -
     writer.writerow(["path", "label", "views"] + [f"{what}{n}" for n in ranks for what in ("class", "score")])
     order = evaluation.scores.argsort(dim=1, descending=True, stable=True)[:, :num_best]
     best = evaluation.scores.gather(1, order)
-    rows = zip(paths, evaluation.labels.tolist(), evaluation.num_views.tolist(), order.tolist(), best.tolist())
+    rows = zip(
+        paths, evaluation.labels.tolist(), evaluation.num_views.tolist(), order.tolist(), best.tolist()
+    )
     for video, label, num_views, classes, scores in rows:
         pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair]
         writer.writerow([video, label, num_views, *(pairs if num_views else [""] * 2 * num_best)])

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupCosine:
-    """Linear from `start_lr` to `base_lr` over `warmup_epochs`, then half a cosine to `end_lr` at `max_epoch`."""
+    """Linear from `start_lr` to `base_lr` over `warmup_epochs`, then half a cosine to `end_lr` at
+    `max_epoch`.
+    """
 
     base_lr: float
     start_lr: float

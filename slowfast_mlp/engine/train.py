@@ -27,10 +27,11 @@ def train_one_epoch(
     max_norm: float | None,
     device: torch.device,
 ) -> None:
-    """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `make_targets` labels [B] to
-    targets [B, K].
+    """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `make_targets` labels
+    [B] to targets [B, K].
 
-    Waits for the device only where `progress` writes a line. Raises UserError when the loss is not finite there.
+    Waits for the device only where `progress` writes a line. Raises UserError when the loss is not finite
+    there.
     """
     model.train()
     sums = RunningSums(("loss", "correct", "correct5", "clips", "grad_norm", "steps"), device)
@@ -64,7 +65,9 @@ def _demand_finite(loss: float, epoch: int, step: int, log_period: int, lr: floa
     if not torch.isfinite(torch.tensor(loss)):
         first = max(0, step - log_period + 1)
         raise UserError(
-            f"The loss became {loss} between steps {first + 1} and {step + 1} of epoch {epoch + 1}, at a learning rate "
-            f"of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32; the last "
+            f"The loss became {loss} between steps {first + 1} and {step + 1} of epoch {epoch + 1}, at a "
+            "learning rate "
+            f"of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32; "
+            "the last "
             "checkpoint is whole."
         )

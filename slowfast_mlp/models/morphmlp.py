@@ -1,18 +1,19 @@
-"""MorphMLP (Zhang et al., ECCV 2022, arXiv 2111.12527): video and image backbone of chunk-wise fully connected layers.
+"""MorphMLP (Zhang et al., ECCV 2022, arXiv 2111.12527): video and image backbone of chunk-wise fully
+connected layers.
 
-Axes: B batch, C channels, T time, H W space, N = H·W tokens of a frame, G channel groups, S = C/G channels of a
-group, L places in a chunk, M chunks of a frame, K classes. Parameter names are those of the authors' code, so that
-their checkpoints load as they are. "Official" in this file means that code.
+Axes: B batch, C channels, T time, H W space, N = H·W tokens of a frame, G channel groups, S = C/G channels of
+a group, L places in a chunk, M chunks of a frame, K classes. Parameter names are those of the authors' code,
+so that their checkpoints load as they are. "Official" in this file means that code.
 """
 
 import math
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
 from slowfast_mlp.layers.inflate import inflate_conv
 from slowfast_mlp.layers.mlp import Mlp
 
@@ -20,23 +21,26 @@ NUM_STAGES = 4
 RELEASED_CHUNK_LENS = (14, 28, 28, 49)
 # Chunk length as rows of the stage's map; None is the whole map. At 224 pixels this is RELEASED_CHUNK_LENS.
 CHUNK_ROWS = (0.25, 1, 2, None)
-# Time positions and width for which the official network mixes in fewer groups than positions: 16 does not divide
-# 392, so its 32-frame net takes 14 groups there (and mlp_t is 448 wide).
+# Time positions and width for which the official network mixes in fewer groups than positions: 16 does not
+# divide 392, so its 32-frame net takes 14 groups there (and mlp_t is 448 wide).
 RELEASED_TEMPORAL_GROUPS = {(16, 392): 14}
 TEMPORAL_INITS = ("official", "untied")
-# Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built with.
+# Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
+# with.
 NOT_IN_IMAGE_WEIGHTS = (".t_norm1.", ".t_fc.")
 
 
 class MorphFC(nn.Module):
-    """Chunk-wise mixing over height and width (official MorphFC_S), or over the whole map (official MorphFC_S2).
+    """Chunk-wise mixing over height and width (official MorphFC_S), or over the whole map (official
+    MorphFC_S2).
 
-    A frame's tokens are cut into chunks of `chunk_len` places and the channels into as many contiguous groups; one
-    shared Linear(dim, dim) sees, for a chunk and a group, all places and all channels of that group. Branches over
-    rows, columns (and plain channels) are summed with softmax weights that are computed once a clip.
+    A frame's tokens are cut into chunks of `chunk_len` places and the channels into as many contiguous
+    groups; one shared Linear(dim, dim) sees, for a chunk and a group, all places and all channels of that
+    group. Branches over rows, columns (and plain channels) are summed with softmax weights that are computed
+    once a clip.
 
-    With `whole_map` there is one spatial branch in raster order and no `mlp_w`; a map of several chunks is cut with
-    strides, as officially (at one chunk the order of cutting does not show).
+    With `whole_map` there is one spatial branch in raster order and no `mlp_w`; a map of several chunks is
+    cut with strides, as officially (at one chunk the order of cutting does not show).
     """
 
     def __init__(self, dim: int, chunk_len: int, *, whole_map: bool):
@@ -56,7 +60,9 @@ class MorphFC(nn.Module):
         if self.whole_map:
             branches = [self._mix_strided(x), self.mlp_c(x)]
         else:
-            columns = self._mix_rows(x.transpose(2, 3), self.mlp_h)  # B T W H C: a column is a row of the transpose
+            columns = self._mix_rows(
+                x.transpose(2, 3), self.mlp_h
+            )  # B T W H C: a column is a row of the transpose
             branches = [columns.transpose(2, 3), self._mix_rows(x, self.mlp_w), self.mlp_c(x)]
         B, C = x.shape[0], x.shape[-1]
         pooled = sum(branches).mean(dim=(1, 2, 3))  # B C: one gate for all frames of a clip
@@ -65,7 +71,9 @@ class MorphFC(nn.Module):
         return self.proj(sum(gate * branch for gate, branch in zip(gates, branches)))
 
     def _mix_rows(self, x: Tensor, linear: nn.Linear) -> Tensor:
-        """Chunks of neighbouring tokens in raster order: token n = chunk·L + place. [B, T, H, W, C] -> the same."""
+        """Chunks of neighbouring tokens in raster order: token n = chunk·L + place. [B, T, H, W, C] -> the
+        same.
+        """
         B, T, H, W, C = x.shape
         L = self.chunk_len
         chunks = x.reshape(B * T, H * W // L, L, L, C // L)  # BT M L G S, G = L
@@ -86,13 +94,15 @@ class MorphFC(nn.Module):
 class TemporalMorphFC(nn.Module):
     """Mixing of all T positions of one place, channel group by channel group (official MorphFC_T).
 
-    `init`: "official" sets mlp_t to zero and proj to ones. The output is zero at first, and the S channels of a group
-    get the same gradient for ever, so only T of the T·S outputs of mlp_t ever differ. "untied" draws mlp_t (truncated
-    normal, std 0.02) and sets proj to zero: the same zero output at first, without the tie.
+    `init`: "official" sets mlp_t to zero and proj to ones. The output is zero at first, and the S channels of
+    a group get the same gradient for ever, so only T of the T·S outputs of mlp_t ever differ. "untied" draws
+    mlp_t (truncated normal, std 0.02) and sets proj to zero: the same zero output at first, without the tie.
     """
 
     def __init__(self, dim: int, *, num_positions: int, num_groups: int, init: str):
         super().__init__()
+        if init not in TEMPORAL_INITS:
+            raise ValueError(f"MODEL.ARGS.temporal_init {init!r}: use one of {', '.join(TEMPORAL_INITS)}.")
         self.num_groups = num_groups
         mixed_dim = num_positions * dim // num_groups
         self.mlp_t = nn.Linear(mixed_dim, mixed_dim)
@@ -101,15 +111,14 @@ class TemporalMorphFC(nn.Module):
 
     def reset_parameters(self) -> None:
         """Sets the start of training that the class describes."""
-        with torch.no_grad():
-            self.mlp_t.bias.zero_()
-            self.proj.bias.zero_()
-            if self.init == "official":
-                self.mlp_t.weight.zero_()
-                self.proj.weight.fill_(1)
-            else:
-                nn.init.trunc_normal_(self.mlp_t.weight, std=0.02)
-                self.proj.weight.zero_()
+        nn.init.zeros_(self.mlp_t.bias)
+        nn.init.zeros_(self.proj.bias)
+        if self.init == "official":
+            nn.init.zeros_(self.mlp_t.weight)
+            nn.init.ones_(self.proj.weight)
+        else:
+            nn.init.trunc_normal_(self.mlp_t.weight, std=0.02)
+            nn.init.zeros_(self.proj.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
@@ -124,12 +133,14 @@ class TemporalMorphFC(nn.Module):
 class Block(nn.Module):
     """Time, then space, then channels, pre-norm; time reaches the trunk only through space (paper, figure 4).
 
-    x' = x + drop(fc(norm1(x + t_fc(t_norm1(x))))); x' + drop(mlp(norm2(x'))). The residual of the spatial part starts
-    at x, not at the temporal result ("skip residual": 50.6 against 49.8 on SSv1 in the paper). `temporal` None
-    leaves time out: the image model.
+    x' = x + drop(fc(norm1(x + t_fc(t_norm1(x))))); x' + drop(mlp(norm2(x'))). The residual of the spatial
+    part starts at x, not at the temporal result ("skip residual": 50.6 against 49.8 on SSv1 in the paper).
+    `temporal` None leaves time out: the image model.
     """
 
-    def __init__(self, dim: int, *, temporal: nn.Module | None, spatial: nn.Module, mlp_ratio: int, drop_path: float):
+    def __init__(
+        self, dim: int, *, temporal: nn.Module | None, spatial: nn.Module, mlp_ratio: int, drop_path: float
+    ):
         super().__init__()
         if temporal is not None:
             self.t_norm1 = nn.LayerNorm(dim)
@@ -154,15 +165,12 @@ class Stem(nn.Module):
     def __init__(self, dim: int, *, video: bool):
         super().__init__()
         conv, norm = (nn.Conv3d, nn.BatchNorm3d) if video else (nn.Conv2d, nn.BatchNorm2d)
+        self.video = video
         self.proj1 = conv(3, dim // 2, kernel_size=3, stride=2, padding=1)
         self.norm1 = norm(dim // 2)
         self.act = nn.GELU()
-        if video:
-            self.proj2 = conv(dim // 2, dim, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
-        else:
-            self.proj2 = conv(dim // 2, dim, kernel_size=3, stride=2, padding=1)
+        self.proj2 = _halving_conv(dim // 2, dim, video=video)
         self.norm2 = norm(dim)
-        self.video = video
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
@@ -179,34 +187,41 @@ class Downsample(nn.Module):
 
     def __init__(self, dim: int, out_dim: int, *, video: bool):
         super().__init__()
-        if video:
-            self.proj = nn.Conv3d(dim, out_dim, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
-        else:
-            self.proj = nn.Conv2d(dim, out_dim, kernel_size=3, stride=2, padding=1)
+        self.proj = _halving_conv(dim, out_dim, video=video)
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
         B, T, H, W, C = x.shape
-        # The kernel is one frame long, so frames are a batch of images: a 2-D convolution on a channels-last view,
-        # without the two copies of a 3-D one.
+        # The kernel is one frame long, so frames are a batch of images: a 2-D convolution on a channels-last
+        # view, without the two copies of a 3-D one.
         weight = self.proj.weight.reshape(-1, C, 3, 3)
-        x = F.conv2d(x.reshape(B * T, H, W, C).permute(0, 3, 1, 2), weight, self.proj.bias, stride=2, padding=1)
+        x = F.conv2d(
+            x.reshape(B * T, H, W, C).permute(0, 3, 1, 2), weight, self.proj.bias, stride=2, padding=1
+        )
         x = x.permute(0, 2, 3, 1)  # BT H W C'
         return self.norm(x.reshape(B, T, *x.shape[1:]))
 
 
+def _halving_conv(dim: int, out_dim: int, *, video: bool) -> nn.Module:
+    """A convolution over 3 x 3 places of a frame with stride 2, rounding up."""
+    if video:
+        return nn.Conv3d(dim, out_dim, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+    return nn.Conv2d(dim, out_dim, kernel_size=3, stride=2, padding=1)
+
+
 class MorphMLP(nn.Module):
-    """MorphMLP for clips of `num_frames` frames of `crop_size` pixels a side; one frame makes the image model.
+    """MorphMLP for clips of `num_frames` frames of `crop_size` pixels a side; one frame makes the image
+    model.
 
-    `chunk_lens`, one a stage, must divide that stage's tokens and its width. Where None they are the released 14, 28,
-    28, 49 if these fit, else a quarter row, one row, two rows and the whole map. `temporal_groups`, one a stage, must
-    divide the width; where None there are as many as time positions (half of the frames), which must then divide the
-    width, but for the released 14 at 16 positions and width 392. `drop_path` is the rate of the last block; it grows
-    linearly from 0 at the first. `temporal_init`: see TemporalMorphFC.
+    `chunk_lens`, one a stage, must divide that stage's tokens and its width. Where None they are the released
+    14, 28, 28, 49 if these fit, else a quarter row, one row, two rows and the whole map. `temporal_groups`,
+    one a stage, must divide the width; where None there are as many as time positions (half of the frames),
+    which must then divide the width, but for the released 14 at 16 positions and width 392. `drop_path` is
+    the rate of the last block; it grows linearly from 0 at the first. `temporal_init`: see TemporalMorphFC.
 
-    The image model is reconstructed: the authors released no code of it. Its figures equal the paper's for T, B and
-    L; S has 40.5 M parameters, printed as 38 M.
+    The image model is reconstructed: the authors released no code of it. Its figures equal the paper's for T,
+    B and L; S has 40.5 M parameters, printed as 38 M.
 
     Raises ValueError that names the argument and the legal values where something does not fit.
     """
@@ -226,37 +241,36 @@ class MorphMLP(nn.Module):
         temporal_init: str = "official",
     ):
         super().__init__()
-        _check_tables(depths, dims, chunk_lens, temporal_groups, drop_path, temporal_init)
+        tables = dict(depths=depths, dims=dims, chunk_lens=chunk_lens, temporal_groups=temporal_groups)
+        demand_stages(NUM_STAGES, **tables)
+        if any(dim % 4 for dim in dims):
+            raise ValueError(f"MODEL.ARGS.dims {list(dims)}: every width must be a multiple of 4.")
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
         chunk_lens = _chunk_lens(crop_size, dims, chunk_lens)
         video = num_frames > 1
-        if video or num_frames < 1:
+        if num_frames != 1:
             temporal_groups = _temporal_groups(num_frames, dims, temporal_groups)
         self.num_frames = num_frames
         self.crop_size = crop_size
         self.num_classes = num_classes
         self.chunk_lens = chunk_lens
-        rates = [float(rate) for rate in torch.linspace(0, drop_path, sum(depths), device="cpu")]
-        ends = list(accumulate(depths))
-        for stage in range(NUM_STAGES):
-            dim = dims[stage]
-            embed = Stem(dim, video=video) if stage == 0 else Downsample(dims[stage - 1], dim, video=video)
+        rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
+        for stage, (dim, depth) in enumerate(zip(dims, depths)):
+            temporal = dict(num_groups=temporal_groups[stage], init=temporal_init) if video else None
             blocks = nn.ModuleList(
                 Block(
                     dim,
-                    temporal=TemporalMorphFC(
-                        dim,
-                        num_positions=time_positions(num_frames),
-                        num_groups=temporal_groups[stage],
-                        init=temporal_init,
-                    )
-                    if video
+                    temporal=TemporalMorphFC(dim, num_positions=time_positions(num_frames), **temporal)
+                    if temporal
                     else None,
                     spatial=MorphFC(dim, chunk_lens[stage], whole_map=stage == NUM_STAGES - 1),
                     mlp_ratio=mlp_ratio,
-                    drop_path=rate,
+                    drop_path=rates.pop(0),
                 )
-                for rate in rates[ends[stage] - depths[stage] : ends[stage]]
+                for _ in range(depth)
             )
+            embed = Downsample(dims[stage - 1], dim, video=video) if stage else Stem(dim, video=video)
             self.add_module(f"patch_embed{stage + 1}", embed)
             self.add_module(f"blocks{stage + 1}", blocks)
         self.norm = nn.LayerNorm(dims[-1])
@@ -274,9 +288,7 @@ class MorphMLP(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        expected = (3, self.num_frames, self.crop_size, self.crop_size)
-        if tuple(x.shape[1:]) != expected:
-            raise ValueError(f"This MorphMLP takes clips [B, {str(expected)[1:-1]}]; got {list(x.shape)}.")
+        demand_clips(x, self.num_frames, self.crop_size)
         for stage in range(1, NUM_STAGES + 1):
             x = getattr(self, f"patch_embed{stage}")(x)  # B T H W C
             for block in getattr(self, f"blocks{stage}"):
@@ -304,9 +316,9 @@ def map_sizes(crop_size: int) -> tuple[int, ...]:
 def from_image_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Image weights as video weights; the names in NOT_IN_IMAGE_WEIGHTS are left for the model to keep.
 
-    The authors' own way is not published. The stem's first kernel is repeated over its 3 frames and divided by 3, the
-    others get a time axis of 1. As t_fc gives zero at the start, a still clip then gives the image model's logits,
-    but for the zero frame with which the stem pads the beginning.
+    The authors' own way is not published. The stem's first kernel is repeated over its 3 frames and divided
+    by 3, the others get a time axis of 1. As t_fc gives zero at the start, a still clip then gives the image
+    model's logits, but for the zero frame with which the stem pads the beginning.
     """
     video = {}
     for name, value in state.items():
@@ -316,36 +328,22 @@ def from_image_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return video
 
 
-def _check_tables(depths, dims, chunk_lens, temporal_groups, drop_path, temporal_init) -> None:
-    """Refuses what no geometry could mend."""
-    tables = {"depths": depths, "dims": dims, "chunk_lens": chunk_lens, "temporal_groups": temporal_groups}
-    for name, table in tables.items():
-        if table is not None and (len(table) != NUM_STAGES or min(table) < 1):
-            raise ValueError(f"MODEL.ARGS.{name} {list(table)}: give {NUM_STAGES} numbers of 1 or more, one a stage.")
-    if any(dim % 4 for dim in dims):
-        raise ValueError(f"MODEL.ARGS.dims {list(dims)}: every width must be a multiple of 4 (the gate has a quarter).")
-    if not 0 <= drop_path < 1:
-        raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
-    if temporal_init not in TEMPORAL_INITS:
-        raise ValueError(f"MODEL.ARGS.temporal_init {temporal_init!r}: use one of {', '.join(TEMPORAL_INITS)}.")
-
-
 def _chunk_lens(crop_size: int, dims: tuple[int, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
     """The chunk length of every stage, checked against map and width."""
     lens = given or _derived_chunk_lens(crop_size, dims)
+    legal = [divisors(math.gcd(size * size, dim)) for size, dim in zip(map_sizes(crop_size), dims)]
     if lens is None:
         fitting = [size for size in range(32, 513, 4) if _derived_chunk_lens(size, dims)]
         raise ValueError(
-            f"DATA.TRAIN_CROP_SIZE {crop_size}: the maps of {map_sizes(crop_size)} tokens a side cannot be cut into "
-            f"chunks that divide the widths {tuple(dims)}. Use one of {fitting}, or set MODEL.ARGS.chunk_lens; for "
-            f"this crop the legal lengths by stage are {_legal_chunk_lens(crop_size, dims)}."
+            f"DATA.TRAIN_CROP_SIZE {crop_size}: the maps of {map_sizes(crop_size)} tokens a side cannot be "
+            f"cut into chunks that divide the widths {tuple(dims)}. Use one of {fitting}, or set "
+            f"MODEL.ARGS.chunk_lens; for this crop the legal lengths by stage are {legal}."
         )
-    for stage, (size, dim, length) in enumerate(zip(map_sizes(crop_size), dims, lens), start=1):
-        if (size * size) % length or dim % length:
+    for stage, (length, allowed) in enumerate(zip(lens, legal), start=1):
+        if length not in allowed:
             raise ValueError(
-                f"MODEL.ARGS.chunk_lens {list(lens)}: {length} in stage {stage} does not divide both its {size}x{size} "
-                f"tokens (DATA.TRAIN_CROP_SIZE {crop_size}) and its width {dim}. "
-                f"Use one of {_divisors(math.gcd(size * size, dim))}."
+                f"MODEL.ARGS.chunk_lens {list(lens)}: {length} in stage {stage} does not divide both its "
+                f"tokens (at DATA.TRAIN_CROP_SIZE {crop_size}) and its width. Use one of {allowed}."
             )
     return tuple(lens)
 
@@ -355,21 +353,14 @@ def _derived_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> tuple[int, ...
     sizes = map_sizes(crop_size)
     shares = [size * size if rows is None else size * rows for size, rows in zip(sizes, CHUNK_ROWS)]
     for lens in (RELEASED_CHUNK_LENS, shares):
-        whole = all(length >= 1 and length == int(length) for length in lens)
-        if whole and all(
-            (size * size) % length == 0 and dim % length == 0 for size, dim, length in zip(sizes, dims, lens)
-        ):
-            return tuple(int(length) for length in lens)
+        if all(L % 1 == 0 and size * size % L == dim % L == 0 for size, dim, L in zip(sizes, dims, lens)):
+            return tuple(int(L) for L in lens)
     return None
 
 
-def _legal_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> str:
-    return "; ".join(
-        ", ".join(map(str, _divisors(math.gcd(size * size, dim)))) for size, dim in zip(map_sizes(crop_size), dims)
-    )
-
-
-def _temporal_groups(num_frames: int, dims: tuple[int, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
+def _temporal_groups(
+    num_frames: int, dims: tuple[int, ...], given: tuple[int, ...] | None
+) -> tuple[int, ...]:
     """The number of channel groups of the temporal mixing of every stage, checked against the widths."""
     positions = time_positions(num_frames)
     if positions < 2:
@@ -379,30 +370,25 @@ def _temporal_groups(num_frames: int, dims: tuple[int, ...], given: tuple[int, .
         fitting = [2 * n for n in range(2, 65) if _derived_temporal_groups(n, dims)]
         raise ValueError(
             f"DATA.NUM_FRAMES {num_frames} gives {positions} time positions, which do not divide the widths "
-            f"{tuple(dims)}. Use 1 or one of {fitting}, or set MODEL.ARGS.temporal_groups to 4 divisors of the widths."
+            f"{tuple(dims)}. Use 1 or one of {fitting}, or set MODEL.ARGS.temporal_groups."
         )
     for stage, (dim, num_groups) in enumerate(zip(dims, groups), start=1):
         if dim % num_groups:
             raise ValueError(
-                f"MODEL.ARGS.temporal_groups {list(groups)}: {num_groups} in stage {stage} does not divide its width "
-                f"{dim}. Use one of {_divisors(dim)}."
+                f"MODEL.ARGS.temporal_groups {list(groups)}: {num_groups} in stage {stage} does not divide "
+                f"its width {dim}. Use one of {divisors(dim)}."
             )
     return tuple(groups)
 
 
 def _derived_temporal_groups(positions: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
-    groups = [RELEASED_TEMPORAL_GROUPS.get((positions, dim), positions) for dim in dims]
-    fits = all(dim % num_groups == 0 for dim, num_groups in zip(dims, groups))
-    return tuple(groups) if fits else None
-
-
-def _divisors(number: int) -> list[int]:
-    return [n for n in range(1, number + 1) if number % n == 0]
+    groups = tuple(RELEASED_TEMPORAL_GROUPS.get((positions, dim), positions) for dim in dims)
+    return groups if all(dim % num_groups == 0 for dim, num_groups in zip(dims, groups)) else None
 
 
 MODEL = MorphMLP
-# S and B are the paper's video models; T and L the paper's image models (num_frames 1). Nano is ours: small enough
-# for the embedded data on a CPU.
+# S and B are the paper's video models; T and L the paper's image models (num_frames 1). Nano is ours: small
+# enough for the embedded data on a CPU.
 VARIANTS = {
     "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
     "T": dict(depths=(3, 4, 7, 3), dims=(84, 168, 336, 588)),

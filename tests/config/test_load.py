@@ -71,11 +71,23 @@ def load_args(load, text, dictionary):
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        ("TRAIN: {BATCHSIZE: 4}", "", r"this.yaml: unknown key TRAIN.BATCHSIZE. Did you mean TRAIN.BATCH_SIZE\?"),
+        (
+            "TRAIN: {BATCHSIZE: 4}",
+            "",
+            r"this.yaml: unknown key TRAIN.BATCHSIZE. Did you mean TRAIN.BATCH_SIZE\?",
+        ),
         ("SOLVR: {BASE_LR: 4}", "", r"unknown key SOLVR. Did you mean SOLVER\?"),
         ("A: 1", "DATA.BATCH_SIZE 4", r"unknown key A"),
-        ("RNG_SEED: 1", "DATA.BATCH_SIZE 4", r"unknown key DATA.BATCH_SIZE. Did you mean (TRAIN|TEST).BATCH_SIZE\?"),
-        ("RNG_SEED: 1", "train.batch_size 4", r"unknown key train.batch_size. Did you mean TRAIN.BATCH_SIZE\?"),
+        (
+            "RNG_SEED: 1",
+            "DATA.BATCH_SIZE 4",
+            r"unknown key DATA.BATCH_SIZE. Did you mean (TRAIN|TEST).BATCH_SIZE\?",
+        ),
+        (
+            "RNG_SEED: 1",
+            "train.batch_size 4",
+            r"unknown key train.batch_size. Did you mean TRAIN.BATCH_SIZE\?",
+        ),
         ("RNG_SEED: 1", "TRAIN 4", r"TRAIN is a section; give one of its keys"),
         ("RNG_SEED: 1", "RNG_SEED.X 4", r"unknown key RNG_SEED.X"),
         ("TRAIN: 4", "", r"TRAIN is a section"),
@@ -113,7 +125,9 @@ def test_a_duplicate_key_with_one_value_passes(load):
 
 def test_a_file_that_does_not_exist_names_its_neighbours(load, tmp_path):
     load()
-    with pytest.raises(UserError, match=r"No config file '.*thsi.yaml'.*holds this.yaml. Did you mean this.yaml\?"):
+    with pytest.raises(
+        UserError, match=r"No config file '.*thsi.yaml'.*holds this.yaml. Did you mean this.yaml\?"
+    ):
         load_config(str(tmp_path / "thsi.yaml"))
     with pytest.raises(UserError, match="There is no folder"):
         load_config(str(tmp_path / "nowhere" / "this.yaml"))
@@ -125,7 +139,9 @@ def test_the_output_folder_is_named_after_the_file(load):
 
 
 def test_a_dumped_config_loads_to_the_same(load, tmp_path):
-    config = load("SOLVER: {BASE_LR: 1e-5, CLIP_GRAD_L2NORM: 3}\nMODEL: {ARGS: {dims: [4, 8, 8, 8]}}\nNUM_GPUS: 0")
+    config = load(
+        "SOLVER: {BASE_LR: 1e-5, CLIP_GRAD_L2NORM: 3}\nMODEL: {ARGS: {dims: [4, 8, 8, 8]}}\nNUM_GPUS: 0"
+    )
     text = dump_config(config)
     assert load(text) == config
     assert set(yaml.safe_load(text)["DATA"]) >= {"NUM_FRAMES", "PATH_LABEL_SEPARATOR"}

@@ -68,6 +68,12 @@ def test_kinetics_recipes_are_the_papers(name, variant, num_frames, drop_path):
     assert (config.data.num_frames, config.data.sampling_rate) == (num_frames, 4)
     lr_at = build.schedule(config.solver)
     # Worked out by hand from the formula: 1e-6 + (2e-4 - 1e-6) e/10, then 1e-6 + (2e-4 - 1e-6)(1 + cos)/2.
-    assert [lr_at(epoch) for epoch in (0, 5, 10, 35, 60)] == pytest.approx([1e-6, 1.005e-4, 2e-4, 1.005e-4, 1e-6])
+    assert [lr_at(epoch) for epoch in (0, 5, 10, 35, 60)] == pytest.approx(
+        [1e-6, 1.005e-4, 2e-4, 1.005e-4, 1e-6]
+    )
     assert (config.solver.clip_grad_l2norm, config.solver.weight_decay) == (20, 0.05)
-    assert (config.test.num_ensemble_views, config.test.num_spatial_crops, config.test.ensemble) == (4, 1, "logits")
+    assert (config.test.num_ensemble_views, config.test.num_spatial_crops, config.test.ensemble) == (
+        4,
+        1,
+        "logits",
+    )

@@ -22,9 +22,7 @@ def test_past_the_end_the_last_frame_repeats():
     assert clip_indices(0, 64, 1, 4).tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    ("fps", "span"), [(12, 25.6), (24, 51.2), (29.97, 63.936), (30, 64), (60, 128)]
-)
+@pytest.mark.parametrize(("fps", "span"), [(12, 25.6), (24, 51.2), (29.97, 63.936), (30, 64), (60, 128)])
 def test_a_clip_spans_the_same_time_at_any_frame_rate(fps, span):
     assert clip_span(16, 4, fps, 30) == pytest.approx(span)
 
@@ -50,16 +48,12 @@ def test_view_starts_of_a_64_frame_clip(num_video_frames, num_views, offset, sta
 
 @pytest.mark.parametrize(
     ("num_video_frames", "fps", "first_frames"),
-    [
-        (300, 30, [[118, 122, 126], [139, 139]]),
-        (300, 60, [[86, 94, 103], None]),
-        (150, 12, [[62, 63, 65], None]),
-    ],
+    [(300, 30, [118, 122, 126]), (300, 60, [86, 94, 102]), (150, 12, [62, 63, 65])],
 )
 def test_the_middle_clip_of_videos_of_other_rates(num_video_frames, fps, first_frames):
     clips = DenseClips(num_frames=16, sampling_rate=4, target_fps=30, offset=True, shuffle=False)
     (indices,) = clips.views(num_video_frames, fps, 1, torch.Generator())
-    assert indices[:3].tolist() == first_frames[0]
+    assert indices[:3].tolist() == first_frames
 
 
 @given(
@@ -71,12 +65,17 @@ def test_the_middle_clip_of_videos_of_other_rates(num_video_frames, fps, first_f
     offset=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_every_clip_lies_in_the_video_and_goes_forward(num_video_frames, fps, num_frames, rate, num_views, offset, seed):
+def test_every_clip_lies_in_the_video_and_goes_forward(
+    num_video_frames, fps, num_frames, rate, num_views, offset, seed
+):
     clips = DenseClips(num_frames=num_frames, sampling_rate=rate, target_fps=30, offset=offset, shuffle=False)
     generator = torch.Generator().manual_seed(seed)
-    for indices in [clips.random(num_video_frames, fps, generator), *clips.views(num_video_frames, fps, num_views, generator)]:
+    for indices in [
+        clips.random(num_video_frames, fps, generator),
+        *clips.views(num_video_frames, fps, num_views, generator),
+    ]:
         assert len(indices) == num_frames
-        assert 0 <= indices.min() and indices.max() < num_video_frames
+        assert indices.min() >= 0 and indices.max() < num_video_frames
         assert (indices.diff() >= 0).all()
 
 

@@ -13,8 +13,8 @@ USUAL_SEPARATORS = (" ", ",", "\t", ";")
 def read_records(root: str, split: str, *, prefix: str, separator: str) -> list[Record]:
     """Records of `root`/{train,val,test}.csv; without test.csv the test split is val.csv, as people copy it.
 
-    The label stands behind the last `separator` of a line, so paths may hold it too. A relative path starts from
-    `prefix`, or from `root` where there is none; an absolute one stays as it is. Raises UserError.
+    The label stands behind the last `separator` of a line, so paths may hold it too. A relative path starts
+    from `prefix`, or from `root` where there is none; an absolute one stays as it is. Raises UserError.
     """
     return parse_list(list_path(root, split), prefix=prefix or root, separator=separator)
 
@@ -45,7 +45,8 @@ def parse_list(path: str, *, prefix: str, separator: str) -> list[Record]:
         fields = line.strip().rsplit(separator, 1)
         if len(fields) != 2 or not _is_int(fields[1]):
             raise UserError(
-                f"{path}, line {number}: {line.strip()!r} has no whole number behind the separator {separator!r}."
+                f"{path}, line {number}: {line.strip()!r} has no whole number behind the separator "
+                f"{separator!r}."
                 f"{_other_separator(line)}"
             )
         records.append(Record(os.path.join(prefix, fields[0].strip()), int(fields[1])))

@@ -1,8 +1,9 @@
 """The embedded data set: short videos of textured shapes whose class is how they move.
 
-Every class is another one played backwards (left and right, up and down, the two turns, growing and shrinking), so
-that neither one frame nor a set of frames without their order tells more than the pair: a model has to use time. The
-corpus is rendered once into a cache folder, as h264 files with Kinetics lists, and then read like Kinetics.
+Every class is another one played backwards (left and right, up and down, the two turns, growing and
+shrinking), so that neither one frame nor a set of frames without their order tells more than the pair: a
+model has to use time. The corpus is rendered once into a cache folder, as h264 files with Kinetics lists, and
+then read like Kinetics.
 """
 
 import fcntl
@@ -33,7 +34,8 @@ VERSION = 1  # raise it when the pictures change: a cache of another version is 
 CLASSES = ("left", "right", "up", "down", "anticlockwise", "clockwise", "shrinking", "growing")
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 72, 96, 32, 30
 TEXTURE_SIZE = 48
-ENCODER = {"crf": "20", "preset": "veryfast", "g": "16"}
+# The slower presets look ahead, and then x264 does not give the same bytes twice for pictures this small.
+ENCODER = {"crf": "20", "preset": "ultrafast", "g": "16"}
 PROGRESS_PERIOD_SEC = 5.0
 
 
@@ -47,7 +49,8 @@ def read_records(
     num_val: int = 80,
     num_test: int = 320,
 ) -> list[Record]:
-    """Records of the split, rendered first if `root` (default: the user's cache folder) does not hold them yet.
+    """Records of the split, rendered first if `root` (default: the user's cache folder) does not hold them
+    yet.
 
     `prefix` and `separator` belong to lists of the user's own and are not used here.
     """
@@ -64,7 +67,7 @@ def default_cache() -> Path:
 
 
 def ensure_corpus(cache: Path, sizes: dict[str, int]) -> Path:
-    """The folder of the corpus; renders it beside and renames it, once, however many processes ask at a time."""
+    """The folder of the corpus; renders it beside and renames it, once, whoever else asks."""
     folder = cache / f"synthetic-v{VERSION}-{'-'.join(map(str, sizes.values()))}"
     if folder.is_dir():
         return folder
@@ -118,12 +121,16 @@ def render_video(label: int, seed: int) -> Tensor:
     A pair of classes draws the same forward motion; the first of the pair is then played backwards.
     """
     generator = torch.Generator().manual_seed(seed)
-    background = _texture(HEIGHT, WIDTH, generator, cells=int(_uniform(2, 5, generator)), contrast=0.4)  # 3 H W
+    background = _texture(
+        HEIGHT, WIDTH, generator, cells=int(_uniform(2, 5, generator)), contrast=0.4
+    )  # 3 H W
     frames = background.expand(NUM_FRAMES, -1, -1, -1)
     for _ in range(1 + int(_uniform(0, 2, generator))):
         pattern = _texture(TEXTURE_SIZE, TEXTURE_SIZE, generator, cells=3, contrast=1.0)
         shape = torch.cat([pattern, _mask(generator)])  # 4 S S
-        grid = F.affine_grid(_motion(label // 2, generator), [NUM_FRAMES, 4, HEIGHT, WIDTH], align_corners=False)
+        grid = F.affine_grid(
+            _motion(label // 2, generator), [NUM_FRAMES, 4, HEIGHT, WIDTH], align_corners=False
+        )
         drawn = F.grid_sample(shape.expand(NUM_FRAMES, -1, -1, -1), grid, align_corners=False)  # T 4 H W
         opacity = drawn[:, 3:]
         frames = frames * (1 - opacity) + drawn[:, :3] * opacity
@@ -132,7 +139,9 @@ def render_video(label: int, seed: int) -> Tensor:
 
 
 def _motion(pair: int, generator: torch.Generator) -> Tensor:
-    """Affine maps [T, 2, 3] from the frame to the shape: 0 right, 1 down, 2 clockwise around the middle, 3 growing."""
+    """Affine maps [T, 2, 3] from the frame to the shape: 0 right, 1 down, 2 clockwise around the middle, 3
+    growing.
+    """
     progress = torch.linspace(-0.5, 0.5, NUM_FRAMES) * _uniform(0.5, 1.0, generator)
     still = torch.zeros(NUM_FRAMES)
     x, y = still + _uniform(-0.5, 0.5, generator), still + _uniform(-0.5, 0.5, generator)

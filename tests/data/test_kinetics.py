@@ -1,0 +1,73 @@
+"""Kinetics lists as people write them."""
+
+import pytest
+
+from slowfast_mlp.data.datasets.kinetics import read_records
+from slowfast_mlp.errors import UserError
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a train list of the given text."""
+
+    def read(text: str, *, prefix: str = "", separator: str = " "):
+        (tmp_path / "train.csv").write_text(text)
+        return read_records(str(tmp_path), "train", prefix=prefix, separator=separator)
+
+    return read
+
+
+def test_a_line_is_a_path_and_a_label(read):
+    assert read("a.mp4 3\nb/c.mp4 0\n", prefix="/v") == [("/v/a.mp4", 3), ("/v/b/c.mp4", 0)]
+
+
+def test_paths_may_hold_the_separator(read):
+    assert read("riding a bike/x 1.mp4 3\n", prefix="/v") == [("/v/riding a bike/x 1.mp4", 3)]
+    assert read("a,b.mp4,12\n", prefix="/v", separator=",") == [("/v/a,b.mp4", 12)]
+
+
+def test_absolute_paths_stay_and_relative_ones_start_from_the_prefix_or_the_list(read, tmp_path):
+    assert read("/abs/a.mp4 1\nb.mp4 2", prefix="/v") == [("/abs/a.mp4", 1), ("/v/b.mp4", 2)]
+    assert read("b.mp4 2") == [(f"{tmp_path}/b.mp4", 2)]
+
+
+def test_blank_lines_and_line_ends_of_windows_are_passed_over(read):
+    assert read("\r\na.mp4 1\r\n\r\n", prefix="/v") == [("/v/a.mp4", 1)]
+
+
+def test_tabs_separate_too(read):
+    assert read("a b.mp4\t7\n", prefix="/v", separator="\t") == [("/v/a b.mp4", 7)]
+
+
+@pytest.mark.parametrize(
+    ("text", "separator", "message"),
+    [
+        ("", " ", r"train.csv is empty"),
+        ("\n\n", " ", r"train.csv is empty"),
+        (
+            "a.mp4,3\n",
+            " ",
+            r"line 1: 'a.mp4,3' has no whole number behind .* Set DATA.PATH_LABEL_SEPARATOR to ','",
+        ),
+        ("ok.mp4,3\na.mp4 3\n", ",", r"line 2: 'a.mp4 3' .* Set DATA.PATH_LABEL_SEPARATOR to ' '"),
+        ("a.mp4\n", " ", r"line 1: 'a.mp4' has no whole number .* Write `path label`"),
+        ("a.mp4 bike\n", " ", r"line 1: 'a.mp4 bike'"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_named_with_its_line(read, text, separator, message):
+    with pytest.raises(UserError, match=message):
+        read(text, separator=separator)
+
+
+def test_a_missing_list_names_the_folder(tmp_path):
+    with pytest.raises(UserError, match=rf"DATA.PATH_TO_DATA_DIR '{tmp_path}' has no train.csv"):
+        read_records(str(tmp_path), "train", prefix="", separator=" ")
+    with pytest.raises(UserError, match="DATA.PATH_TO_DATA_DIR is not set"):
+        read_records("", "train", prefix="", separator=" ")
+
+
+def test_without_a_test_list_the_validation_list_is_tested(tmp_path):
+    (tmp_path / "val.csv").write_text("a.mp4 1\n")
+    assert read_records(str(tmp_path), "test", prefix="/v", separator=" ") == [("/v/a.mp4", 1)]
+    (tmp_path / "test.csv").write_text("b.mp4 1\n")
+    assert read_records(str(tmp_path), "test", prefix="/v", separator=" ") == [("/v/b.mp4", 1)]

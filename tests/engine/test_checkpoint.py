@@ -1,0 +1,180 @@
+"""Checkpoints: whole or not there, loaded with a report, never a door for code."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.engine.optimizer import adamw
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.errors import UserError
+
+
+def small_model(width=3):
+    model = nn.Sequential()
+    model.add_module("body", nn.Linear(2, width))
+    model.add_module("head", nn.Linear(width, 2))
+    return model
+
+
+def trained(width=3):
+    model = small_model(width)
+    optimizer = adamw(model, lr=0.1, weight_decay=0.1)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return dict(model=model, optimizer=optimizer, precision=Precision("fp32", torch.device("cpu")))
+
+
+def test_a_file_has_pyslowfasts_name_and_keys(tmp_path):
+    path = checkpoint.save(str(tmp_path), epoch=4, config_text="A: 1", **trained())
+    assert path == f"{tmp_path}/checkpoints/checkpoint_epoch_00005.pyth"
+    contents = torch.load(path, weights_only=True)
+    assert set(contents) == {"epoch", "model_state", "optimizer_state", "scaler_state", "cfg"}
+    assert (contents["epoch"], contents["cfg"]) == (4, "A: 1")
+
+
+def test_the_newest_is_that_of_the_latest_epoch(tmp_path):
+    assert checkpoint.newest(str(tmp_path)) is None
+    state = trained()
+    for epoch in (8, 9, 10):
+        checkpoint.save(str(tmp_path), epoch=epoch, config_text="", **state)
+    (tmp_path / "checkpoints" / "ssl_checkpoint_epoch_00099.pyth").touch()
+    (tmp_path / "checkpoints" / "checkpoint_epoch_00099.pyth.part").touch()
+    assert checkpoint.newest(str(tmp_path)).endswith("checkpoint_epoch_00011.pyth")
+
+
+def test_resuming_takes_up_model_optimiser_and_epoch(tmp_path):
+    before, after = trained(), trained()
+    path = checkpoint.save(str(tmp_path), epoch=4, config_text="", **before)
+    assert checkpoint.resume(path, **after) == 5
+    for one, other in zip(before["model"].parameters(), after["model"].parameters()):
+        assert torch.equal(one, other)
+    one, other = (state["optimizer"].state_dict()["state"] for state in (before, after))
+    assert torch.equal(one[0]["exp_avg"], other[0]["exp_avg"])
+
+
+KILLED = """
+import sys, torch
+from slowfast_mlp.engine import checkpoint
+def write(file):
+    torch.save({"x": torch.zeros(1000)}, file)
+    file.flush()
+    sys.stdout.write("half\\n"); sys.stdout.flush()
+    sys.stdin.readline()
+checkpoint.write_atomically(sys.argv[1], write)
+"""
+
+
+def test_a_kill_while_saving_leaves_the_file_before_whole(tmp_path):
+    path = tmp_path / "file.pyth"
+    checkpoint.write_atomically(str(path), lambda file: torch.save({"x": torch.ones(3)}, file))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "half\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.equal(checkpoint.read(str(path))["x"], torch.ones(3))
+
+
+def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
+    path = tmp_path / "file.pyth"
+    path.write_bytes(b"before")
+
+    def fail(file):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"file.pyth cannot be written \(No space left on device\)"):
+        checkpoint.write_atomically(str(path), fail)
+    assert path.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(
+    "wrapping", ["flat", "model_state", "state_dict", "state_dict_ema", "model", "module."]
+)
+def test_weights_are_found_in_every_wrapping(tmp_path, wrapping):
+    source, target = small_model(), small_model()
+    weights = source.state_dict()
+    contents = {"flat": weights, "module.": {f"module.{k}": v for k, v in weights.items()}}.get(
+        wrapping, {"epoch": 3, wrapping: weights}
+    )
+    torch.save(contents, tmp_path / "w.pth")
+    found = checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pth")), "w.pth")
+    report = checkpoint.load_weights(target, found, source="w.pth")
+    assert set(report.loaded) == set(weights)
+    assert torch.equal(target.head.weight, source.head.weight)
+
+
+def test_the_report_names_missing_unexpected_and_misshapen_entries():
+    weights = small_model(4).state_dict()
+    weights["tail.weight"] = weights.pop("head.bias")
+    model = small_model(3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UserError) as raised:
+        checkpoint.load_weights(model, weights, source="w.pth")
+    message = str(raised.value)
+    assert "w.pth does not fit this model: 0 entries loaded; 1 missing (head.bias)" in message
+    assert "1 unexpected (tail.weight); 3 misshapen (body.weight, body.bias, head.weight)" in message
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_may_miss_keeps_its_values():
+    weights = {name: value for name, value in small_model().state_dict().items() if "head" not in name}
+    model = small_model()
+    head = model.head.weight.clone()
+    report = checkpoint.load_weights(model, weights, source="w", may_miss=("head.",))
+    assert report.missing == ("head.weight", "head.bias")
+    assert torch.equal(model.head.weight, head) and torch.equal(model.body.weight, weights["body.weight"])
+
+
+def test_a_checkpoint_cut_off_anywhere_is_an_error_of_a_line(tmp_path):
+    path = checkpoint.save(str(tmp_path), epoch=0, config_text="", **trained())
+    whole = Path(path).read_bytes()
+    for length in (0, 1, 10, 100, len(whole) // 2, len(whole) - 1):
+        Path(path).write_bytes(whole[:length])
+        with pytest.raises(UserError, match="checkpoint_epoch_00001.pyth (is|holds)") as raised:
+            checkpoint.read(path)
+        assert "\n" not in str(raised.value)
+
+
+class Attack:
+    def __reduce__(self):
+        return os.mkdir, ("attacked",)
+
+
+def test_loading_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model_state": Attack()}, "evil.pth")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"model": Attack()}))
+    for name in ("evil.pth", "evil.pkl"):
+        with pytest.raises(UserError, match=name):
+            checkpoint.read(name)
+    assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [([1, 2], "holds a list"), ({"epoch": 3}, "holds no weights; its keys are epoch")],
+)
+def test_files_without_weights_are_refused(tmp_path, contents, message):
+    torch.save(contents, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=message):
+        checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pth")), "w.pth")
+
+
+def test_weights_alone_are_not_a_run_to_resume(tmp_path):
+    torch.save(small_model().state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UserError, match="has no epoch, model_state, optimizer_state"):
+        checkpoint.resume(str(tmp_path / "w.pth"), **trained())
+
+
+def test_a_file_that_does_not_exist_is_named():
+    with pytest.raises(UserError, match="There is no checkpoint 'nowhere.pth'"):
+        checkpoint.read("nowhere.pth")

@@ -1,0 +1,104 @@
+"""What every backbone promises, tried on every file of slowfast_mlp/models in a tiny size.
+
+A new backbone adds a row to TINY.
+"""
+
+import pkgutil
+
+import pytest
+import torch
+
+from slowfast_mlp import models
+from slowfast_mlp.lookup import find_module
+
+# Name -> constructor arguments of a size that a test can afford, and a crop and frames that it refuses.
+TINY = {
+    "morphmlp": dict(
+        arguments=dict(num_frames=4, crop_size=32, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64)),
+        wrong_crop=40,
+        wrong_frames=10,
+    ),
+}
+NUM_CLASSES = 5
+
+
+def test_every_backbone_has_a_row():
+    assert sorted(TINY) == sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+
+
+@pytest.fixture(params=[(name, frames) for name in TINY for frames in ("video", "image")], ids="-".join)
+def built(request):
+    name, frames = request.param
+    arguments = dict(TINY[name]["arguments"])
+    if frames == "image":
+        arguments["num_frames"] = 1
+    torch.manual_seed(0)
+    model = find_module(models, name, "MODEL.NAME").MODEL(num_classes=NUM_CLASSES, **arguments)
+    with torch.no_grad():  # away from a start at which whole branches are silent
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model, arguments
+
+
+def clips_for(arguments, batch=2):
+    generator = torch.Generator().manual_seed(1)
+    size = arguments["crop_size"]
+    return torch.randn(batch, 3, arguments["num_frames"], size, size, generator=generator)
+
+
+def test_clips_give_logits(built):
+    model, arguments = built
+    assert model(clips_for(arguments)).shape == (2, NUM_CLASSES)
+    features = model.forward_features(clips_for(arguments))
+    assert features.shape == (2, model.head.in_features)
+
+
+def test_every_parameter_gets_a_gradient(built):
+    model, arguments = built
+    model(clips_for(arguments, batch=4)).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_a_clips_logits_do_not_depend_on_its_neighbours(built):
+    model, arguments = built
+    model.eval()
+    clips = clips_for(arguments, batch=3)
+    with torch.no_grad():
+        assert torch.allclose(model(clips)[1], model(clips[1:2])[0], atol=1e-5)
+        changed = clips.clone()
+        changed[0] += 1
+        assert not torch.allclose(model(changed)[0], model(clips)[0], atol=1e-3)
+
+
+def test_bf16_is_finite(built):
+    model, arguments = built
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(clips_for(arguments))
+    assert logits.isfinite().all()
+
+
+def test_the_state_goes_round(built):
+    model, arguments = built
+    other = type(model)(num_classes=NUM_CLASSES, **arguments)
+    other.load_state_dict(model.state_dict())
+    model.eval(), other.eval()
+    with torch.no_grad():
+        assert torch.equal(model(clips_for(arguments)), other(clips_for(arguments)))
+
+
+def test_clips_of_another_shape_are_refused(built):
+    model, arguments = built
+    clips = clips_for(arguments)
+    for wrong in (clips[:, :2], torch.cat([clips, clips], dim=2), clips[..., :-4], clips[:, :, :, :-4]):
+        with pytest.raises(ValueError, match="takes clips"):
+            model(wrong)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_size_that_does_not_fit_is_refused_at_construction_by_its_setting(name):
+    module, row = find_module(models, name, "MODEL.NAME"), TINY[name]
+    with pytest.raises(ValueError, match=rf"DATA.TRAIN_CROP_SIZE {row['wrong_crop']}.* Use one of \["):
+        module.MODEL(num_classes=5, **{**row["arguments"], "crop_size": row["wrong_crop"]})
+    with pytest.raises(ValueError, match=rf"DATA.NUM_FRAMES {row['wrong_frames']}.* Use 1 or one of \["):
+        module.MODEL(num_classes=5, **{**row["arguments"], "num_frames": row["wrong_frames"]})
