@@ -157,8 +157,8 @@ class DecordReader:
     """The same by way of decord, for users who know it from the papers' code.
 
     It decodes from the start of the file. decord's own random access gives a neighbour of the wanted frame in
-    files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than 8
-    bits it converts to RGB in its own way: there the colours differ from PyAV's.
+    files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than
+    8 bits it converts to RGB in its own way: there the colours differ from PyAV's.
     """
 
     def __init__(self, path: str):
@@ -191,12 +191,11 @@ class DecordReader:
 
     def _read_forward(self, wanted: list[int]) -> Tensor:
         self._reader.seek(0)
-        frames, position = [], 0
-        for index in wanted:
-            if index > position:
-                self._reader.skip_frames(index - position)  # decoded, not converted
-            frames.append(torch.from_numpy(self._reader.next().asnumpy()))
-            position = index + 1
+        frames = []
+        for index in range(wanted[-1] + 1):
+            frame = self._reader.next()  # skip_frames() would seek
+            if index == wanted[len(frames)]:
+                frames.append(torch.from_numpy(frame.asnumpy()))
         return torch.stack(frames)
 
     def close(self) -> None:
