@@ -56,20 +56,20 @@ class PyAvReader:
 
     def _index_packets(self) -> None:
         """Finds the presentation time of every frame, and of every keyframe with where to seek for it."""
-        shown, self._keyframes, timed = [], [], True
+        shown, self._keyframes = [], []
         for packet in self._container.demux(self._stream):
             if packet.size == 0 or packet.is_discard:
                 continue  # the flush packet at the end; packets that an edit list hides
-            timed = timed and packet.pts is not None
             shown.append(packet.pts)
             if packet.is_keyframe and packet.pts is not None:
-                self._keyframes.append(
-                    (packet.pts, packet.pts if packet.dts is None else min(packet.pts, packet.dts))
-                )
+                start = packet.pts if packet.dts is None else min(packet.pts, packet.dts)
+                self._keyframes.append((packet.pts, start))
         if not shown:
             raise DecodeError(self.path, "its video stream is empty")
-        self._times = sorted(shown) if timed else None  # None: the file has no times; count while decoding
         self.num_frames = len(shown)
+        # AVI has no presentation times, and what FFmpeg puts in their place is wrong around B-frames.
+        timed = None not in shown and len(set(shown)) == len(shown) and self._container.format.name != "avi"
+        self._number_of = {time: number for number, time in enumerate(sorted(shown))} if timed else None
         rate = self._stream.average_rate or self._stream.guessed_rate
         if not rate:
             raise DecodeError(self.path, "its frame rate is unknown")
@@ -86,9 +86,7 @@ class PyAvReader:
                 self.path, f"has {self.num_frames} frames; asked for {wanted[0]} to {wanted[-1]}"
             )
         try:
-            frames = self._read_by_time(wanted) if self._times else None
-            if frames is None:
-                frames = self._read_by_count(wanted)
+            frames = self._read_by_time(wanted) if self._number_of else self._read_by_count(wanted)
         except av.error.FFmpegError as error:
             raise DecodeError(self.path, str(error)) from error
         missing = [index for index in wanted if index not in frames]
@@ -98,36 +96,32 @@ class PyAvReader:
             raise DecodeError(self.path, "its frames change their size")
         return torch.stack([frames[index] for index in indices])
 
-    def _read_by_time(self, wanted: list[int]) -> dict[int, Tensor] | None:
-        """Decodes from the last keyframe before each run of wanted frames; None when seeking missed one."""
-        numbers = {self._times[index]: index for index in wanted}
-        if len(numbers) < len(wanted):
-            return None  # several frames of one time
+    def _read_by_time(self, wanted: list[int], *, from_start: bool = False) -> dict[int, Tensor]:
+        """Decodes from the last keyframe before each run of wanted frames, and sees that none is left out."""
+        time_of = {number: time for time, number in self._number_of.items()}
         frames: dict[int, Tensor] = {}
-        position = None  # time of the frame decoded last
+        position, position_time = None, None  # of the frame decoded last
         decoder = iter(())
-        for time in sorted(numbers):
-            if numbers[time] in frames:
-                continue
-            key, seek_to = max((k for k in self._keyframes if k[0] <= time), default=(None, None))
-            if key is None:
-                return None
-            if position is None or key > position:
-                self._container.seek(seek_to, stream=self._stream, backward=True)
-                decoder = self._container.decode(self._stream)
+        for number in wanted:
+            before = [k for k in self._keyframes if k[0] <= time_of[number]][: 1 if from_start else None]
+            key, start = max(before, default=(None, None))
+            if position is None or (key is not None and key > position_time):
+                self._container.seek(0 if start is None else start, stream=self._stream, backward=True)
+                decoder, position = self._container.decode(self._stream), None
             for frame in decoder:
-                position = frame.pts
-                if position is None or position > time:
-                    return None  # the seek went too far, or the decoder dropped the frame
-                if position == time:
-                    frames[numbers[time]] = self._pixels(frame)
+                found = self._number_of.get(frame.pts)
+                if found is None or found > number or position not in (None, found - 1):
+                    if not from_start:  # some containers seek too far
+                        return self._read_by_time(wanted, from_start=True)
+                    raise DecodeError(self.path, f"the decoder leaves out frames before frame {number}")
+                position, position_time = found, frame.pts
+                if found == number:
+                    frames[number] = self._pixels(frame)
                     break
-            else:
-                return None
         return frames
 
     def _read_by_count(self, wanted: list[int]) -> dict[int, Tensor]:
-        """Decodes from the start and counts: slow, and right whatever the container's times are."""
+        """Decodes from the start and counts: slow, for files without usable times."""
         self._container.seek(self._stream.start_time or 0, stream=self._stream, backward=True)
         left, frames = set(wanted), {}
         for index, frame in enumerate(self._container.decode(self._stream)):
