@@ -77,8 +77,7 @@ def train_loader(
     if len(videos) < batch_size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
-            "would be no "
-            "step. Set it to the number of videos or less."
+            "would be no step. Set it to the number of videos or less."
         )
     transform = TrainTransform(
         crop_size=data.train_crop_size,
@@ -90,8 +89,13 @@ def train_loader(
     )
     dataset = TrainVideos(videos, clips=_clips(data), transform=transform, decoder=data.decoder, seed=seed)
     sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
+    workers = _worker_arguments(loading, num_cores)
     return DataLoader(
-        dataset, batch_size=batch_size // world_size, sampler=sampler, **_worker_arguments(loading, num_cores)
+        dataset,
+        batch_size=batch_size // world_size,
+        sampler=sampler,
+        persistent_workers=workers["num_workers"] > 0,
+        **workers,
     )
 
 
@@ -149,7 +153,6 @@ def _worker_arguments(loading: schema.DataLoader, num_cores: int) -> dict[str, A
         num_workers = min(MAX_WORKERS, max(1, num_cores - 1))
     return dict(
         num_workers=num_workers,
-        persistent_workers=num_workers > 0,
         collate_fn=collate_views,
         # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
         generator=torch.Generator(),

@@ -30,11 +30,6 @@ def run(config: Config) -> None:
     """Trains and tests as the config says, as one of the processes of the run. Raises UserError."""
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
     with RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log:
-        if dist.rank() == 0:
-            checkpoint.write_atomically(
-                os.path.join(config.output_dir, "config.yaml"),
-                lambda file: file.write(dump_config(config).encode()),
-            )
         device = dist.device(config.num_gpus)
         precision = Precision(config.train.precision, device)
         torch.manual_seed(config.rng_seed)
@@ -46,6 +41,11 @@ def run(config: Config) -> None:
         ).to(device)
         videos = _read_lists(config)
         if dist.rank() == 0:
+            # Only now: a mistake above must not write over what an earlier run left here.
+            checkpoint.write_atomically(
+                os.path.join(config.output_dir, "config.yaml"),
+                lambda file: file.write(dump_config(config).encode()),
+            )
             log.say(report.block(_start_of_run(config, model, device, precision, videos)))
         if config.train.enable:
             train(config, log, model, precision, device, videos)
@@ -103,6 +103,7 @@ def train(
             dist.wait_for_all()
         if validate and _is_due(epoch, config.train.eval_period, num_epochs):
             report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, num_steps=len(loader))
+    log.say(f"trained {num_epochs} epochs; the last checkpoint is {checkpoint.newest(config.output_dir)}")
 
 
 def test(
@@ -197,8 +198,7 @@ def _resume_or_start(
     if newest and not config.train.auto_resume:
         raise UserError(
             f"OUTPUT_DIR {config.output_dir} holds checkpoints of an earlier run, and TRAIN.AUTO_RESUME is "
-            "False. "
-            "Choose another OUTPUT_DIR, or resume."
+            "False. Choose another OUTPUT_DIR, or resume."
         )
     if newest:
         epoch = checkpoint.resume(newest, model=model, optimizer=optimizer, precision=precision)
@@ -227,21 +227,18 @@ def _start_of_run(
         "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames at rate "
         f"{data.sampling_rate}, {crop_size} pixels{order}",
         "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M "
-        "parameters, "
-        f"{flops:.3g} GFLOPs a view, {flops * num_views:.4g} over {config.test.num_ensemble_views} x "
-        f"{config.test.num_spatial_crops} views",
+        f"parameters, {flops:.3g} GFLOPs a view, {flops * num_views:.4g} over "
+        f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",
     }
     if config.train.enable:
         num_steps = len(videos["train"]) // config.train.batch_size
         facts["batch"] = (
             f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, "
-            f"{solver.max_epoch} "
-            f"epochs, {num_steps * solver.max_epoch} steps"
+            f"{solver.max_epoch} epochs, {num_steps * solver.max_epoch} steps"
         )
         facts["lr"] = (
             f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs, then a "
-            "cosine to "
-            f"{solver.cosine_end_lr:g}"
+            f"cosine to {solver.cosine_end_lr:g}"
         )
     return {**facts, "output": config.output_dir}
 

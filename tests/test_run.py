@@ -362,3 +362,16 @@ def test_an_image_model_is_trained_and_inflated_for_video(command, tmp_path):
     assert status == 0 and "holds an image model: inflated for video" in printed
     status, _, error = command("TEST.CHECKPOINT_FILE_PATH", start, "TRAIN.ENABLE", "False")
     assert status == 1 and "does not fit this model" in error
+
+
+def test_a_folder_that_cannot_be_written_is_a_line(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, error = command("OUTPUT_DIR", tmp_path / "file" / "out")
+    assert status == 1 and "cannot be written to (Not a directory)" in error and error.count("\n") == 1
+
+
+def test_a_mistake_leaves_the_config_of_an_earlier_run(command, tmp_path):
+    assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
+    before = (tmp_path / "out" / "config.yaml").read_text()
+    assert command("MODEL.NUM_CLASSES", "3")[0] == 1
+    assert (tmp_path / "out" / "config.yaml").read_text() == before

@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import logging
+import os
 import types
 import typing
 from collections.abc import Sequence
@@ -14,6 +16,8 @@ from iopath.common.file_io import g_pathmgr
 
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
@@ -89,10 +93,11 @@ def _check_yaml(path: str, seen: tuple[str, ...]) -> None:
             base = value.value
             if not isinstance(base, str):
                 raise UserError(f"{path}: {BASE_KEY} takes one file.")
-            base = base if base.startswith(("/", "~")) or "://" in base else str(PurePath(path).parent / base)
-            if not base.startswith("~") and not g_pathmgr.isfile(base):
+            base = os.path.expanduser(base)
+            base = base if base.startswith("/") or "://" in base else str(PurePath(path).parent / base)
+            if not g_pathmgr.isfile(base):
                 raise UserError(f"{path}: its {BASE_KEY} {base!r} does not exist.{_similar_file(base)}")
-            _check_yaml(base, (*seen, path)) if not base.startswith("~") else None
+            _check_yaml(base, (*seen, path))
 
 
 def _check_duplicates(node: yaml.Node, path: str, prefix: str) -> None:
@@ -103,10 +108,11 @@ def _check_duplicates(node: yaml.Node, path: str, prefix: str) -> None:
         name = prefix + str(key.value)
         if name in seen and yaml.serialize(seen[name]) != yaml.serialize(value):
             raise UserError(
-                f"{path}: {name} stands there twice, with two values (lines {seen[name].start_mark.line + 1} "
-                "and "
-                f"{value.start_mark.line + 1}). Keep one."
+                f"{path}: {name} stands there twice, with two values (lines "
+                f"{seen[name].start_mark.line + 1} and {value.start_mark.line + 1}). Keep one."
             )
+        if name in seen:
+            logger.warning("%s: %s stands there twice, with the same value", path, name)
         seen[name] = value
         _check_duplicates(value, path, f"{name}.")
 
@@ -177,7 +183,8 @@ def _override_one(section: Any, path: list[str], text: str, key: str) -> Any:
         value: Any = _set_inside(current, path[1:], _parse(text))
     else:
         kind = typing.get_type_hints(type(section))[field.name]
-        value = _value(text if kind is str else _parse(text), kind, field, f"{source}: {key}")
+        is_text = kind in (str, str | None)
+        value = _value(text if is_text else _parse(text), kind, field, f"{source}: {key}")
     return dataclasses.replace(section, **{field.name: value})
 
 

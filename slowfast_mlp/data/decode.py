@@ -4,6 +4,7 @@ A reader receives frame indices and nothing else, so that every decoder gives th
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import av
 import decord
@@ -205,6 +206,19 @@ class DecordReader:
 
 # PyAV first: it decodes as fast, is maintained, and leaks nothing over many files.
 READERS = {"auto": PyAvReader, "pyav": PyAvReader, "decord": DecordReader}
+
+
+class VideoInfo(NamedTuple):
+    """What choosing frames needs to know of a video."""
+
+    num_frames: int
+    fps: float
+
+
+def probe(path: str, decoder: str) -> VideoInfo:
+    """The exact number of frames and the frame rate of the file. Raises DecodeError."""
+    with open_video(path, decoder) as video:
+        return VideoInfo(video.num_frames, video.fps)
 
 
 def open_video(path: str, decoder: str) -> PyAvReader | DecordReader:

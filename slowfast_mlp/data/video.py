@@ -177,8 +177,7 @@ def check_labels(records: Sequence[Record], num_classes: int, split: str) -> Non
         if not 0 <= record.label < num_classes:
             raise UserError(
                 f"The {split} list gives {record.path!r} the label {record.label}; MODEL.NUM_CLASSES "
-                f"{num_classes} "
-                f"allows 0 to {num_classes - 1}. Mend the list or the setting."
+                f"{num_classes} allows 0 to {num_classes - 1}. Mend the list or the setting."
             )
 
 
@@ -193,7 +192,6 @@ def count_missing(records: Sequence[Record], split: str) -> tuple[int, int]:
     if len(missing) == len(sample):
         raise UserError(
             f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
-            f"{missing[0]}. "
-            "Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
+            f"{missing[0]}. Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
         )
     return len(missing), len(sample)

@@ -97,6 +97,6 @@ def _demand_every_view(num_views: Tensor, failures: list[Any], views_per_video: 
     if wrong:
         raise RuntimeError(
             f"{len(wrong)} videos were not seen {views_per_video} times; the first is number {wrong[0]}, "
-            "seen or "
-            f"missed {int(accounted[wrong[0]])} times: the loader's sampler does not give every video once."
+            f"seen or missed {int(accounted[wrong[0]])} times: the loader's sampler does not give every "
+            "video once."
         )

@@ -10,7 +10,10 @@ from typing import Any
 import simplejson
 from torch.utils.tensorboard import SummaryWriter
 
+from slowfast_mlp.errors import UserError
+
 PACKAGE = "slowfast_mlp"
+FILES = ("stdout.log", "metrics.jsonl", "json_stats.log")
 
 
 class RunLog:
@@ -26,18 +29,24 @@ class RunLog:
         self._logger = logging.getLogger(PACKAGE)
         self._handlers: list[logging.Handler] = []
         self._writer = None
+        # What other ranks would say, rank 0 says too.
+        self._logger.setLevel(logging.INFO if enabled else logging.ERROR)
         if not enabled:
             return
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        self._text = (Path(output_dir) / "stdout.log").open("a", encoding="utf-8")
-        self._metrics = (Path(output_dir) / "metrics.jsonl").open("a", encoding="utf-8")
-        self._stats = (Path(output_dir) / "json_stats.log").open("a", encoding="utf-8")
+        try:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            self._text, self._metrics, self._stats = (
+                (Path(output_dir) / name).open("a", encoding="utf-8") for name in FILES
+            )
+        except OSError as error:
+            raise UserError(
+                f"OUTPUT_DIR {output_dir} cannot be written to ({error.strerror}). Choose another."
+            ) from error
         self._writer = SummaryWriter(os.path.join(output_dir, "tensorboard")) if tensorboard else None
         terminal, file = logging.StreamHandler(sys.stdout), logging.StreamHandler(self._text)
         file.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         terminal.setFormatter(_Plain())
         self._handlers = [terminal, file]
-        self._logger.setLevel(logging.INFO)
         self._logger.propagate = False
         for handler in self._handlers:
             self._logger.addHandler(handler)

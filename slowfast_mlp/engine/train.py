@@ -66,8 +66,6 @@ def _demand_finite(loss: float, epoch: int, step: int, log_period: int, lr: floa
         first = max(0, step - log_period + 1)
         raise UserError(
             f"The loss became {loss} between steps {first + 1} and {step + 1} of epoch {epoch + 1}, at a "
-            "learning rate "
-            f"of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32; "
-            "the last "
-            "checkpoint is whole."
+            f"learning rate of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try "
+            "TRAIN.PRECISION fp32; the last checkpoint is whole."
         )

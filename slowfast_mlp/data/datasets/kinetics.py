@@ -46,8 +46,7 @@ def parse_list(path: str, *, prefix: str, separator: str) -> list[Record]:
         if len(fields) != 2 or not _is_int(fields[1]):
             raise UserError(
                 f"{path}, line {number}: {line.strip()!r} has no whole number behind the separator "
-                f"{separator!r}."
-                f"{_other_separator(line)}"
+                f"{separator!r}.{_other_separator(line)}"
             )
         records.append(Record(os.path.join(prefix, fields[0].strip()), int(fields[1])))
     if not records:
