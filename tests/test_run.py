@@ -143,6 +143,18 @@ def test_a_finished_run_is_only_tested_again(configure, tmp_path, capsys):
     assert_equal(before, weights(tmp_path / "out"))
 
 
+def test_predictions_do_not_depend_on_the_number_of_threads(configure, tmp_path):
+    run(configure(out="one"))
+    before = (tmp_path / "one" / "predictions.csv").read_bytes()
+    threads = torch.get_num_threads()
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        run(configure("TRAIN.ENABLE", "False", out="one"))
+        assert torch.get_num_threads() == number
+        assert (tmp_path / "one" / "predictions.csv").read_bytes() == before
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("processes", [2, 3])
 def test_testing_gives_the_same_predictions_on_any_number_of_ranks(configure, tmp_path, processes):
     run(configure(out="one"))

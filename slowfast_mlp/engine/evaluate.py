@@ -1,7 +1,9 @@
 """Evaluation: all views of all videos of a list, each once, into one accuracy."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +50,6 @@ class Evaluation:
         return int((self.num_views > 0).sum())
 
 
-@torch.inference_mode()
 def evaluate(
     model: nn.Module,
     loader: DataLoader,
@@ -62,7 +63,7 @@ def evaluate(
     device: torch.device,
     say: Callable[[int, int, float], None] = lambda done, total, seconds: None,
 ) -> Evaluation:
-    """Scores of all videos, the same for any number of ranks.
+    """Scores of all videos, the same bit for bit for any number of ranks and threads.
 
     The loader gives this rank's share as Views; `labels` [V] are those of all videos; `batch_size` clips go
     through the model at a time; `ensemble` is a key of ENSEMBLES. `say` hears of batches done, their total
@@ -72,21 +73,50 @@ def evaluate(
     model.eval()
     scores = VideoScores(len(labels), num_classes)
     failures = []
+
+    def score(views: Any) -> Tensor:
+        with torch.inference_mode(), precision.autocast():
+            logits = [model(clips.to(device, non_blocking=True)) for clips in views.clips.split(batch_size)]
+        return torch.cat([ENSEMBLES[ensemble](part.float()).cpu() for part in logits])
+
     started = time.perf_counter()
-    for done, views in enumerate(loader, start=1):
+    for done, (views, view_scores) in enumerate(_in_order(score, loader, device), start=1):
         failures.extend(views.failures)
-        for clips, videos in zip(views.clips.split(batch_size), views.videos.split(batch_size)):
-            if len(clips) == 0:
-                continue
-            with precision.autocast():
-                logits = model(clips.to(device, non_blocking=True))
-            scores.add(videos, ENSEMBLES[ensemble](logits.float()).cpu())
+        if view_scores is not None:
+            scores.add(views.videos, view_scores)
         say(done, len(loader), time.perf_counter() - started)
     scores.gather(device)
     failures = sorted(failure for share in gather_objects(failures) for failure in share)
     _demand_every_view(scores.num_views, failures, views_per_video)
     mean = scores.scores / scores.num_views.clamp(min=1).unsqueeze(1)
     return Evaluation(scores=mean, num_views=scores.num_views, labels=labels, failures=failures)
+
+
+def _in_order(
+    score: Callable[[Any], Tensor], loader: DataLoader, device: torch.device
+) -> Iterator[tuple[Any, Tensor | None]]:
+    """Batches of the loader with their scores, None for a batch without clips.
+
+    On a CPU every batch is one thread's work, as many at a time as there are threads: a product that several
+    threads share is rounded differently with their number, and so would the predictions be.
+    """
+    if device.type != "cpu":
+        yield from ((views, score(views) if len(views.clips) else None) for views in loader)
+        return
+    num_threads = torch.get_num_threads()
+    waiting: deque[tuple[Any, Future | None]] = deque()
+    try:
+        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for views in loader:
+                waiting.append((views, pool.submit(score, views) if len(views.clips) else None))
+                if len(waiting) > num_threads:
+                    first, future = waiting.popleft()
+                    yield first, future and future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future and future.result()
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _demand_every_view(num_views: Tensor, failures: list[Any], views_per_video: int) -> None:
