@@ -18,7 +18,8 @@ setup(
         "torchvision",
         "fvcore",
         "iopath",
-        "decord",
+        # No wheels elsewhere; PyAV is the default decoder and reads as much.
+        'decord; platform_machine in "x86_64 AMD64" and sys_platform != "darwin"',
         "av",
         "simplejson",
         "tensorboard",

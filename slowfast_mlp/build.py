@@ -2,6 +2,8 @@
 
 import inspect
 import logging
+import types
+import typing
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
@@ -66,6 +68,7 @@ def train_loader(
     batch_size: int,
     rank: int,
     world_size: int,
+    device: torch.device,
     num_cores: int,
     seed: int,
 ) -> DataLoader:
@@ -87,9 +90,10 @@ def train_loader(
         mean=data.mean,
         std=data.std,
     )
-    dataset = TrainVideos(videos, clips=_clips(data), transform=transform, decoder=data.decoder, seed=seed)
+    clips = _clips(data, offset=data.use_offset_sampling)
+    dataset = TrainVideos(videos, clips=clips, transform=transform, decoder=data.decoder, seed=seed)
     sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
-    workers = _worker_arguments(loading, num_cores)
+    workers = _worker_arguments(loading, device, num_cores)
     return DataLoader(
         dataset,
         batch_size=batch_size // world_size,
@@ -106,9 +110,11 @@ def eval_loader(
     *,
     num_clips: int,
     num_crops: int,
+    offset: bool,
     batch_size: int,
     rank: int,
     world_size: int,
+    device: torch.device,
     num_cores: int,
     seed: int,
 ) -> DataLoader:
@@ -124,7 +130,7 @@ def eval_loader(
     )
     dataset = EvalVideos(
         videos,
-        clips=_clips(data),
+        clips=_clips(data, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
         transform=transform,
@@ -133,20 +139,20 @@ def eval_loader(
     )
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
-    return DataLoader(dataset, batch_sampler=sampler, **_worker_arguments(loading, num_cores))
+    return DataLoader(dataset, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
 
 
-def _clips(data: schema.Data) -> DenseClips:
+def _clips(data: schema.Data, *, offset: bool) -> DenseClips:
     return DenseClips(
         num_frames=data.num_frames,
         sampling_rate=data.sampling_rate,
         target_fps=data.target_fps,
-        offset=data.use_offset_sampling,
+        offset=offset,
         shuffle=data.shuffle_frames,
     )
 
 
-def _worker_arguments(loading: schema.DataLoader, num_cores: int) -> dict[str, Any]:
+def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_cores: int) -> dict[str, Any]:
     """What all loaders share; without a setting one core is left to the training process."""
     num_workers = loading.num_workers
     if num_workers is None:
@@ -156,7 +162,7 @@ def _worker_arguments(loading: schema.DataLoader, num_cores: int) -> dict[str, A
         collate_fn=collate_views,
         # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
         generator=torch.Generator(),
-        pin_memory=loading.pin_memory and torch.cuda.is_available(),
+        pin_memory=loading.pin_memory and device.type == "cuda",
     )
 
 
@@ -179,7 +185,7 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
     _check_arguments(module.MODEL.__init__, section.args, {"self", *shared}, f"MODEL.ARGS of {section.name}")
     try:
         return module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise UserError(f"{section.name} {section.variant}: {error}") from error
 
 
@@ -193,8 +199,7 @@ def start_weights(section: schema.Model, net: nn.Module, path: str) -> None:
     weights = checkpoint.weights_of(checkpoint.read(path), path)
     own = net.state_dict()
     may_miss: tuple[str, ...] = ()
-    from_image = not any(part in name for name in weights for part in module.NOT_IN_IMAGE_WEIGHTS)
-    if from_image and any(part in name for name in own for part in module.NOT_IN_IMAGE_WEIGHTS):
+    if any(name in own and value.ndim == own[name].ndim - 1 for name, value in weights.items()):
         logger.info("%s holds an image model: inflated for video", path)
         weights = module.from_image_weights(weights)
         may_miss += module.NOT_IN_IMAGE_WEIGHTS
@@ -244,12 +249,29 @@ def _model_module(section: schema.Model) -> ModuleType:
 
 
 def _check_arguments(function: Callable, given: dict[str, Any], shared: set[str], setting: str) -> None:
-    """Answers an argument that `function` does not take with those that it does; `shared` come from
-    elsewhere.
-    """
+    """Answers what `function` does not take with what it does; `shared` arguments come from elsewhere."""
     names = [name for name in inspect.signature(function).parameters if name not in shared]
-    for name in given:
+    kinds = typing.get_type_hints(function)
+    for name, value in given.items():
         if name not in names:
             raise UserError(
                 f"{setting}: no argument {name!r}; there is {', '.join(names)}.{nearest(name, names)}"
             )
+        if name in kinds and not _fits(value, kinds[name]):
+            words = kinds[name].__name__ if isinstance(kinds[name], type) else str(kinds[name])
+            raise UserError(f"{setting}: {name} {value!r} is no {words}.")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of the annotated type; lists stand for tuples, whole numbers for floats."""
+    if isinstance(kind, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(kind))
+    if kind is types.NoneType:
+        return value is None
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)[0]
+        return isinstance(value, (list, tuple)) and all(_fits(item, items) for item in value)
+    if kind in (int, float):
+        allowed = int if kind is int else (int, float)
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp import build
+from slowfast_mlp.config.changes import model_changes, stored_config, training_changes
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
@@ -47,14 +48,22 @@ def run(config: Config) -> None:
                 lambda file: file.write(dump_config(config).encode()),
             )
             log.say(report.block(_start_of_run(config, model, device, precision, videos)))
+        parts = dict(log=log, model=model, precision=precision, device=device, videos=videos)
         if config.train.enable:
-            train(config, log, model, precision, device, videos)
+            train(config, **parts)
         if config.test.enable:
-            test(config, log, model, precision, device, videos["test"])
+            test(config, **parts)
+
+
+def run_all(configs: Sequence[Config]) -> None:
+    """Runs one after the other, in the same processes."""
+    for config in configs:
+        run(config)
 
 
 def train(
     config: Config,
+    *,
     log: RunLog,
     model: nn.Module,
     precision: Precision,
@@ -70,13 +79,16 @@ def train(
         batch_size=config.train.batch_size,
         rank=dist.rank(),
         world_size=dist.world_size(),
+        device=device,
         num_cores=dist.cores_of_process(),
         seed=config.rng_seed,
     )
     lr_at = build.schedule(config.solver)
     make_targets = build.targets(config.solver, config.model.num_classes)
     optimizer = build.optimizer(config.solver, model)
-    validate = _evaluator(config, precision, device, videos["val"], 1, 1) if "val" in videos else None
+    validate = None
+    if "val" in videos:
+        validate = _evaluator(config, precision, device, videos["val"], num_clips=1, num_crops=1, offset=True)
     first_epoch = _resume_or_start(config, model, optimizer, precision)
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
     progress = Progress(log, log_period=config.log_period, num_epochs=num_epochs)
@@ -97,6 +109,7 @@ def train(
         )
         dist.average_buffers(model)
         if _is_due(epoch, config.train.checkpoint_period, num_epochs):
+            checkpoint.demand_finite(model)
             if dist.rank() == 0:
                 state = dict(model=model, optimizer=optimizer, precision=precision)
                 checkpoint.save(config.output_dir, epoch=epoch, config_text=dump_config(config), **state)
@@ -108,29 +121,34 @@ def train(
 
 def test(
     config: Config,
+    *,
     log: RunLog,
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: Sequence[Any],
+    videos: dict[str, Sequence[Any]],
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
-    path = config.test.checkpoint_file_path or checkpoint.newest(config.output_dir)
-    path = path or config.train.checkpoint_file_path
+    path = config.test.checkpoint_file_path or _newest(config) or config.train.checkpoint_file_path
     if not path:
         raise UserError(
             f"There are no weights to test: {checkpoint.folder(config.output_dir)} has none. "
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
-    loaded = checkpoint.load_weights(model, checkpoint.weights_of(checkpoint.read(path), path), source=path)
+    contents = checkpoint.read(path)
+    _demand_same_model(config, contents, path)
+    loaded = checkpoint.load_weights(model, checkpoint.weights_of(contents, path), source=path)
     logger.info("testing %s: %s", path, loaded)
     num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
-    evaluator = _evaluator(config, precision, device, videos, num_clips, num_crops)
+    offset = config.data.use_offset_sampling
+    evaluator = _evaluator(
+        config, precision, device, videos["test"], num_clips=num_clips, num_crops=num_crops, offset=offset
+    )
     evaluation = evaluator(model, say=partial(report.test_progress, log, config.log_period))
     if dist.rank() == 0:
         views = f"{num_clips} x {num_crops} views, {config.test.ensemble} averaged"
-        report.test(log, evaluation, paths=[video.path for video in videos], views=views)
-    failed = 1 - evaluation.num_decoded / len(videos)
+        report.test(log, evaluation, paths=[video.path for video in videos["test"]], views=views)
+    failed = 1 - evaluation.num_decoded / len(evaluation.labels)
     if failed > config.test.max_failed_fraction:
         raise UserError(
             f"{100 * failed:.1f} % of the test videos gave no view, more than TEST.MAX_FAILED_FRACTION "
@@ -161,8 +179,10 @@ def _evaluator(
     precision: Precision,
     device: torch.device,
     videos: Sequence[Any],
+    *,
     num_clips: int,
     num_crops: int,
+    offset: bool,
 ) -> Callable[..., Evaluation]:
     """A function from a model to its Evaluation over the videos in these views."""
     loader = build.eval_loader(
@@ -171,9 +191,11 @@ def _evaluator(
         videos,
         num_clips=num_clips,
         num_crops=num_crops,
+        offset=offset,
         batch_size=config.test.batch_size,
         rank=dist.rank(),
         world_size=dist.world_size(),
+        device=device,
         num_cores=dist.cores_of_process(),
         seed=config.rng_seed,
     )
@@ -190,19 +212,48 @@ def _evaluator(
     )
 
 
+def _newest(config: Config) -> str | None:
+    """The newest checkpoint of the output folder, which every rank must see."""
+    newest = checkpoint.newest(config.output_dir)
+    if set(dist.gather_objects(newest)) != {newest}:
+        raise UserError(
+            f"OUTPUT_DIR {config.output_dir} does not hold the same checkpoints for all processes: use a "
+            "folder "
+            "that all machines share."
+        )
+    return newest
+
+
+def _demand_same_model(config: Config, contents: dict[str, Any], path: str) -> None:
+    """Refuses weights whose shapes fit, but which were trained to mean something else."""
+    before = stored_config(contents.get("cfg"))
+    if before is None:
+        logger.info("%s does not hold our settings: only names and shapes of its weights are checked", path)
+    elif differing := model_changes(before, config):
+        raise UserError(
+            f"{path} is a checkpoint of another model: it has {'; '.join(differing)}. Use its settings, or "
+            "start from it with TRAIN.CHECKPOINT_FILE_PATH."
+        )
+
+
 def _resume_or_start(
     config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
 ) -> int:
     """Takes up the newest checkpoint, or the weights to start from; returns the first epoch to train."""
-    newest = checkpoint.newest(config.output_dir)
+    newest = _newest(config)
     if newest and not config.train.auto_resume:
         raise UserError(
             f"OUTPUT_DIR {config.output_dir} holds checkpoints of an earlier run, and TRAIN.AUTO_RESUME is "
             "False. Choose another OUTPUT_DIR, or resume."
         )
     if newest:
-        epoch = checkpoint.resume(newest, model=model, optimizer=optimizer, precision=precision)
+        contents = checkpoint.read(newest)
+        _demand_same_model(config, contents, newest)
+        epoch = checkpoint.resume(contents, newest, model=model, optimizer=optimizer, precision=precision)
         logger.info("resumed from %s: %d of %d epochs are done", newest, epoch, config.solver.max_epoch)
+        before = stored_config(contents.get("cfg"))
+        if before and (changed := training_changes(before, config)):
+            logger.warning("resumed with other settings than before: %s", ", ".join(changed))
         return epoch
     if config.train.checkpoint_file_path:
         build.start_weights(config.model, model, config.train.checkpoint_file_path)

@@ -2,6 +2,8 @@
 
 import importlib.util
 import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -261,6 +263,11 @@ def test_several_configs_run_one_after_the_other(main, tmp_path, corpus):
         (["MODEL.ARGS.droppath", "0.1"], "MODEL.ARGS of morphmlp: no argument 'droppath'; there is depths"),
         (["MODEL.ARGS.num_classes", "3"], "MODEL.ARGS of morphmlp: no argument 'num_classes'"),
         (["DATA.ARGS.x", "3"], "DATA.ARGS of kinetics: no argument 'x'"),
+        (["MODEL.ARGS.drop_path", "abc"], "MODEL.ARGS of morphmlp: drop_path 'abc' is no float"),
+        (["MODEL.ARGS.depths", "3"], "MODEL.ARGS of morphmlp: depths 3 is no tuple"),
+        (["MODEL.ARGS.mlp_ratio", "2.5"], "MODEL.ARGS of morphmlp: mlp_ratio 2.5 is no int"),
+        (["MODEL.ARGS.mlp_ratio", "-1"], "MODEL.ARGS.mlp_ratio -1: give 1 or more"),
+        (["TRAIN.DATASET", "synthetic", "DATA.ARGS.num_train", "abc"], "num_train 'abc' is no int"),
         (["TRAIN.DATASET", "kinetic"], "no kinetic.py in slowfast_mlp.data.datasets; there is kinetics"),
         (["NUM_GPUS", "99"], "NUM_GPUS 99: this machine has"),
         (["TRAIN.PRECISION", "fp16"], "TRAIN.PRECISION fp16 is 200 times slower"),
@@ -294,13 +301,72 @@ def test_a_wrong_test_list_shows_before_training(command, tmp_path, corpus):
 def test_checkpoints_that_do_not_fit_are_a_line(command, tmp_path):
     assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
     path = tmp_path / "out" / "checkpoints" / "checkpoint_epoch_00001.pyth"
-    status, _, error = command("MODEL.ARGS.dims", "[8,16,32,32]")
+    status, _, error = command("MODEL.NUM_CLASSES", "9")
     assert status == 1 and f"{path} does not fit this model" in error and "misshapen" in error
     status, _, error = command("TRAIN.AUTO_RESUME", "False")
     assert status == 1 and "holds checkpoints of an earlier run" in error
     path.write_bytes(path.read_bytes()[:-100])
     status, _, error = command()
     assert status == 1 and f"{path} is damaged or cut off" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["DATA.NUM_FRAMES", "8"], "DATA.NUM_FRAMES 4, not 8"),
+        (["MODEL.ARGS.chunk_lens", "[1,1,1,1]"], "MODEL.ARGS"),
+        (
+            ["DATA.TRAIN_CROP_SIZE", "64", "DATA.TEST_CROP_SIZE", "64", "DATA.TEST_SHORT_SIZE", "64"],
+            "32, not 64",
+        ),
+    ],
+)
+def test_weights_that_fit_but_mean_something_else_are_refused(command, change, words):
+    assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
+    status, _, error = command("TRAIN.ENABLE", "False", *change)
+    assert status == 1
+    assert "is a checkpoint of another model: it has" in error
+    assert words in error
+    assert command(*change)[0] == 1
+
+
+def test_resuming_with_other_settings_is_said(command):
+    assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
+    status, printed, _ = command("TEST.ENABLE", "False", "SOLVER.BASE_LR", "0.5", "MODEL.ARGS.drop_path", "0")
+    assert status == 0
+    assert (
+        "resumed with other settings than before: SOLVER.BASE_LR 0.5 (was 0.001), SOLVER.MAX_EPOCH" in printed
+    )
+
+
+def test_two_configs_that_would_share_a_folder_are_refused(main, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tiny.yaml").write_text(TINY)
+    files = [str(tmp_path / folder / "tiny.yaml") for folder in ("a", "b")]
+    assert main(["--cfg", *files, "OUTPUT_DIR", str(tmp_path / "out")]) == 1
+    assert "Several configs would write to one OUTPUT_DIR" in capsys.readouterr().err
+
+
+def test_several_configs_run_under_torchrun(tmp_path, corpus):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(TINY)
+    files = [str(tmp_path / f"{name}.yaml") for name in ("a", "b")]
+    words = ["DATA.PATH_TO_DATA_DIR", str(corpus), "OUTPUT_DIR", str(tmp_path / "out"), "NUM_GPUS", "0"]
+    words += ["SOLVER.MAX_EPOCH", "1", "TEST.ENABLE", "False"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ended = subprocess.run(
+        [*start, str(ROOT / "tools" / "run_net.py"), "--cfg", *files, *words], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "terminate called" not in ended.stderr
+    for name in ("a", "b"):
+        assert (tmp_path / "out" / name / "checkpoints" / "checkpoint_epoch_00001.pyth").exists()
+
+
+def test_the_reason_of_an_end_stands_in_the_log(command, tmp_path):
+    assert command("TRAIN.ENABLE", "False")[0] == 1
+    assert "ended by UserError: There are no weights to test" in (tmp_path / "out" / "stdout.log").read_text()
 
 
 def test_too_many_failed_videos_fail_the_test(command, tmp_path, corpus):
@@ -316,7 +382,10 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_the_step_and_the_rate(com
         "SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_EPOCHS", "0", "SOLVER.CLIP_GRAD_L2NORM", "None"
     )
     assert status == 1
-    assert "The loss became nan between steps 1 and 2 of epoch" in error and "Lower SOLVER.BASE_LR" in error
+    assert (
+        "The loss or its gradient became nan between steps 1 and 2 of epoch" in error
+        and "Lower SOLVER.BASE_LR" in error
+    )
 
 
 def test_training_starts_from_other_weights(command, configure, tmp_path):
@@ -373,7 +442,7 @@ def test_an_image_model_is_trained_and_inflated_for_video(command, tmp_path):
     )
     assert status == 0 and "holds an image model: inflated for video" in printed
     status, _, error = command("TEST.CHECKPOINT_FILE_PATH", start, "TRAIN.ENABLE", "False")
-    assert status == 1 and "does not fit this model" in error
+    assert status == 1 and "is a checkpoint of another model: it has DATA.NUM_FRAMES 1, not 4" in error
 
 
 def test_a_folder_that_cannot_be_written_is_a_line(command, tmp_path):

@@ -5,9 +5,9 @@ from functools import partial
 
 from slowfast_mlp.config.arguments import parse_arguments
 from slowfast_mlp.config.load import dump_config, load_config
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.distributed import is_launched, launch
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.run import run
+from slowfast_mlp.run import run_all
 
 
 def main(argv: list[str]) -> int:
@@ -16,15 +16,21 @@ def main(argv: list[str]) -> int:
         arguments = parse_arguments(argv)
         # All are read before the first runs: a typo in the last should not show tomorrow.
         configs = [load_config(*pair) for pair in zip(arguments.configs, arguments.overrides)]
-        for config in configs:
-            if arguments.print_config:
-                sys.stdout.write(dump_config(config))
-                continue
+        folders = [config.output_dir for config in configs]
+        if len(set(folders)) < len(folders):
+            raise UserError(
+                f"Several configs would write to one OUTPUT_DIR ({', '.join(folders)}); set it in each."
+            )
+        if arguments.print_config:
+            sys.stdout.write("---\n".join(map(dump_config, configs)))
+            return 0
+        # Processes that a launcher started meet once and stay together; else every config starts its own.
+        for together in [configs] if is_launched() else [[config] for config in configs]:
             launch(
-                partial(run, config),
-                num_gpus=config.num_gpus,
-                num_shards=config.num_shards,
-                shard_id=config.shard_id,
+                partial(run_all, together),
+                num_gpus=together[0].num_gpus,
+                num_shards=together[0].num_shards,
+                shard_id=together[0].shard_id,
                 init_method=arguments.init_method,
             )
     except UserError as error:

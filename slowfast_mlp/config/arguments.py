@@ -62,7 +62,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     position = 0
     while position < len(argv):
         word = argv[position]
-        if word == "--opts" or not word.startswith("--"):
+        if word == "--opts" or not (word.startswith("--") or word == "-h"):
             break
         position += 1
         if word == "--cfg":
@@ -73,7 +73,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             position += 1
     pairs = [word for word in argv[position:] if word != "--opts"]
     for word in pairs:
-        if word.startswith("--"):
+        if word.startswith("--") or word == "-h":
             raise UserError(
                 f"The flag {word} stands behind the overrides, where it would be one. Put it before them."
             )

@@ -26,12 +26,20 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     Raises UserError that names file, key and value.
     """
     tree = _read_yaml(path)
-    config = _build(Config, tree, prefix="", source=path)
+    config = config_from_tree(tree, source=path)
     config = override(config, overrides)
     if config.output_dir is None:
-        config = dataclasses.replace(config, output_dir=f"output/{PurePath(path).stem}")
+        file = PurePath(path)
+        config = dataclasses.replace(
+            config, output_dir=str(PurePath("output") / file.parent.name / file.stem)
+        )
     _check(config)
     return config
+
+
+def config_from_tree(tree: Any, *, source: str) -> Config:
+    """A config from nested dictionaries of outside names; `source` stands in errors. Raises UserError."""
+    return _build(Config, tree, prefix="", source=source)
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
@@ -66,6 +74,8 @@ def _read_yaml(path: str) -> dict[str, Any]:
         return CfgNode.load_yaml_with_base(path)
     except AssertionError as error:  # fvcore's only way to say that a section is a value in the base
         raise UserError(f"{path}: {error}") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # a date that is none, a list as a key, a tag
+        raise UserError(f"{path} is not plain YAML: {' '.join(str(error).split())}") from error
 
 
 def _similar_file(path: str) -> str:
@@ -83,7 +93,7 @@ def _check_yaml(path: str, seen: tuple[str, ...]) -> None:
     try:
         with g_pathmgr.open(path, "r") as file:
             root = yaml.compose(file, yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path} has no settings: write SECTION: {{KEY: value}}.")
@@ -205,11 +215,13 @@ def _parse(text: str) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads 2e-4 as a word; inside free dictionaries no schema says that it is a number."""
+    """YAML 1.1 reads 2e-4 and None as words; inside free dictionaries no schema says what they are."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item) for item in value]
+    if value in ("None", "none"):
+        return None
     if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
         try:
             return float(value)
@@ -303,6 +315,8 @@ def _check(config: Config) -> None:
     for key, values in (("MEAN", data.mean), ("STD", data.std)):
         if len(values) != 3:
             raise UserError(f"DATA.{key} {list(values)}: give 3 numbers, one a channel.")
+    if not data.path_label_separator:
+        raise UserError("DATA.PATH_LABEL_SEPARATOR '': give the character between path and label.")
     if data.test_short_size < data.test_crop_size:
         raise UserError(
             f"DATA.TEST_SHORT_SIZE {data.test_short_size} is below DATA.TEST_CROP_SIZE "

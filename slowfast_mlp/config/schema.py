@@ -167,7 +167,7 @@ class Config:
     num_shards: int = setting(1, "machines; not needed under torchrun", low=1)
     shard_id: int = setting(0, "number of this machine, from 0", low=0)
     output_dir: str | None = setting(
-        None, "where everything is written; None is output/<name of the config file>"
+        None, "where everything is written; None is output/<folder>/<name of the config>"
     )
-    rng_seed: int = setting(0, "seed of everything random", low=0)
+    rng_seed: int = setting(0, "seed of everything random", low=0, high=2**32 - 1)
     log_period: int = setting(10, "steps between progress lines", low=1)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import av
-import decord
 import torch
 from av.video.reformatter import VideoReformatter
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor
+
+from slowfast_mlp.errors import UserError
 
 
 class DecodeError(Exception):
@@ -135,7 +136,10 @@ class PyAvReader:
 
     def _pixels(self, frame: av.VideoFrame) -> Tensor:
         """[H, W, 3] uint8."""
-        return torch.from_numpy(self._reformatter.reformat(frame, format="rgb24").to_ndarray())
+        pixels = torch.from_numpy(self._reformatter.reformat(frame, format="rgb24").to_ndarray())
+        # Phones write upright video lying, with the angle beside it.
+        quarters = round(frame.rotation / 90) % 4
+        return torch.rot90(pixels, quarters).contiguous() if quarters else pixels
 
     def close(self) -> None:
         """Frees the file and the decoder at once: a worker opens many thousands."""
@@ -148,6 +152,10 @@ class PyAvReader:
         self.close()
 
 
+# Tried frame by frame; of an MPEG transport stream, say, decord drops the first frames and says nothing.
+DECORD_READS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+
+
 class DecordReader:
     """The same by way of decord, for users who know it from the papers' code.
 
@@ -157,14 +165,25 @@ class DecordReader:
     """
 
     def __init__(self, path: str):
+        try:
+            import decord
+        except ImportError as error:  # it has wheels for few kinds of machine
+            raise UserError(
+                f"DATA.DECODER decord: decord cannot be imported ({error}); use pyav or auto."
+            ) from error
+        if not path.lower().endswith(DECORD_READS):
+            raise DecodeError(
+                path, f"decord is exact for {', '.join(DECORD_READS)} only; use DATA.DECODER pyav"
+            )
         self.path = path
+        self._failures = (decord.DECORDError, RuntimeError, OSError, StopIteration)
         try:
             self._reader = decord.VideoReader(
                 g_pathmgr.get_local_path(path), ctx=decord.cpu(0), num_threads=1
             )
             self.num_frames = len(self._reader)
             self.fps = float(self._reader.get_avg_fps())
-        except (decord.DECORDError, RuntimeError, OSError) as error:
+        except self._failures as error:
             raise DecodeError(path, f"cannot be opened ({_first_line(error)})") from error
         if self.num_frames == 0:
             raise DecodeError(path, "its video stream is empty")
@@ -178,7 +197,7 @@ class DecordReader:
         wanted = sorted(set(indices))
         try:
             frames = self._read_forward(wanted)
-        except (decord.DECORDError, RuntimeError, StopIteration) as error:
+        except self._failures as error:
             raise DecodeError(self.path, _first_line(error)) from error
         if frames.shape[-1] != 3:
             raise DecodeError(self.path, "decord misreads rows this narrow; DATA.DECODER pyav reads them")

@@ -98,6 +98,8 @@ def random_box(
 
 def short_side_size(height: int, width: int, short_size: int) -> tuple[int, int]:
     """Height and width after the short side became `short_size`; the long one rounds down (PySlowFast)."""
+    if min(height, width) == short_size:
+        return height, width
     if height <= width:
         return short_size, math.floor(width / height * short_size)
     return math.floor(height / width * short_size), short_size

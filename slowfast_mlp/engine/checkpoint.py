@@ -104,10 +104,11 @@ def write_atomically(path: str, write: Any) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror or error}). Make room or set OUTPUT_DIR."
-        ) from error
+    except (OSError, RuntimeError) as error:  # torch.save answers a full disk with a RuntimeError
+        if g_pathmgr.exists(beside):
+            g_pathmgr.rm(beside)
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise UserError(f"{path} cannot be written ({reason}). Make room or set OUTPUT_DIR.") from error
     os.replace(g_pathmgr.get_local_path(beside), g_pathmgr.get_local_path(path))
 
 
@@ -121,7 +122,7 @@ def read(path: str) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is no PyTorch checkpoint of tensors and plain values: {reason}") from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         size = os.path.getsize(g_pathmgr.get_local_path(path))
         raise UserError(
             f"{path} is damaged or cut off ({size:,} bytes: {_first_line(error)}). "
@@ -180,11 +181,29 @@ def load_weights(
     return report
 
 
-def resume(path: str, *, model: nn.Module, optimizer: Stateful, precision: Stateful) -> int:
-    """Takes up the state of a checkpoint of our own and returns the next epoch. Raises UserError if it does
-    not fit.
+def demand_finite(model: nn.Module) -> None:
+    """Raises UserError if a weight is not a finite number: such a file would poison resuming."""
+    broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        raise UserError(
+            f"{len(broken)} weights are no longer finite ({broken[0]}, ...), so no checkpoint is written. "
+            "Lower "
+            "SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32."
+        )
+
+
+def resume(
+    contents: dict[str, Any],
+    path: str,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    precision: Stateful,
+) -> int:
+    """Takes up the contents of a checkpoint of our own and returns the next epoch.
+
+    Raises UserError if they do not fit.
     """
-    contents = read(path)
     absent = {"epoch", "model_state", "optimizer_state"} - set(contents)
     if absent:
         raise UserError(
@@ -192,9 +211,12 @@ def resume(path: str, *, model: nn.Module, optimizer: Stateful, precision: State
             "(TRAIN.CHECKPOINT_FILE_PATH), not a run to resume."
         )
     load_weights(model, weights_of(contents, path), source=path)
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
     try:
         optimizer.load_state_dict(contents["optimizer_state"])
     except ValueError as error:
         raise UserError(f"{path}: the state of its optimiser does not fit ({error}).") from error
+    for group, decay in zip(optimizer.param_groups, decays):
+        group["weight_decay"] = decay  # the setting's, as the learning rate is
     precision.load_state_dict(contents.get("scaler_state") or contents.get("scaler") or {})
     return int(contents["epoch"]) + 1

@@ -7,6 +7,8 @@ Without a process group every function answers for one process, so nothing else 
 import gc
 import os
 import socket
+import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +51,11 @@ def cores_of_process() -> int:
     return max(1, cores // processes_of_machine())
 
 
+def is_launched() -> bool:
+    """Whether torchrun, or another launcher that sets RANK and WORLD_SIZE, started this process as a rank."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
 def launch(
     function: Callable[[], None],
     *,
@@ -66,7 +73,7 @@ def launch(
     for GPUs that do not exist.
     """
     count = processes or gpus_to_use(num_gpus)
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+    if is_launched():
         _run_in_group(function, num_gpus, "env://")
         return
     if count * num_shards == 1:
@@ -102,7 +109,7 @@ def _worker(local_rank, function, num_gpus, count, world, first_rank, init_metho
     """One spawned process; sets what torchrun would have set."""
     os.environ.update(RANK=str(first_rank + local_rank), WORLD_SIZE=str(world))
     os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(count))
-    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
+    if device(num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
     try:
         _run_in_group(function, num_gpus, init_method)
@@ -137,6 +144,11 @@ def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_metho
         function()
     except UserError as error:
         failed = str(error)  # without its traceback, which would keep the model alive
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        dist.destroy_process_group()
+        raise
     gc.collect()
     if failed is None:
         dist.barrier()
@@ -184,12 +196,15 @@ def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Mod
         return model
     if sync_bn:
         synchronise_batch_norm(model, where)
-    return DistributedDataParallel(
-        model,
-        device_ids=[where.index] if where.type == "cuda" else None,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-    )
+    with warnings.catch_warnings():
+        # torch 2.15 has a new name for broadcast_buffers, which torch 2.6 does not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(
+            model,
+            device_ids=[where.index] if where.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
 
 
 def average_buffers(model: nn.Module) -> None:
@@ -203,28 +218,35 @@ def average_buffers(model: nn.Module) -> None:
 
 
 def synchronise_batch_norm(model: nn.Module, where: torch.device) -> None:
-    """Makes every BatchNorm3d of the model, in place, one over all ranks; names in the state stay."""
+    """Makes every batch norm of the model, in place, one over all ranks; names in the state stay."""
     for name, module in list(model.named_modules()):
-        if isinstance(module, nn.BatchNorm3d):
-            parent = model.get_submodule(name.rpartition(".")[0])
-            if where.type == "cuda":
-                setattr(parent, name.rpartition(".")[2], nn.SyncBatchNorm.convert_sync_batchnorm(module))
-            else:
-                module.__class__ = GroupBatchNorm3d
+        if type(module) not in GROUP_NORMS:
+            continue
+        if where.type == "cuda":
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, nn.SyncBatchNorm.convert_sync_batchnorm(module))
+        else:
+            module.__class__ = GROUP_NORMS[type(module)]
 
 
-class GroupBatchNorm3d(nn.BatchNorm3d):
-    """Batch norm over the batches of all ranks, for devices that nn.SyncBatchNorm refuses (all but CUDA)."""
+class OverRanks:
+    """The forward pass of a batch norm over the batches of all ranks, where nn.SyncBatchNorm refuses: off
+    CUDA.
+
+    In fp32 under autocast, as nn.BatchNorm's own statistics are.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, T, H, W] -> the same."""
+        """[B, C, ...] -> the same."""
         if not self.training or not dist.is_initialized():
             return super().forward(x)
-        axes = (0, 2, 3, 4)
-        count = x.new_tensor([x.numel() / x.shape[1]])
-        sums = _SumOverRanks.apply(torch.cat([x.sum(axes), count]))
+        values = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        channels = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
+        count = values.new_tensor([x.numel() / x.shape[1]])
+        sums = _SumOverRanks.apply(torch.cat([values.sum(axes), count]))
         mean = sums[:-1] / sums[-1]
-        centred = x - mean.reshape(1, -1, 1, 1, 1)
+        centred = values - mean.reshape(channels)
         variance = _SumOverRanks.apply(centred.square().sum(axes)) / sums[-1]
         with torch.no_grad():
             unbiased = variance * sums[-1] / (sums[-1] - 1)
@@ -232,7 +254,18 @@ class GroupBatchNorm3d(nn.BatchNorm3d):
             self.running_var.lerp_(unbiased, self.momentum)
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale.reshape(1, -1, 1, 1, 1) + self.bias.reshape(1, -1, 1, 1, 1)
+        return (centred * scale.reshape(channels) + self.bias.reshape(channels)).to(x.dtype)
+
+
+class GroupBatchNorm2d(OverRanks, nn.BatchNorm2d):
+    """Batch norm of images over all ranks."""
+
+
+class GroupBatchNorm3d(OverRanks, nn.BatchNorm3d):
+    """Batch norm of clips over all ranks."""
+
+
+GROUP_NORMS = {nn.BatchNorm2d: GroupBatchNorm2d, nn.BatchNorm3d: GroupBatchNorm3d}
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ class RunLog:
         """Ends the files; the package's logger is as it was before."""
         for handler in self._handlers:
             self._logger.removeHandler(handler)
+        self._logger.setLevel(logging.NOTSET)
+        self._logger.propagate = True
         if self.enabled:
             for file in (self._text, self._metrics, self._stats):
                 file.close()
@@ -94,7 +97,10 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        if self.enabled and error is not None:  # the terminal is told by whoever catches it
+            lines = [str(error)] if isinstance(error, UserError) else traceback.format_exception(error)
+            self._text.write(f"ended by {kind.__name__}: {''.join(lines)}\n")
         self.close()
 
     def _write(self, file: Any, record: dict[str, Any]) -> None:

@@ -32,6 +32,11 @@ class Precision:
         self.device_type = device.type
         self._scaler = torch.amp.GradScaler(device.type, enabled=mode == "fp16")
 
+    @property
+    def skips_overflows(self) -> bool:
+        """Whether gradients that are not finite are expected now and then, and their steps left out."""
+        return self.mode == "fp16"
+
     def autocast(self) -> AbstractContextManager:
         """The context of a forward pass."""
         return torch.autocast(self.device_type, dtype=DTYPES[self.mode], enabled=self.mode != "fp32")

@@ -43,11 +43,12 @@ class Progress:
     def add_failures(self, failures: tuple[Any, ...]) -> None:
         """Videos that could not be decoded, and were replaced."""
         for failure in failures:
-            if failure.path not in self._failed and len(self._failed) < MAX_FAILURES_NAMED:
-                logger.warning(
-                    "replaced a video that cannot be decoded: %s: %s", failure.path, failure.reason
-                )
-            self._failed[failure.path] = failure.reason
+            self._name_failure(failure.path, failure.reason)
+
+    def _name_failure(self, path: str, reason: str) -> None:
+        if path not in self._failed and len(self._failed) < MAX_FAILURES_NAMED:
+            logger.warning("replaced a video that cannot be decoded: %s: %s", path, reason)
+        self._failed[path] = reason
 
     def is_due(self, step: int) -> bool:
         """Whether a line follows this step (from 0): every `log_period`, and at the end of the epoch."""
@@ -98,7 +99,10 @@ class Progress:
         """Writes what the epoch came to."""
         seconds = time.perf_counter() - self._epoch_start
         rates = _rates(self._epoch_sums)
-        failed = {path: reason for share in gather_objects(self._failed) for path, reason in share.items()}
+        for share in gather_objects(self._failed):  # what other ranks replaced
+            for path, reason in share.items():
+                self._name_failure(path, reason)
+        failed = self._failed
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss "
             f"{rates['loss']:.4f}"

@@ -1,5 +1,6 @@
 """The training loop, and nothing else."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -55,17 +56,19 @@ def train_one_epoch(
         if progress.is_due(step):
             window = sums.take()
             progress.line(step, lr=lr, sums=window)
-            _demand_finite(window["loss"], epoch, step, progress.log_period, lr)
+            loss_and_norm = window["loss"] + (0 if precision.skips_overflows else window["grad_norm"])
+            _demand_finite(loss_and_norm, epoch, step, progress.log_period, lr)
         waited_since = time.perf_counter()
     progress.end_epoch(lr=lr)
 
 
-def _demand_finite(loss: float, epoch: int, step: int, log_period: int, lr: float) -> None:
-    """A loss that is not a number stays in the sum, so looking once a line is enough."""
-    if not torch.isfinite(torch.tensor(loss)):
+def _demand_finite(value: float, epoch: int, step: int, log_period: int, lr: float) -> None:
+    """What is not a number stays in the sum, so looking once a line is enough."""
+    if not math.isfinite(value):
         first = max(0, step - log_period + 1)
         raise UserError(
-            f"The loss became {loss} between steps {first + 1} and {step + 1} of epoch {epoch + 1}, at a "
+            f"The loss or its gradient became {value} between steps {first + 1} and {step + 1} of epoch "
+            f"{epoch + 1}, at a "
             f"learning rate of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try "
-            "TRAIN.PRECISION fp32; the last checkpoint is whole."
+            "TRAIN.PRECISION fp32; the last checkpoint is from before."
         )

@@ -245,6 +245,8 @@ class MorphMLP(nn.Module):
         demand_stages(NUM_STAGES, **tables)
         if any(dim % 4 for dim in dims):
             raise ValueError(f"MODEL.ARGS.dims {list(dims)}: every width must be a multiple of 4.")
+        if mlp_ratio < 1:
+            raise ValueError(f"MODEL.ARGS.mlp_ratio {mlp_ratio}: give 1 or more.")
         if not 0 <= drop_path < 1:
             raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
         chunk_lens = _chunk_lens(crop_size, dims, chunk_lens)

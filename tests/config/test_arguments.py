@@ -43,6 +43,14 @@ def test_shards_override_the_file_only_when_given():
     assert arguments.overrides == (("RNG_SEED", "1", "NUM_SHARDS", "4", "SHARD_ID", "2"),)
 
 
+@pytest.mark.parametrize("argv", [["-h"], ["--help"], ["--cfg", "a.yaml", "--help"]])
+def test_help_is_shown(argv, capsys):
+    with pytest.raises(SystemExit) as left:
+        parse_arguments(argv)
+    assert left.value.code == 0
+    assert "python tools/run_net.py --cfg configs/Kinetics" in capsys.readouterr().out
+
+
 def test_an_unknown_flag_and_a_missing_file_leave_with_status_2():
     for argv in (["--cfgs", "a.yaml"], ["NUM_GPUS", "1"], []):
         with pytest.raises(SystemExit) as left:

@@ -104,6 +104,11 @@ def test_arguments_of_a_backbone_merge_key_by_key(load):
         ("", "", r"has no settings"),
         ("_BASE_: nowhere.yaml", "", r"its _BASE_ .*nowhere.yaml' does not exist"),
         ("_BASE_: this.yaml", "", r"_BASE_ leads back to the file itself"),
+        ("RNG_SEED: 99999999999", "", r"RNG_SEED 99999999999: give 0 or more and at most"),
+        ("DATA: {PATH_LABEL_SEPARATOR: ''}", "", r"DATA.PATH_LABEL_SEPARATOR ''"),
+        ("DATA: {MEAN: !!python/tuple [1, 2, 3]}", "", r"is not plain YAML"),
+        ("? [a, b]\n: 1", "", r"is not plain YAML"),
+        ("LOG_PERIOD: 2026-13-45", "", r"is not plain YAML"),
         ("SHARD_ID: 1", "", r"SHARD_ID 1: with NUM_SHARDS 1 give 0 to 0"),
     ],
 )
@@ -117,6 +122,17 @@ def test_a_duplicate_key_with_one_value_passes_with_a_warning(load, caplog):
     assert "SOLVER.BASE_LR stands there twice, with the same value" in caplog.text
 
 
+def test_a_file_that_is_no_text_is_named(load, tmp_path):
+    (tmp_path / "this.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"this.yaml is not YAML"):
+        load_config(str(tmp_path / "this.yaml"))
+
+
+def test_none_is_none_inside_arguments(load):
+    assert load("MODEL: {ARGS: {chunk_lens: None}}").model.args == {"chunk_lens": None}
+    assert load(overrides="MODEL.ARGS.chunk_lens None").model.args == {"chunk_lens": None}
+
+
 def test_a_file_that_does_not_exist_names_its_neighbours(load, tmp_path):
     load()
     with pytest.raises(
@@ -127,8 +143,8 @@ def test_a_file_that_does_not_exist_names_its_neighbours(load, tmp_path):
         load_config(str(tmp_path / "nowhere" / "this.yaml"))
 
 
-def test_the_output_folder_is_named_after_the_file(load):
-    assert load().output_dir == "output/this"
+def test_the_output_folder_is_named_after_the_file(load, tmp_path):
+    assert load().output_dir == f"output/{tmp_path.name}/this"
     assert load(overrides="OUTPUT_DIR x").output_dir == "x"
     assert load(overrides="OUTPUT_DIR 2024").output_dir == "2024"
     assert load(overrides="TEST.DATASET None").test.dataset is None

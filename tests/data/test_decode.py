@@ -1,5 +1,6 @@
 """Frame i is frame i: for each decoder, container and codec; and what cannot be read says why."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -85,6 +86,35 @@ def test_frames_of_changing_duration_are_counted_not_timed(tmp_path):
     with open_video(str(path), "pyav") as video:
         assert video.num_frames == 10
         assert numbers_shown(video.read([9, 0, 5, 6])) == [9, 0, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "matrix"), [(90, (0, 1, -1, 0)), (270, (0, -1, 1, 0)), (180, (-1, 0, 0, -1))]
+)
+def test_lying_video_with_an_angle_beside_it_is_turned_upright(tmp_path, degrees, matrix):
+    """The angle stands in the track header of an mp4, as a matrix of 16.16 fixed-point numbers."""
+    path = tmp_path / "turned.mp4"
+    upright = numbered_frames(10).repeat(1, 2, 1, 1)  # high enough for decord when it lies
+    write_video(path, upright, fps=30, options={"g": "5"})
+    data = bytearray(path.read_bytes())
+    header = data.index(b"tkhd") + 4 + 40
+    for position, value in zip((0, 4, 12, 16), matrix):
+        data[header + position : header + position + 4] = struct.pack(">i", value << 16)
+    path.write_bytes(data)
+    frames = {}
+    for decoder in DECODERS:
+        with open_video(str(path), decoder) as video:
+            frames[decoder] = video.read([3])
+    assert frames["pyav"].shape == ((1, 96, 144, 3) if degrees == 180 else (1, 144, 96, 3))
+    assert torch.equal(frames["pyav"], frames["decord"])
+
+
+def test_decord_refuses_containers_that_it_misreads(write_numbered):
+    path = write_numbered("stream.ts", 30)
+    with open_video(path, "pyav") as video:
+        assert numbers_shown(video.read([0, 29])) == [0, 29]
+    with pytest.raises(DecodeError, match=r"stream.ts: decord is exact for .*; use DATA.DECODER pyav"):
+        open_video(path, "decord")
 
 
 def test_the_video_stream_is_found_behind_sound(tmp_path):

@@ -39,6 +39,20 @@ def test_tabs_separate_too(read):
     assert read("a b.mp4\t7\n", prefix="/v", separator="\t") == [("/v/a b.mp4", 7)]
 
 
+def test_a_tab_may_be_written_as_a_shell_hands_it_over(read):
+    assert read("a b.mp4\t7\n", prefix="/v", separator="\\t") == [("/v/a b.mp4", 7)]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_path(read):
+    assert read("\ufeffa.mp4 7\n", prefix="/v") == [("/v/a.mp4", 7)]
+
+
+def test_a_list_that_is_no_text_is_named(read, tmp_path):
+    (tmp_path / "val.csv").write_bytes(b"\xe9.mp4 1\n")
+    with pytest.raises(UserError, match="val.csv is not a text file in UTF-8"):
+        read_records(str(tmp_path), "val", prefix="", separator=" ")
+
+
 @pytest.mark.parametrize(
     ("text", "separator", "message"),
     [

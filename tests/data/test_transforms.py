@@ -38,6 +38,7 @@ def test_white_and_black_become_the_papers_numbers():
         ((320, 240), 224, (298, 224)),
         ((256, 256), 64, (64, 64)),
         ((72, 96), 64, (64, 85)),
+        ((224, 453), 224, (224, 453)),
     ],
 )
 def test_the_short_side_is_met_and_the_long_one_rounded_down(size, short, expected):

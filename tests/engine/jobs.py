@@ -37,6 +37,22 @@ def save_gradients(folder: Path, sync_bn: bool, freeze_norms: bool) -> None:
         torch.save({**state, **dict(model.named_buffers())}, folder / f"gradients-{dist.world_size()}.pt")
 
 
+def train_a_step_in_bf16(num_frames: int) -> None:
+    """Forward and backward under autocast with batch norms over all ranks, of video or of images."""
+    torch.manual_seed(0)
+    model = MorphMLP(
+        num_classes=3, num_frames=num_frames, crop_size=32, depths=(1,) * 4, dims=(8, 16, 32, 64)
+    )
+    replica = dist.replicate(model, CPU, sync_bn=True)
+    clips = torch.randn(2, 3, num_frames, 32, 32) * (1 + dist.rank())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = replica(clips).float().square().mean()
+    loss.backward()
+    statistics = model.patch_embed1.norm1.running_var.tolist()
+    if dist.gather_objects(statistics) != [statistics] * dist.world_size():
+        raise RuntimeError("the ranks' statistics differ")
+
+
 def save_sums(folder: Path) -> None:
     """Every rank saves what it hears of the others."""
     heard = {

@@ -50,10 +50,18 @@ def test_the_newest_is_that_of_the_latest_epoch(tmp_path):
     assert checkpoint.newest(str(tmp_path)).endswith("checkpoint_epoch_00011.pyth")
 
 
+def test_resuming_keeps_the_weight_decay_of_the_setting(tmp_path):
+    path = checkpoint.save(str(tmp_path), epoch=4, config_text="", **trained())
+    after = trained()
+    after["optimizer"].param_groups[0]["weight_decay"] = 0.7
+    checkpoint.resume(checkpoint.read(path), path, **after)
+    assert [group["weight_decay"] for group in after["optimizer"].param_groups] == [0.7, 0.0]
+
+
 def test_resuming_takes_up_model_optimiser_and_epoch(tmp_path):
     before, after = trained(), trained()
     path = checkpoint.save(str(tmp_path), epoch=4, config_text="", **before)
-    assert checkpoint.resume(path, **after) == 5
+    assert checkpoint.resume(checkpoint.read(path), path, **after) == 5
     for one, other in zip(before["model"].parameters(), after["model"].parameters()):
         assert torch.equal(one, other)
     one, other = (state["optimizer"].state_dict()["state"] for state in (before, after))
@@ -84,16 +92,42 @@ def test_a_kill_while_saving_leaves_the_file_before_whole(tmp_path):
     assert torch.equal(checkpoint.read(str(path))["x"], torch.ones(3))
 
 
+FULL_DISK = """
+import resource, signal, sys, torch
+from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.errors import UserError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    checkpoint.write_atomically(sys.argv[1], lambda file: torch.save({"x": torch.zeros(1_000_000)}, file))
+except UserError as error:
+    sys.stdout.write(str(error))
+"""
+
+
 def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
     path = tmp_path / "file.pyth"
     path.write_bytes(b"before")
-
-    def fail(file):
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match=r"file.pyth cannot be written \(No space left on device\)"):
-        checkpoint.write_atomically(str(path), fail)
+    ended = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True)
+    assert "file.pyth cannot be written (" in ended.stdout
+    assert ended.stdout.endswith("Make room or set OUTPUT_DIR.")
     assert path.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir()] == ["file.pyth"]
+
+
+@pytest.mark.parametrize("contents", [b"error", b"Repository not found", b"<html></html>", b"\x80\x02."])
+def test_a_file_that_was_never_a_checkpoint_is_an_error_of_a_line(tmp_path, contents):
+    (tmp_path / "w.pyth").write_bytes(contents)
+    with pytest.raises(UserError, match=r"w.pyth"):
+        checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pyth")), "w.pyth")
+
+
+def test_weights_that_are_not_finite_are_not_saved():
+    model = small_model()
+    checkpoint.demand_finite(model)
+    model.head.bias.data[0] = float("nan")
+    with pytest.raises(UserError, match=r"1 weights are no longer finite \(head.bias"):
+        checkpoint.demand_finite(model)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +206,7 @@ def test_files_without_weights_are_refused(tmp_path, contents, message):
 def test_weights_alone_are_not_a_run_to_resume(tmp_path):
     torch.save(small_model().state_dict(), tmp_path / "w.pth")
     with pytest.raises(UserError, match="has no epoch, model_state, optimizer_state"):
-        checkpoint.resume(str(tmp_path / "w.pth"), **trained())
+        checkpoint.resume(checkpoint.read(str(tmp_path / "w.pth")), "w.pth", **trained())
 
 
 def test_a_file_that_does_not_exist_is_named():

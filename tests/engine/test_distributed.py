@@ -31,7 +31,13 @@ def test_two_processes_with_half_the_batch_give_the_gradients_of_one(tmp_path, s
         assert torch.allclose(one[name].double(), two[name].double(), atol=1e-6, rtol=1e-5), name
 
 
-def test_spawned_ranks_hear_of_each_other_and_share_the_cores(tmp_path):
+@pytest.mark.parametrize("num_frames", [1, 4])
+def test_batch_norms_over_all_ranks_work_in_bf16_for_video_and_images(num_frames):
+    dist.launch(partial(jobs.train_a_step_in_bf16, num_frames), num_gpus=0, processes=2)
+
+
+def test_spawned_ranks_hear_of_each_other_and_share_the_cores(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     dist.launch(partial(jobs.save_sums, tmp_path), num_gpus=0, processes=3)
     heard = [torch.load(tmp_path / f"heard-{rank}.pt", weights_only=True) for rank in range(3)]
     for one in heard:

@@ -36,8 +36,12 @@ def list_path(root: str, split: str) -> str:
 
 def parse_list(path: str, *, prefix: str, separator: str) -> list[Record]:
     """Records of one list file; blank lines are passed over."""
-    with g_pathmgr.open(path, "r", encoding="utf-8") as file:
-        lines = file.read().splitlines()
+    try:
+        with g_pathmgr.open(path, "r", encoding="utf-8-sig") as file:
+            lines = file.read().splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8 ({error.reason}); save it as UTF-8.") from error
+    separator = "\t" if separator == "\\t" else separator  # as a shell hands it over
     records = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -1,0 +1,68 @@
+"""What differs between the settings of a checkpoint and those of now."""
+
+import dataclasses
+from typing import Any
+
+import yaml
+
+from slowfast_mlp.config.load import config_from_tree
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.errors import UserError
+
+# What a model computes depends on these, though weights of the same shapes would fit.
+MODEL_SETTINGS = ("MODEL.NAME", "MODEL.VARIANT", "MODEL.ARGS", "DATA.NUM_FRAMES", "DATA.TRAIN_CROP_SIZE")
+# Arguments of a backbone that only matter while it is trained.
+TRAINING_ARGUMENTS = {"drop_path", "temporal_init"}
+# What the course of a training depends on.
+TRAINING_SETTINGS = (
+    "SOLVER.",
+    "DATA.",
+    "MODEL.",
+    "TRAIN.BATCH_SIZE",
+    "TRAIN.DATASET",
+    "TRAIN.PRECISION",
+    "RNG_SEED",
+)
+# Where files lie is not the course of a training.
+PLACES = ("DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "DATA.DECODER")
+
+
+def stored_config(text: Any) -> Config | None:
+    """The config that a checkpoint holds as text; None if it is of another program, or there is none."""
+    try:
+        return config_from_tree(yaml.safe_load(text), source="checkpoint") if isinstance(text, str) else None
+    except (UserError, yaml.YAMLError):
+        return None
+
+
+def model_changes(before: Config, now: Config) -> list[str]:
+    """Settings of the model that differ, as "KEY old, not new"."""
+    return [f"{key} {old}, not {new}" for key, old, new in _differing(before, now) if key in MODEL_SETTINGS]
+
+
+def training_changes(before: Config, now: Config) -> list[str]:
+    """Settings of the training that differ, as "KEY new (was old)"."""
+    return [
+        f"{key} {new} (was {old})"
+        for key, old, new in _differing(before, now)
+        if key.startswith(TRAINING_SETTINGS) and key not in PLACES
+    ]
+
+
+def _differing(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
+    old, new = _flat(before), _flat(now)
+    return [(key, old[key], new[key]) for key in old if old[key] != new[key]]
+
+
+def _flat(section: Any, prefix: str = "") -> dict[str, Any]:
+    """Outside keys and values; arguments of a backbone without those of TRAINING_ARGUMENTS."""
+    flat = {}
+    for field in dataclasses.fields(section):
+        key, value = f"{prefix}{field.name.upper()}", getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= _flat(value, f"{key}.")
+        elif key == "MODEL.ARGS":
+            flat[key] = {name: item for name, item in value.items() if name not in TRAINING_ARGUMENTS}
+        else:
+            flat[key] = value
+    return flat
