@@ -8,6 +8,7 @@ checkpoints load. The image model inside PosMLP-Video is another one: posmlp_vid
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +52,11 @@ class QuadraticPosition(nn.Module):
 
     def weights(self) -> Tensor:
         """What output m takes of input n in each group: [G, N, N]."""
-        form = self.attention_spreads @ self.attention_spreads.mT  # G 2 2
+        form = self.attention_spreads @ self.attention_spreads.transpose(1, 2)  # G 2 2
         linear = (form @ self.attention_centers[:, :, None]).squeeze(2)  # G 2
-        square = -0.5 * torch.diagonal(form, dim1=1, dim2=2)  # G 2
-        mixed = -form[:, :1, 1]  # G 1: both halves of the symmetric form
-        coefficients = torch.cat([linear, square, mixed], dim=1)  # G 5
+        square = -0.5 * form[:, (0, 1), (0, 1)]  # G 2
+        product = -1.0 * form[:, 0, 1:]  # G 1: both halves of the symmetric form
+        coefficients = torch.cat([linear, square, product], dim=1)  # G 5
         num_tokens = math.prod(self.window)
         scores = (coefficients @ self.monomials).reshape(-1, num_tokens, num_tokens)  # G N N
         return scores.softmax(dim=-1)
@@ -175,13 +176,13 @@ class PosMLP(nn.Module):
             raise ValueError(
                 f"DATA.NUM_FRAMES {num_frames}: PosMLP takes pictures. Use 1, or MODEL.NAME posmlp_video."
             )
-        tables = dict(
-            depths=depths, dims=dims, num_groups=num_groups, mlp_ratios=mlp_ratios, windows=windows
-        )
+        tables = dict(depths=depths, dims=dims, num_groups=num_groups, mlp_ratios=mlp_ratios, windows=windows)
         demand_stages(NUM_STAGES, **tables)
         _demand_dims(dims, mlp_ratios)
         demand_groups(num_groups, tuple(ratio * dim // 2 for ratio, dim in zip(mlp_ratios, dims)))
-        _demand_rates(dropout=dropout, drop_path=drop_path)
+        for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"MODEL.ARGS.{name} {rate}: give a rate from 0 up to, but not, 1.")
         if encoding not in ENCODINGS:
             raise ValueError(f"MODEL.ARGS.encoding {encoding!r}: use one of {', '.join(ENCODINGS)}.")
         self.num_frames = num_frames
@@ -240,17 +241,11 @@ def _demand_dims(dims: tuple[int, ...], mlp_ratios: tuple[int, ...]) -> None:
         raise ValueError(
             f"MODEL.ARGS.dims {list(dims)}: the first width, and mlp_ratio · width of each, must be even."
         )
-    if any(out_dim % dim for dim, out_dim in zip(dims, dims[1:])):
+    if any(out_dim % dim for dim, out_dim in pairwise(dims)):
         raise ValueError(
             f"MODEL.ARGS.dims {list(dims)}: each width must be a multiple of the one before, of which the "
             "pool makes it channel by channel."
         )
-
-
-def _demand_rates(**rates: float) -> None:
-    for name, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"MODEL.ARGS.{name} {rate}: give a rate from 0 up to, but not, 1.")
 
 
 MODEL = PosMLP

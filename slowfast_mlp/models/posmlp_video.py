@@ -105,7 +105,8 @@ class Stem(nn.Module):
         frames = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
         frames = self.act(self.norm1(_convolve_frames(self.proj1, frames)))
         frames = self.norm2(_convolve_frames(self.proj2, frames))  # BT C H/4 W/4
-        return frames.permute(0, 2, 3, 1).unflatten(0, (B, T))  # B T H/4 W/4 C
+        frames = frames.permute(0, 2, 3, 1)  # BT H/4 W/4 C
+        return frames.reshape(B, T, *frames.shape[1:])
 
 
 class Downsample(nn.Module):
@@ -120,7 +121,8 @@ class Downsample(nn.Module):
         """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
         B, T = x.shape[:2]
         frames = _convolve_frames(self.proj, x.flatten(0, 1).permute(0, 3, 1, 2))  # BT C' H/2 W/2
-        return self.norm(frames.permute(0, 2, 3, 1).unflatten(0, (B, T)))
+        frames = frames.permute(0, 2, 3, 1)  # BT H/2 W/2 C'
+        return self.norm(frames.reshape(B, T, *frames.shape[1:]))
 
 
 def _halving_conv(dim: int, out_dim: int) -> nn.Conv3d:
@@ -253,7 +255,7 @@ def _time_windows(num_frames: int, given: tuple[int, ...] | None) -> tuple[int, 
     for stage, length in enumerate(given, start=1):
         if num_frames % length:
             step = math.lcm(*given)
-            fitting = [step * n for n in range(1, max(2, 65 // step))]
+            fitting = [step * n for n in range(1, max(1, 64 // step) + 1)]
             raise ValueError(
                 f"DATA.NUM_FRAMES {num_frames} is not divisible by {length}, MODEL.ARGS.time_windows "
                 f"{list(given)} in stage {stage}. Use 1 or one of {fitting}, or time windows of "
