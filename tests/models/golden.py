@@ -19,25 +19,47 @@ def read_golden(name: str) -> dict[str, Any]:
 
 
 def golden_weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
-    """Every floating-point entry, in float32, from a stream seeded by its name."""
+    """Every floating-point entry but PosMLP's buffers, in float32, from a stream seeded by its name."""
     weights = {}
     for key, shape in shapes.items():
-        if key.endswith("num_batches_tracked"):
+        if key.endswith(("num_batches_tracked", "position_index", "rel_indices")):
             continue
         values = _stream(zlib.crc32(key.encode()), shape)
         if key.endswith("running_var"):
             values = 0.5 * np.abs(values) + 0.5
-        elif len(shape) >= 2:
+        elif len(shape) >= 2 and "token_proj_n_bias" not in key and "bias_table" not in key:
             values = values / math.sqrt(math.prod(shape[1:]))
         else:
             values = 0.1 * values + (1 if key.endswith("weight") else 0)
+        if key.endswith("attention_spreads"):
+            values = 0.3 * values + np.eye(2)
         weights[key] = torch.from_numpy(np.asarray(values)).float()
     return weights
 
 
-def golden_clip(num_frames: int) -> Tensor:
-    """[1, 3, T, 224, 224] in float32."""
-    return torch.from_numpy(_stream(20261120 + num_frames, (1, 3, num_frames, 224, 224))).float()
+def golden_clip(num_frames: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[1, 3, T, 224, 224]; the video models were run on the float32 clip, PosMLP on the float64 one."""
+    return torch.from_numpy(_stream(20261120 + num_frames, (1, 3, num_frames, 224, 224))).to(dtype)
+
+
+def sine_weights(module: nn.Module) -> None:
+    """Fills every parameter by the formula of the PosMLP figures: a sine that starts by the length of its
+    name.
+    """
+    for key, parameter in module.named_parameters():
+        i = torch.arange(parameter.numel(), dtype=torch.float64)
+        values = 0.1 * torch.sin(0.7 * i + 0.3 * len(key)).reshape(parameter.shape)
+        if "norm" in key and key.endswith("weight"):
+            values = values + 1
+        if key.endswith("attention_spreads"):
+            values = values + torch.eye(2)
+        with torch.no_grad():
+            parameter.copy_(values)
+
+
+def sine_input(*shape: int) -> Tensor:
+    """sin(0.013·i) in float64."""
+    return torch.sin(0.013 * torch.arange(math.prod(shape), dtype=torch.float64)).reshape(shape)
 
 
 def _stream(seed: int, shape: Any) -> np.ndarray:

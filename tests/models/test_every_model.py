@@ -18,6 +18,25 @@ TINY = {
         wrong_crop=40,
         wrong_frames=10,
     ),
+    "posmlp": dict(
+        arguments=dict(
+            num_frames=1, crop_size=64, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64), num_groups=(2, 4, 8, 16)
+        ),
+        wrong_crop=40,
+        wrong_frames=4,
+    ),
+    "posmlp_video": dict(
+        arguments=dict(
+            num_frames=4,
+            crop_size=32,
+            depths=(1, 1, 1, 1),
+            dims=(8, 16, 32, 64),
+            num_groups=(2, 4, 8, 16),
+            time_windows=(4, 2, 2, 4),
+        ),
+        wrong_crop=40,
+        wrong_frames=6,
+    ),
 }
 NUM_CLASSES = 5
 
@@ -100,5 +119,7 @@ def test_a_size_that_does_not_fit_is_refused_at_construction_by_its_setting(name
     module, row = find_module(models, name, "MODEL.NAME"), TINY[name]
     with pytest.raises(ValueError, match=rf"DATA.TRAIN_CROP_SIZE {row['wrong_crop']}.* Use one of \["):
         module.MODEL(num_classes=5, **{**row["arguments"], "crop_size": row["wrong_crop"]})
-    with pytest.raises(ValueError, match=rf"DATA.NUM_FRAMES {row['wrong_frames']}.* Use 1 or one of \["):
+    with pytest.raises(
+        ValueError, match=rf"DATA.NUM_FRAMES {row['wrong_frames']}.* Use 1( or one of \[|, or MODEL.NAME)"
+    ):
         module.MODEL(num_classes=5, **{**row["arguments"], "num_frames": row["wrong_frames"]})

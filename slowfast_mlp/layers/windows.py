@@ -1,0 +1,51 @@
+"""Windows that tile the token maps of a backbone with four stages: derived from the crop, or checked."""
+
+import math
+
+from slowfast_mlp.layers.geometry import divisors
+
+RELEASED_WINDOWS = (14, 14, 14, 7)
+# Side of the window as a share of the stage's map; at 224 pixels this is RELEASED_WINDOWS.
+WINDOW_SHARES = (4, 2, 1, 1)
+NUM_STAGES = len(RELEASED_WINDOWS)
+
+
+def map_sizes(crop_size: int) -> tuple[int, ...]:
+    """Side of the token map in every stage: the stem halves twice, every later stage once, rounding up."""
+    sizes = [math.ceil(math.ceil(crop_size / 2) / 2)]
+    while len(sizes) < NUM_STAGES:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    return tuple(sizes)
+
+
+def square_windows(crop_size: int, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The side of the windows of every stage; each must divide its map.
+
+    Without `given` they are the released 14, 14, 14, 7 where these fit, else the same share of the map: a
+    quarter, a half, all, all of its side. Raises ValueError that names the crop or MODEL.ARGS.windows.
+    """
+    sides = given or _derived(crop_size)
+    if sides is None:
+        fitting = [size for size in range(32, 513, 4) if _derived(size)]
+        raise ValueError(
+            f"DATA.TRAIN_CROP_SIZE {crop_size}: no windows tile the maps of {map_sizes(crop_size)} tokens a "
+            f"side. Use one of {fitting}, or set MODEL.ARGS.windows to one of "
+            f"{[divisors(size) for size in map_sizes(crop_size)]} by stage."
+        )
+    for stage, (side, size) in enumerate(zip(sides, map_sizes(crop_size)), start=1):
+        if size % side:
+            raise ValueError(
+                f"MODEL.ARGS.windows {list(sides)}: {side} in stage {stage} does not divide its map of "
+                f"{size} tokens a side (DATA.TRAIN_CROP_SIZE {crop_size}). Use one of {divisors(size)}."
+            )
+    return tuple(sides)
+
+
+def _derived(crop_size: int) -> tuple[int, ...] | None:
+    """The released windows, else those of the same share of the map, else None."""
+    sizes = map_sizes(crop_size)
+    if all(size % side == 0 for size, side in zip(sizes, RELEASED_WINDOWS)):
+        return RELEASED_WINDOWS
+    if all(size and size % share == 0 for size, share in zip(sizes, WINDOW_SHARES)):
+        return tuple(size // share for size, share in zip(sizes, WINDOW_SHARES))
+    return None

@@ -1,0 +1,257 @@
+"""PosMLP (Wang et al., ACM MM 2022, arXiv 2207.07284): image backbone of gated units that mix tokens by
+relative position.
+
+Axes: B batch, C channels, T = 1 time, H W space, W also the side of a window, N = W² tokens of a window,
+G channel groups, r widening, K classes. Parameter names are those of the authors' code, so that their
+checkpoints load. The image model inside PosMLP-Video is another one: posmlp_video with one frame.
+"""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from slowfast_mlp.layers.geometry import demand_clips, demand_stages
+from slowfast_mlp.layers.positional import (
+    GatingUnit,
+    LearnedPosition,
+    Window,
+    demand_groups,
+    mix_windows,
+    relative_offsets,
+)
+from slowfast_mlp.layers.windows import NUM_STAGES, square_windows
+
+NORM_EPS = 1e-6  # of all norms, batch norms too
+QUADRATIC_STD = 0.01  # spread of the centres around 0, and of the spreads around the identity, at the start
+ENCODINGS = ("quadratic", "learned")
+INDEX_BUFFERS = ("rel_indices", "window_relative_position_index")
+# No video model is started from these weights.
+NOT_IN_IMAGE_WEIGHTS = ()
+
+
+class QuadraticPosition(nn.Module):
+    """Mixing by a Gaussian of the relative position in each channel group (generalized quadratic encoding).
+
+    P(u)[m, c] = sum over n of A[c mod G, m, n] · u[n, c] + bias[m] with A[g, m] the softmax over n of
+    -1/2 (d - centre_g)ᵀ L_g (d - centre_g), L = M Mᵀ, M the spreads. d = (n_x - m_x, m_y - n_y): the two
+    signs differ in the authors' code, and so in their weights.
+    """
+
+    def __init__(self, window: Window, num_groups: int):
+        super().__init__()
+        self.window = window
+        self.attention_centers = nn.Parameter(QUADRATIC_STD * torch.randn(num_groups, 2))
+        spreads = torch.eye(2) + QUADRATIC_STD * torch.randn(num_groups, 2, 2)
+        self.attention_spreads = nn.Parameter(spreads)
+        self.token_proj_n_bias = nn.Parameter(torch.zeros(1, math.prod(window), 1))
+        self.register_buffer("monomials", _monomials(window), persistent=False)
+
+    def weights(self) -> Tensor:
+        """What output m takes of input n in each group: [G, N, N]."""
+        form = self.attention_spreads @ self.attention_spreads.transpose(1, 2)  # G 2 2
+        linear = (form @ self.attention_centers[:, :, None]).squeeze(2)  # G 2
+        square = -0.5 * form[:, (0, 1), (0, 1)]  # G 2
+        product = -1.0 * form[:, 0, 1:]  # G 1: both halves of the symmetric form
+        coefficients = torch.cat([linear, square, product], dim=1)  # G 5
+        num_tokens = math.prod(self.window)
+        scores = (coefficients @ self.monomials).reshape(-1, num_tokens, num_tokens)  # G N N
+        return scores.softmax(dim=-1)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """[B, 1, H, W, C] -> [B, 1, H, W, C]."""
+        return mix_windows(u, self.weights(), self.token_proj_n_bias, self.window)
+
+
+def _monomials(window: Window) -> Tensor:
+    """x, y, x², y², x·y of d for all tokens m, n: [5, N²]. The constant term cancels in the softmax."""
+    _, y, x = relative_offsets(window).flatten(1).float()
+    x = -x
+    return torch.stack([x, y, x * x, y * y, x * y])
+
+
+class Layer(nn.Module):
+    """The only kind of block: x + drop(dropout(proj_c_s(gate(GELU(proj_c_e(norm(x)))))))."""
+
+    def __init__(self, dim: int, *, position: nn.Module, mlp_ratio: int, dropout: float, rate: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.proj_c_e = nn.Linear(dim, mlp_ratio * dim)
+        self.act = nn.GELU()
+        self.gate_unit = GatingUnit(position)
+        self.proj_c_s = nn.Linear(mlp_ratio * dim // 2, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.drop_path = StochasticDepth(rate, mode="row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, H, W, C] -> [B, 1, H, W, C]."""
+        gated = self.gate_unit(self.act(self.proj_c_e(self.norm(x))))  # B 1 H W r·C/2
+        return x + self.drop_path(self.dropout(self.proj_c_s(gated)))
+
+
+class Stem(nn.Module):
+    """Two convolutions of stride 2 and one over channels, each with BatchNorm: a quarter of the side."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        halving = dict(kernel_size=3, stride=2, padding=1)
+        self.projs = nn.ModuleList(
+            [nn.Conv2d(3, dim // 2, **halving), nn.Conv2d(dim // 2, dim, **halving), nn.Conv2d(dim, dim, 1)]
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(conv.out_channels, eps=NORM_EPS) for conv in self.projs)
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, 1, H, W] -> [B, 1, H/4, W/4, C]."""
+        x = self.norms[0](self.projs[0](x.squeeze(2)))  # B C/2 H/2 W/2
+        x = self.norms[1](self.projs[1](self.act(x)))  # B C H/4 W/4
+        x = self.norms[2](self.projs[2](self.act(x)))
+        return x.permute(0, 2, 3, 1).unsqueeze(1)  # B 1 H/4 W/4 C: channels last for the linear layers
+
+
+class Pool(nn.Module):
+    """Depthwise convolution of stride 2 that widens each channel into several, then LayerNorm."""
+
+    def __init__(self, dim: int, out_dim: int):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, out_dim, kernel_size=3, stride=2, padding=1, groups=dim)
+        self.norm = nn.LayerNorm(out_dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, H, W, C] -> [B, 1, H/2, W/2, C']."""
+        x = self.conv(x.squeeze(1).permute(0, 3, 1, 2))  # B C' H/2 W/2
+        return self.norm(x.permute(0, 2, 3, 1).unsqueeze(1))
+
+
+class Level(nn.Module):
+    """A stage: the pool, but for the first, and its layers."""
+
+    def __init__(self, pool: nn.Module | None, layers: list[Layer]):
+        super().__init__()
+        if pool is not None:
+            self.pool = pool
+        self.has_pool = pool is not None
+        self.encoder = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, H, W, C] -> [B, 1, H', W', C']."""
+        return self.encoder(self.pool(x) if self.has_pool else x)
+
+
+class PosMLP(nn.Module):
+    """PosMLP for pictures of `crop_size` pixels a side, as clips of one frame.
+
+    `encoding`: "quadratic" (the published default) or "learned", a table of relative positions, whose start
+    is `table_init` (see LearnedPosition). `num_groups`, one a stage, must divide mlp_ratio · width / 2;
+    `windows`, the sides of the square windows, that stage's map (None: 14, 14, 14, 7 if these fit, else the
+    same share of the map). `dropout` is that of every layer and of the head. `drop_path` is the rate of the
+    last layer; it grows linearly from 0 at the first.
+
+    The widths of B are reconstructed from its published 82 M parameters.
+
+    Raises ValueError that names the argument and the legal values where something does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_frames: int,
+        crop_size: int,
+        depths: tuple[int, ...],
+        dims: tuple[int, ...],
+        num_groups: tuple[int, ...] = (8, 16, 32, 64),
+        mlp_ratios: tuple[int, ...] = (4, 4, 4, 2),
+        windows: tuple[int, ...] | None = None,
+        encoding: str = "quadratic",
+        table_init: str = "zeros",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        if num_frames != 1:
+            raise ValueError(
+                f"DATA.NUM_FRAMES {num_frames}: PosMLP takes pictures. Use 1, or MODEL.NAME posmlp_video."
+            )
+        tables = dict(depths=depths, dims=dims, num_groups=num_groups, mlp_ratios=mlp_ratios, windows=windows)
+        demand_stages(NUM_STAGES, **tables)
+        _demand_dims(dims, mlp_ratios)
+        demand_groups(num_groups, tuple(ratio * dim // 2 for ratio, dim in zip(mlp_ratios, dims)))
+        for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"MODEL.ARGS.{name} {rate}: give a rate from 0 up to, but not, 1.")
+        if encoding not in ENCODINGS:
+            raise ValueError(f"MODEL.ARGS.encoding {encoding!r}: use one of {', '.join(ENCODINGS)}.")
+        self.num_frames = num_frames
+        self.crop_size = crop_size
+        self.num_classes = num_classes
+        self.patch_embed = Stem(dims[0])
+        self.levels = nn.ModuleList()
+        rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
+        for stage, side in enumerate(square_windows(crop_size, windows)):
+            dim, groups, ratio = dims[stage], num_groups[stage], mlp_ratios[stage]
+            layers = [
+                Layer(
+                    dim,
+                    position=_position((1, side, side), groups, encoding=encoding, table_init=table_init),
+                    mlp_ratio=ratio,
+                    dropout=dropout,
+                    rate=rates.pop(0),
+                )
+                for _ in range(depths[stage])
+            ]
+            self.levels.append(Level(Pool(dims[stage - 1], dim) if stage else None, layers))
+        self.norm = nn.LayerNorm(dims[-1], eps=NORM_EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(dims[-1], num_classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, 1, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
+        demand_clips(x, self.num_frames, self.crop_size)
+        x = self.patch_embed(x)  # B 1 H/4 W/4 C
+        for level in self.levels:
+            x = level(x)
+        return self.dropout(self.norm(x).mean(dim=(1, 2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, 1, H, W], normalised -> logits [B, K]."""
+        return self.head(self.forward_features(x))
+
+
+def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' weights without their index buffers, which the model computes itself."""
+    return {name: value for name, value in state.items() if not name.endswith(INDEX_BUFFERS)}
+
+
+def _position(window: Window, num_groups: int, *, encoding: str, table_init: str) -> nn.Module:
+    if encoding == "quadratic":
+        return QuadraticPosition(window, num_groups)
+    return LearnedPosition(window, num_groups, table_init=table_init)
+
+
+def _demand_dims(dims: tuple[int, ...], mlp_ratios: tuple[int, ...]) -> None:
+    if dims[0] % 2 or any(ratio * dim % 2 for ratio, dim in zip(mlp_ratios, dims)):
+        raise ValueError(
+            f"MODEL.ARGS.dims {list(dims)}: the first width, and mlp_ratio · width of each, must be even."
+        )
+    if any(out_dim % dim for dim, out_dim in pairwise(dims)):
+        raise ValueError(
+            f"MODEL.ARGS.dims {list(dims)}: each width must be a multiple of the one before, of which the "
+            "pool makes it channel by channel."
+        )
+
+
+MODEL = PosMLP
+# T and S are the authors' configs; B is named by them without widths.
+VARIANTS = {
+    "T": dict(depths=(2, 2, 18, 2), dims=(96, 192, 384, 768)),
+    "S": dict(depths=(2, 2, 18, 2), dims=(128, 256, 512, 1024)),
+    "B": dict(depths=(2, 2, 18, 2), dims=(192, 384, 768, 1536)),
+}

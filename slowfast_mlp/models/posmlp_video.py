@@ -1,0 +1,276 @@
+"""PosMLP-Video (Hao et al., IJCV 2024, arXiv 2407.02934): video backbone that mixes tokens by learned tables
+of relative positions.
+
+Axes: B batch, C channels, T time, H W space, W also the side of a window, K classes. Parameter names are
+those of the authors' code, so that their checkpoints load. "Official" in this file means that code; it holds
+the parallel block alone, so the other three block types are reconstructed.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.inflate import inflate_conv
+from slowfast_mlp.layers.positional import (
+    GatingUnit,
+    LearnedPosition,
+    Window,
+    demand_groups,
+    resample_positions,
+)
+from slowfast_mlp.layers.windows import NUM_STAGES, square_windows
+
+# Block type -> its steps, each the sum of the branches named: fc mixes space, t_fc time. In "joint" fc mixes
+# both at once. "parallel" is the released one.
+BLOCKS = {
+    "parallel": (("fc", "t_fc"),),
+    "t_then_s": (("t_fc",), ("fc",)),
+    "s_then_t": (("fc",), ("t_fc",)),
+    "joint": (("fc",),),
+}
+# Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
+# with.
+NOT_IN_IMAGE_WEIGHTS = (".t_fc.",)
+
+
+class GatedMlp(nn.Module):
+    """LayerNorm, widening, GELU, gating, narrowing: fc2(P(u) · v) with u, v = GELU(fc1(norm(x)))."""
+
+    def __init__(self, dim: int, position: LearnedPosition):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, 2 * dim)
+        self.act = nn.GELU()
+        self.gate_unit = GatingUnit(position)
+        self.fc2 = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        return self.fc2(self.gate_unit(self.act(self.fc1(self.norm(x)))))
+
+
+class Block(nn.Module):
+    """The steps of a block type, each a residual: x + drop(sum of the step's branches of x).
+
+    `windows`: the window that each branch mixes. Branches absent from it are left out, and steps without a
+    branch with them; so an image model has fc alone, whatever the type.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        block: str,
+        windows: dict[str, Window],
+        num_groups: int,
+        table_init: str,
+        rate: float,
+    ):
+        super().__init__()
+        steps = (tuple(name for name in step if name in windows) for step in BLOCKS[block])
+        self.steps = tuple(step for step in steps if step)
+        for name, window in windows.items():
+            position = LearnedPosition(window, num_groups, table_init=table_init)
+            self.add_module(name, nn.Sequential(OrderedDict(encoder=GatedMlp(dim, position))))
+        self.drop_path = StochasticDepth(rate, mode="row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        for step in self.steps:
+            x = x + self.drop_path(reduce(torch.add, [getattr(self, name)(x) for name in step]))
+        return x
+
+
+class Stem(nn.Module):
+    """Two convolutions of stride 2 over every frame: a quarter of the side, all of the frames."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.proj1 = _halving_conv(3, dim // 2)
+        self.norm1 = nn.BatchNorm2d(dim // 2)
+        self.act = nn.GELU()
+        self.proj2 = _halving_conv(dim // 2, dim)
+        self.norm2 = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> [B, T, H/4, W/4, C]."""
+        B, _, T, _, _ = x.shape
+        frames = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
+        frames = self.act(self.norm1(_convolve_frames(self.proj1, frames)))
+        frames = self.norm2(_convolve_frames(self.proj2, frames))  # BT C H/4 W/4
+        frames = frames.permute(0, 2, 3, 1)  # BT H/4 W/4 C
+        return frames.reshape(B, T, *frames.shape[1:])
+
+
+class Downsample(nn.Module):
+    """Convolution that halves the side of every frame, then LayerNorm."""
+
+    def __init__(self, dim: int, out_dim: int):
+        super().__init__()
+        self.proj = _halving_conv(dim, out_dim)
+        self.norm = nn.LayerNorm(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
+        B, T = x.shape[:2]
+        frames = _convolve_frames(self.proj, x.flatten(0, 1).permute(0, 3, 1, 2))  # BT C' H/2 W/2
+        frames = frames.permute(0, 2, 3, 1)  # BT H/2 W/2 C'
+        return self.norm(frames.reshape(B, T, *frames.shape[1:]))
+
+
+def _halving_conv(dim: int, out_dim: int) -> nn.Conv3d:
+    """A convolution over 3 x 3 places of one frame with stride 2, rounding up."""
+    return nn.Conv3d(dim, out_dim, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+
+
+def _convolve_frames(conv: nn.Conv3d, frames: Tensor) -> Tensor:
+    """[BT, C, H, W] -> [BT, C', H/2, W/2]: a kernel of one frame sees frames as a batch of images."""
+    return F.conv2d(frames, conv.weight.squeeze(2), conv.bias, stride=2, padding=1)
+
+
+class PosMLPVideo(nn.Module):
+    """PosMLP-Video for clips of `num_frames` frames of `crop_size` pixels a side; one frame makes the image
+    model.
+
+    `num_groups`, one a stage, must divide the width; `windows`, the sides of the square windows, that stage's
+    map (None: 14, 14, 14, 7 if these fit, else the same share of the map). `time_windows` must divide the
+    frames (None: all frames, the only official choice); an image model ignores them. `drop_path` is the rate
+    of the last block; it grows linearly from 0 at the first. `table_init`: see LearnedPosition. As the tables
+    start at zero, every block gives its input at first.
+
+    `block`: "parallel" (official), x + S(x) + T(x). Reconstructed, without published figures: "t_then_s" and
+    "s_then_t", two residuals in that order; "joint", one branch over windows of space and time, whose cost a
+    token grows with time_windows · windows². Time windows shorter than the clip are ours too. The image model
+    (official code and weights are not released) is the spatial branch alone.
+
+    Raises ValueError that names the argument and the legal values where something does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_frames: int,
+        crop_size: int,
+        depths: tuple[int, ...],
+        dims: tuple[int, ...],
+        num_groups: tuple[int, ...] = (8, 16, 32, 64),
+        windows: tuple[int, ...] | None = None,
+        time_windows: tuple[int, ...] | None = None,
+        block: str = "parallel",
+        table_init: str = "zeros",
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        tables = dict(
+            depths=depths, dims=dims, num_groups=num_groups, windows=windows, time_windows=time_windows
+        )
+        demand_stages(NUM_STAGES, **tables)
+        if dims[0] % 2:
+            raise ValueError(f"MODEL.ARGS.dims {list(dims)}: the first width must be even.")
+        demand_groups(num_groups, dims)
+        if block not in BLOCKS:
+            raise ValueError(f"MODEL.ARGS.block {block!r}: use one of {', '.join(BLOCKS)}.")
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
+        sides = square_windows(crop_size, windows)
+        lengths = _time_windows(num_frames, time_windows)
+        self.num_frames = num_frames
+        self.crop_size = crop_size
+        self.num_classes = num_classes
+        rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
+        for stage, (dim, depth, groups) in enumerate(zip(dims, depths, num_groups)):
+            mixed = _branch_windows(block, lengths[stage], sides[stage], video=num_frames > 1)
+            shared = dict(block=block, windows=mixed, num_groups=groups, table_init=table_init)
+            embed = Downsample(dims[stage - 1], dim) if stage else Stem(dim)
+            blocks = nn.ModuleList(Block(dim, **shared, rate=rates.pop(0)) for _ in range(depth))
+            self.add_module(f"patch_embed{stage + 1}", embed)
+            self.add_module(f"blocks{stage + 1}", blocks)
+        self.norm = nn.LayerNorm(dims[-1])
+        self.head = nn.Linear(dims[-1], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
+        demand_clips(x, self.num_frames, self.crop_size)
+        for stage in range(1, NUM_STAGES + 1):
+            x = getattr(self, f"patch_embed{stage}")(x)  # B T H W C
+            for block in getattr(self, f"blocks{stage}"):
+                x = block(x)
+        return self.norm(x).mean(dim=(1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W], normalised -> logits [B, K]."""
+        return self.head(self.forward_features(x))
+
+
+def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' weights without their index buffers, which the model computes itself."""
+    return {
+        name: value for name, value in state.items() if not name.endswith("window_relative_position_index")
+    }
+
+
+def from_image_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Image weights as video weights; the names in NOT_IN_IMAGE_WEIGHTS are left for the model to keep.
+
+    Our image model has the video model's kernels of one frame already; those of two axes get a time axis of
+    1. As t_fc gives zero at the start, a still clip then gives the image model's logits. A joint model's
+    tables need `fit_weights` besides.
+    """
+    return {name: inflate_conv(value, 1) if value.ndim == 4 else value for name, value in state.items()}
+
+
+def fit_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Weights of another number of frames, or other windows, as `model` needs them: tables and token biases
+    are resampled (see resample_positions).
+    """
+    return resample_positions(state, model)
+
+
+def _branch_windows(block: str, length: int, side: int, *, video: bool) -> dict[str, Window]:
+    """The window (t, h, w) of every branch of a block type."""
+    if block == "joint":
+        return {"fc": (length, side, side)}
+    windows = {"t_fc": (length, 1, 1)} if video else {}
+    return {**windows, "fc": (1, side, side)}
+
+
+def _time_windows(num_frames: int, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The length of the time windows of every stage, checked against the number of frames."""
+    if num_frames < 1:
+        raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or more for video.")
+    if given is None or num_frames == 1:
+        return (num_frames,) * NUM_STAGES
+    for stage, length in enumerate(given, start=1):
+        if num_frames % length:
+            step = math.lcm(*given)
+            fitting = [step * n for n in range(1, max(1, 64 // step) + 1)]
+            raise ValueError(
+                f"DATA.NUM_FRAMES {num_frames} is not divisible by {length}, MODEL.ARGS.time_windows "
+                f"{list(given)} in stage {stage}. Use 1 or one of {fitting}, or time windows of "
+                f"{divisors(num_frames)}."
+            )
+    return tuple(given)
+
+
+MODEL = PosMLPVideo
+# S is the authors' only own config; S96 is its first form. B and B96 are reconstructed: the depths of
+# MorphMLP-B at the widths of S and S96. Nano is ours: small enough for the embedded data on a CPU.
+VARIANTS = {
+    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
+    "S": dict(depths=(3, 4, 9, 3), dims=(72, 144, 288, 576)),
+    "S96": dict(depths=(3, 4, 9, 3), dims=(96, 192, 384, 768)),
+    "B": dict(depths=(4, 6, 15, 4), dims=(72, 144, 288, 576)),
+    "B96": dict(depths=(4, 6, 15, 4), dims=(96, 192, 384, 768)),
+}
