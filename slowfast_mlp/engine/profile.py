@@ -5,8 +5,11 @@ import warnings
 import torch
 from torch import nn
 
-# What fvcore has no formula for and the field does not count: elementwise work and averages.
-NOT_COUNTED = {f"aten::{name}" for name in ("add", "sub", "mul", "div", "gelu", "softmax", "mean", "sum")}
+# What fvcore has no formula for and the field does not count: elementwise work, averages, and padding.
+NOT_COUNTED = {
+    f"aten::{name}"
+    for name in ("add", "sub", "mul", "div", "gelu", "sigmoid", "softmax", "mean", "sum", "pad")
+}
 
 
 def count_parameters(model: nn.Module) -> int:

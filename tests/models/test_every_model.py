@@ -37,6 +37,11 @@ TINY = {
         wrong_crop=40,
         wrong_frames=6,
     ),
+    "vast": dict(
+        arguments=dict(num_frames=4, crop_size=32, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64)),
+        wrong_crop=31,
+        wrong_frames=0,
+    ),
 }
 NUM_CLASSES = 5
 
@@ -117,9 +122,7 @@ def test_clips_of_another_shape_are_refused(built):
 @pytest.mark.parametrize("name", TINY)
 def test_a_size_that_does_not_fit_is_refused_at_construction_by_its_setting(name):
     module, row = find_module(models, name, "MODEL.NAME"), TINY[name]
-    with pytest.raises(ValueError, match=rf"DATA.TRAIN_CROP_SIZE {row['wrong_crop']}.* Use one of \["):
-        module.MODEL(num_classes=5, **{**row["arguments"], "crop_size": row["wrong_crop"]})
-    with pytest.raises(
-        ValueError, match=rf"DATA.NUM_FRAMES {row['wrong_frames']}.* Use 1( or one of \[|, or MODEL.NAME)"
-    ):
-        module.MODEL(num_classes=5, **{**row["arguments"], "num_frames": row["wrong_frames"]})
+    for argument, setting in (("crop_size", "TRAIN_CROP_SIZE"), ("num_frames", "NUM_FRAMES")):
+        wrong = row["wrong_crop" if argument == "crop_size" else "wrong_frames"]
+        with pytest.raises(ValueError, match=rf"DATA.{setting} {wrong}.* [Uu]se (one of \[)?\d+"):
+            module.MODEL(num_classes=5, **{**row["arguments"], argument: wrong})

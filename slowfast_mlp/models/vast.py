@@ -1,0 +1,329 @@
+"""VAST and AST (Affine-Shift Transformer, arXiv 2208.11108): video and image backbone of shifts that the
+data scale and bias.
+
+Reconstructed: neither the paper's code nor its body was to be had. Known are the pre-norm layer, the value
+projection, shifts of channel groups by one position over space and, for video, time, and that a scale and a
+bias a channel, both from the data, follow. All else is chosen here and an argument of VAST; no published size
+or accuracy is claimed.
+
+Axes: B batch, C channels, T time, H W space, K classes.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
+
+from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.mlp import Mlp
+
+NUM_STAGES = 4
+TOTAL_STRIDE = 32
+# Kernel, stride and padding of the patch embeddings: the first, and those between stages.
+FIRST_EMBED = (7, 4, 2)
+LATER_EMBED = (3, 2, 1)
+# Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
+# out[i] = in[i - 1], out[0] = 0.
+SPACE_STEPS = (
+    (0, 0, 0, 0, 1, -1),  # H+
+    (0, 0, 0, 0, -1, 1),  # H-
+    (0, 0, 1, -1),  # W+
+    (0, 0, -1, 1),  # W-
+)
+TIME_STEPS = (
+    (0, 0, 0, 0, 0, 0, 1, -1),  # T+
+    (0, 0, 0, 0, 0, 0, -1, 1),  # T-
+)
+GATES = ("pooled", "token", "none")
+VIDEO_DROPOUT = 0.5
+BIAS_KERNEL_FRAMES = 3
+# A video model has the names of the image model. Only the depthwise kernels differ, by their time axis.
+NOT_IN_IMAGE_WEIGHTS = ()
+
+
+def shift(x: Tensor, fold: int, steps: Sequence[tuple[int, ...]]) -> Tensor:
+    """Moves `fold` channels by each of `steps`, in their order, and keeps the rest. [B, T, H, W, C] -> the
+    same.
+
+    What enters at a border is zero, so on an axis of one position both groups of that axis are zero.
+    """
+    num_kept = x.shape[-1] - fold * len(steps)
+    *groups, kept = x.split([fold] * len(steps) + [num_kept], dim=-1)
+    return torch.cat([*(F.pad(group, step) for group, step in zip(groups, steps)), kept], dim=-1)
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution over `kernel_size` places a side and `kernel_frames` frames, zeros around."""
+
+    def __init__(self, dim: int, *, kernel_size: int, kernel_frames: int):
+        super().__init__()
+        self.has_time = kernel_frames > 1
+        sizes = (kernel_frames, kernel_size, kernel_size) if self.has_time else (kernel_size, kernel_size)
+        conv = nn.Conv3d if self.has_time else nn.Conv2d
+        self.conv = conv(dim, dim, sizes, padding=tuple(size // 2 for size in sizes), groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> the same. Convolves through channels-last views, which copy nothing."""
+        if self.has_time:
+            return self.conv(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)  # B T H W C
+        frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W
+        return self.conv(frames).permute(0, 2, 3, 1).reshape(x.shape)  # B T H W C
+
+
+class AffineShift(nn.Module):
+    """The mixer in the place of attention: proj(gate(v) · shift(v) + bias(v)) of v = value(x).
+
+    Shifts and the affine form are the paper's. Reconstructed: the groups (C // shift_divisor channels a
+    step), the gate (sigmoid of a two-layer perceptron), the bias (a depthwise convolution) and `proj`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        steps: Sequence[tuple[int, ...]],
+        shift_divisor: int,
+        gate: str,
+        reduction: int,
+        bias_kernel: int | None,
+        bias_kernel_frames: int,
+        out_proj: bool,
+    ):
+        super().__init__()
+        self.steps = steps
+        self.fold = dim // shift_divisor
+        self.is_pooled = gate == "pooled"
+        self.value = nn.Linear(dim, dim)
+        self.gate = Mlp(dim, dim // reduction, dim) if gate != "none" else None
+        self.bias = None
+        if bias_kernel is not None:
+            self.bias = DepthwiseConv(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
+        self.proj = nn.Linear(dim, dim) if out_proj else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        values = self.value(x)
+        mixed = shift(values, self.fold, self.steps)
+        if self.gate is not None:
+            # B 1 1 1 C (one gate a clip) or B T H W C
+            seen = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
+            mixed = mixed * self.gate(seen).sigmoid()
+        if self.bias is not None:
+            mixed = mixed + self.bias(values)
+        return self.proj(mixed)
+
+
+class Block(nn.Module):
+    """The pre-norm layer of a transformer: x' = x + drop(mixer(norm1(x))); x' + drop(mlp(norm2(x')))."""
+
+    def __init__(self, dim: int, *, mixer: nn.Module, mlp_ratio: int, norm_eps: float, drop_path: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mixer = mixer
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mlp = Mlp(dim, dim * mlp_ratio, dim)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        x = x + self.drop_path(self.mixer(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class PatchEmbed(nn.Module):
+    """Convolution of every frame by itself to a smaller map, then LayerNorm."""
+
+    def __init__(self, dim: int, out_dim: int, *, geometry: tuple[int, int, int], norm_eps: float):
+        super().__init__()
+        kernel_size, stride, padding = geometry
+        self.proj = nn.Conv2d(dim, out_dim, kernel_size, stride=stride, padding=padding)
+        self.norm = nn.LayerNorm(out_dim, eps=norm_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H', W', C']."""
+        B, T = x.shape[:2]
+        frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W, a channels-last view
+        x = self.proj(frames).permute(0, 2, 3, 1)  # BT H' W' C'
+        return self.norm(x.reshape(B, T, *x.shape[1:]))
+
+
+class VAST(nn.Module):
+    """VAST for clips of `num_frames` frames of `crop_size` pixels a side; with one frame the image model AST.
+
+    Reconstructed from the abstract and summaries; no published parameters, FLOPs or accuracy are claimed. All
+    of the following, the variants and the stages are our choice.
+
+    `gate` sees the mean of a clip ("pooled": one gate a channel) or every token by itself ("token"), or there
+    is none ("none"); its hidden width is the width over `reduction`. `shift_divisor`: every direction (H+,
+    H-, W+, W- and, for video, T+, T-) moves C // shift_divisor channels. `shift_time` False leaves the
+    channels of T+ and T- where they are, as the image model does. `bias_kernel` is the side of the depthwise
+    kernel, None for no bias; `bias_kernel_frames` its length in a video model, 1 for frame by frame.
+    `out_proj` False leaves out the mixer's last linear layer. `dropout`, before the head, is 0.5 for video
+    and 0 for images where None. `drop_path` is the rate of the last block; it grows linearly from 0 at the
+    first.
+
+    Raises ValueError that names the argument and the legal values where something does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_frames: int,
+        crop_size: int,
+        depths: tuple[int, ...],
+        dims: tuple[int, ...],
+        gate: str = "pooled",
+        reduction: int = 4,
+        shift_divisor: int = 8,
+        shift_time: bool = True,
+        bias_kernel: int | None = 3,
+        bias_kernel_frames: int = BIAS_KERNEL_FRAMES,
+        out_proj: bool = True,
+        mlp_ratio: int = 4,
+        norm_eps: float = 1e-6,
+        dropout: float | None = None,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        video = num_frames > 1
+        steps = SPACE_STEPS + TIME_STEPS if video and shift_time else SPACE_STEPS
+        dropout = VIDEO_DROPOUT * video if dropout is None else dropout
+        _demand_size(num_frames, crop_size)
+        demand_stages(NUM_STAGES, depths=depths, dims=dims)
+        _demand_mixer(dims, gate=gate, reduction=reduction, shift_divisor=shift_divisor, num_steps=len(steps))
+        _demand_kernels(bias_kernel, bias_kernel_frames)
+        _demand_scale(dict(dropout=dropout, drop_path=drop_path), mlp_ratio=mlp_ratio, norm_eps=norm_eps)
+        self.num_frames = num_frames
+        self.crop_size = crop_size
+        self.num_classes = num_classes
+        mixer = partial(
+            AffineShift, steps=steps, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
+            bias_kernel=bias_kernel, bias_kernel_frames=bias_kernel_frames if video else 1, out_proj=out_proj,
+        )  # fmt: skip
+        block = partial(Block, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
+        rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
+        for stage, (dim, depth) in enumerate(zip(dims, depths)):
+            in_dim, geometry = (dims[stage - 1], LATER_EMBED) if stage else (3, FIRST_EMBED)
+            embed = PatchEmbed(in_dim, dim, geometry=geometry, norm_eps=norm_eps)
+            blocks = (block(dim, mixer=mixer(dim), drop_path=rates.pop(0)) for _ in range(depth))
+            self.add_module(f"patch_embed{stage + 1}", embed)
+            self.add_module(f"blocks{stage + 1}", nn.ModuleList(blocks))
+        self.norm = nn.LayerNorm(dims[-1], eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(dims[-1], num_classes)
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        """Reconstructed: linear weights truncated normal, std 0.02; kernels normal, std sqrt(2 / fan-out),
+        where the fan-out is the places of a kernel times the outputs of a group.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Conv2d | nn.Conv3d):
+                fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+                nn.init.zeros_(module.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
+        demand_clips(x, self.num_frames, self.crop_size)
+        x = x.permute(0, 2, 3, 4, 1)  # B T H W C, C = 3: channels last from here on
+        for stage in range(1, NUM_STAGES + 1):
+            x = getattr(self, f"patch_embed{stage}")(x)
+            for block in getattr(self, f"blocks{stage}"):
+                x = block(x)
+        return self.norm(x).mean(dim=(1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W], normalised -> logits [B, K]."""
+        return self.head(self.dropout(self.forward_features(x)))
+
+
+def from_image_weights(
+    state: dict[str, Tensor], bias_kernel_frames: int = BIAS_KERNEL_FRAMES
+) -> dict[str, Tensor]:
+    """Image weights as video weights: depthwise kernels become the middle tap of `bias_kernel_frames`, the
+    others are zero; the rest is the same.
+
+    A video model built with `shift_time` False then gives the image model's logits on a still clip. With its
+    T+ and T- channels moving it does not: zeros enter in the first and last frame, where the image model has
+    values.
+    """
+    taps = bias_kernel_frames // 2 if bias_kernel_frames > 1 else 0
+    return {
+        name: F.pad(value.unsqueeze(2), (0, 0, 0, 0, taps, taps))  # C 1 T H W
+        if taps and name.endswith("mixer.bias.conv.weight")
+        else value
+        for name, value in state.items()
+    }
+
+
+def _demand_size(num_frames: int, crop_size: int) -> None:
+    if num_frames < 1:
+        raise ValueError(
+            f"DATA.NUM_FRAMES {num_frames}: there must be a frame. Use 1 or more; 1 is the image model."
+        )
+    if crop_size < TOTAL_STRIDE:
+        raise ValueError(
+            f"DATA.TRAIN_CROP_SIZE {crop_size}: the last stage has one place for every {TOTAL_STRIDE} pixels "
+            f"a side. Use {TOTAL_STRIDE} or more."
+        )
+
+
+def _demand_mixer(
+    dims: tuple[int, ...], *, gate: str, reduction: int, shift_divisor: int, num_steps: int
+) -> None:
+    if gate not in GATES:
+        raise ValueError(f"MODEL.ARGS.gate {gate!r}: use one of {', '.join(GATES)}.")
+    if min(dims) < num_steps:
+        raise ValueError(
+            f"MODEL.ARGS.dims {list(dims)}: use widths of {num_steps} or more, a channel a direction."
+        )
+    if not num_steps <= shift_divisor <= min(dims):
+        raise ValueError(
+            f"MODEL.ARGS.shift_divisor {shift_divisor}: each of {num_steps} directions moves a width over "
+            f"shift_divisor channels, at least one. Use {num_steps} to {min(dims)}."
+        )
+    fitting = divisors(math.gcd(*dims))
+    if reduction not in fitting:
+        raise ValueError(
+            f"MODEL.ARGS.reduction {reduction} does not divide every width of {list(dims)}. Use one of "
+            f"{fitting}."
+        )
+
+
+def _demand_kernels(bias_kernel: int | None, bias_kernel_frames: int) -> None:
+    if bias_kernel is not None and (bias_kernel < 1 or bias_kernel % 2 == 0):
+        raise ValueError(f"MODEL.ARGS.bias_kernel {bias_kernel}: use an odd number (1, 3, 5, ...) or null.")
+    if bias_kernel_frames < 1 or bias_kernel_frames % 2 == 0:
+        raise ValueError(
+            f"MODEL.ARGS.bias_kernel_frames {bias_kernel_frames}: use an odd number (1, 3, 5, ...)."
+        )
+
+
+def _demand_scale(rates: dict[str, float], *, mlp_ratio: int, norm_eps: float) -> None:
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"MODEL.ARGS.{name} {rate}: give a rate from 0 up to, but not, 1.")
+    if mlp_ratio < 1:
+        raise ValueError(f"MODEL.ARGS.mlp_ratio {mlp_ratio}: use 1 or more.")
+    if norm_eps <= 0:
+        raise ValueError(f"MODEL.ARGS.norm_eps {norm_eps}: use a number above 0.")
+
+
+MODEL = VAST
+# Ti, S and B: sizes reconstructed (the paper's are not known). Nano is ours: small enough for the embedded
+# data on a CPU.
+VARIANTS = {
+    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
+    "Ti": dict(depths=(2, 2, 6, 2), dims=(96, 192, 384, 768)),
+    "S": dict(depths=(2, 2, 18, 2), dims=(96, 192, 384, 768)),
+    "B": dict(depths=(2, 2, 18, 2), dims=(128, 256, 512, 1024)),
+}
