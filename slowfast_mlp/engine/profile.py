@@ -7,6 +7,9 @@ from torch import nn
 
 # What fvcore has no formula for and the field does not count: elementwise work and averages.
 NOT_COUNTED = {f"aten::{name}" for name in ("add", "sub", "mul", "div", "gelu", "softmax", "mean", "sum")}
+NOT_COUNTED |= {f"aten::{name}" for name in ("hardsigmoid", "hardswish", "hardtanh")}
+# What only moves numbers or renames axes.
+NOT_COUNTED |= {f"aten::{name}" for name in ("channel_shuffle", "mT", "unflatten")}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -35,9 +35,9 @@ def golden_weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     return weights
 
 
-def golden_clip(num_frames: int) -> Tensor:
-    """[1, 3, T, 224, 224] in float32."""
-    return torch.from_numpy(_stream(20261120 + num_frames, (1, 3, num_frames, 224, 224))).float()
+def golden_clip(num_frames: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[1, 3, T, 224, 224]; float64 has not been rounded to float32 before."""
+    return torch.from_numpy(_stream(20261120 + num_frames, (1, 3, num_frames, 224, 224))).to(dtype)
 
 
 def _stream(seed: int, shape: Any) -> np.ndarray:
