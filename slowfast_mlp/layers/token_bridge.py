@@ -29,8 +29,8 @@ class DynamicReLU(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
         slopes = 2 * self.hyper(tokens[:, 0])  # B 2C
-        first, second = slopes.reshape(len(tokens), 1, -1, 1, 1).chunk(2, dim=2)  # B 1 C 1 1 each
-        clips = x.unflatten(0, (len(tokens), -1))  # B T C H W
+        first, second = slopes.reshape(tokens.shape[0], 1, -1, 1, 1).chunk(2, dim=2)  # B 1 C 1 1 each
+        clips = x.unflatten(0, (tokens.shape[0], -1))  # B T C H W
         return torch.max(first * clips, (second - 1) * clips).flatten(0, 1)
 
 
@@ -57,7 +57,7 @@ class MobileToFormer(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> tokens [B, M, D]."""
         queries = (self.scale * self.q(tokens)).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B M c each
-        keys = positions(x, len(tokens)).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B N c each
+        keys = positions(x, tokens.shape[0]).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B N c each
         # Head by head: slices of the map are no copies, a head axis would be one.
         seen = [(query @ key.mT).softmax(dim=-1) @ key for query, key in zip(queries, keys)]  # B M c each
         gate = 2 * self.alpha(tokens)  # B M C
@@ -108,11 +108,11 @@ class FormerToMobile(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
-        queries = positions(x, len(tokens)).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B N c each
+        queries = positions(x, tokens.shape[0]).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B N c each
         keys = (self.scale * self.k(tokens)).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B M c each
         values = self.proj(tokens).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B M c each
         # B M N, with N last: a softmax over a last axis of 6 is several times slower.
         shares = [(key @ query.mT).softmax(dim=1) for query, key in zip(queries, keys)]
         seen = torch.cat([share.mT @ value for share, value in zip(shares, values)], dim=-1)  # B N C
-        seen = seen.reshape(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)  # BT C H W
+        seen = seen.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)  # BT C H W
         return x + seen

@@ -75,7 +75,7 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, dim: int, out_dim: int, *, hidden_dims: tuple[int, ...], token_dim: int, groups: int, time: Time
+        self, dim: int, out_dim: int, *, hidden_dims: Sequence[int], token_dim: int, groups: int, time: Time
     ):
         super().__init__()
         is_down = len(hidden_dims) == 2
@@ -140,7 +140,7 @@ class Classifier(nn.Module):
 
     def features(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> [B, fc_dim]."""
-        pooled = positions(self.conv(x), len(tokens)).mean(dim=1)  # B 6C
+        pooled = positions(self.conv(x), tokens.shape[0]).mean(dim=1)  # B 6C
         return self.fc(torch.cat([self.act(pooled), tokens[:, 0]], dim=-1))
 
 
@@ -239,7 +239,7 @@ class MobileFormer(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
         demand_clips(x, self.num_frames, self.crop_size)
-        tokens = self.tokens.weight.expand(len(x), -1, -1)  # B M D: of the clip, not of its frames
+        tokens = self.tokens.weight.expand(x.shape[0], -1, -1)  # B M D: of the clip, not of its frames
         x = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         for block in self.features:
@@ -280,10 +280,11 @@ def _demand_rows(stem_dim: int, rows: Sequence[Sequence[str | int]], groups: int
     _demand(len(rows) >= 1, "blocks", list(rows), "give one row or more")
     dim, grouped = stem_dim, []
     for row in map(list, rows):
-        kind, *widths = row
+        kind, *widths = row or [None]
         _demand(kind in ROWS, "blocks", row, f"use one of {list(ROWS)} as its kind")
         meaning = f"give {kind!r}, {', '.join(ROWS[kind])}, each 1 or more"
-        _demand(len(widths) == len(ROWS[kind]) and min(widths) >= 1, "blocks", row, meaning)
+        are_counts = all(isinstance(width, int) and width >= 1 for width in widths)
+        _demand(are_counts and len(widths) == len(ROWS[kind]), "blocks", row, meaning)
         hidden_dim, out_dim = widths[:2]
         if kind == "lite":
             _demand(widths[2] <= 2, "blocks", row, "use a stride of 1 or 2")
