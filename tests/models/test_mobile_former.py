@@ -237,6 +237,17 @@ def test_time_is_convolved_in_the_chosen_stages_only():
     assert len(kinds) == 12
 
 
+def test_channels_are_shuffled_where_the_smallest_size_groups_its_convolutions():
+    shuffles = {
+        n: m.groups for n, m in build("26M").named_modules() if isinstance(m, torch.nn.ChannelShuffle)
+    }
+    first = {name: groups for name, groups in shuffles.items() if name[:10] in ("features.0", "features.1")}
+    assert first == {"features.0.conv.3": 8, "features.1.conv1.2": 4, "features.1.conv3.2": 4}
+    assert {shuffles["features.2.conv1.2"], shuffles["classifier.conv.0"]} == {12, 4}
+    assert shuffles["features.2.conv3.2"] == 24
+    assert not any(isinstance(m, torch.nn.ChannelShuffle) for m in build("52M").modules())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
