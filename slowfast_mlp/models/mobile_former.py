@@ -17,6 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.errors import UserError
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
 from slowfast_mlp.layers.geometry import demand_clips, divisors
 from slowfast_mlp.layers.token_bridge import (
@@ -139,7 +140,12 @@ class Classifier(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(fc_dim, num_classes))
 
     def features(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """[B·T, C, H, W], [B, M, D] -> [B, fc_dim]."""
+        """[B·T, C, H, W], [B, M, D] -> [B, fc_dim]. Raises UserError for one clip in training."""
+        if self.training and type(self.fc[1]) is nn.BatchNorm1d and tokens.shape[0] == 1:
+            raise UserError(
+                "TRAIN.BATCH_SIZE gives a process 1 clip, but Mobile-Former's head has a batch norm over "
+                "clips. Use 2 or more for every process."
+            )
         pooled = positions(self.conv(x), tokens.shape[0]).mean(dim=1)  # B 6C
         return self.fc(torch.cat([self.act(pooled), tokens[:, 0]], dim=-1))
 

@@ -101,6 +101,13 @@ def test_the_head_is_the_layer_of_its_name():
     assert torch.equal(head(model.forward_features(clips)), model(clips))
 
 
+def test_one_clip_can_be_judged_but_not_learnt_from():
+    model = tiny(1).float()
+    assert model(torch.randn(1, 3, 1, 32, 32)).shape == (1, 3)
+    with pytest.raises(ValueError, match=r"TRAIN.BATCH_SIZE gives a process 1 clip.*Use 2 or more"):
+        model.train()(torch.randn(1, 3, 1, 32, 32))
+
+
 def test_mobile_to_former_is_the_papers_equation_with_the_gate():
     torch.manual_seed(0)
     layer = MobileToFormer(6, 8).double()
