@@ -5,11 +5,11 @@ import warnings
 import torch
 from torch import nn
 
-# What fvcore has no formula for and the field does not count: elementwise work, averages, and padding.
-NOT_COUNTED = {
-    f"aten::{name}"
-    for name in ("add", "sub", "mul", "div", "gelu", "sigmoid", "softmax", "mean", "sum", "pad")
-}
+# What fvcore has no formula for and the field does not count: elementwise work, averages, and moving numbers.
+ELEMENTWISE = ("add", "sub", "mul", "div", "gelu", "sigmoid", "hardsigmoid", "hardswish", "hardtanh")
+REDUCTIONS = ("softmax", "mean", "sum")
+MOVES = ("pad", "channel_shuffle", "mT", "unflatten")
+NOT_COUNTED = {f"aten::{name}" for name in (*ELEMENTWISE, *REDUCTIONS, *MOVES)}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,1 +1,1 @@
-"""Blocks that two or more backbones share."""
+"""Blocks that backbones share, and those for which a backbone's own file has no room."""

@@ -38,7 +38,7 @@ def golden_weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
 
 
 def golden_clip(num_frames: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """[1, 3, T, 224, 224]; the video models were run on the float32 clip, PosMLP on the float64 one."""
+    """[1, 3, T, 224, 224]; the video models were run on the float32 clip, image models on the float64 one."""
     return torch.from_numpy(_stream(20261120 + num_frames, (1, 3, num_frames, 224, 224))).to(dtype)
 
 

@@ -4,6 +4,7 @@ A new backbone adds a row to TINY.
 """
 
 import pkgutil
+import sys
 
 import pytest
 import torch
@@ -42,7 +43,15 @@ TINY = {
         wrong_crop=31,
         wrong_frames=0,
     ),
-}
+    "mobile_former": dict(
+        arguments=dict(
+            num_frames=4, crop_size=32, stem_dim=8, num_tokens=3, token_dim=16, fc_dim=24,
+            blocks=(("lite", 16, 8, 2), ("M", 16, 8), ("D", 16, 12, 24), ("M", 24, 12)),
+        ),
+        wrong_crop=16,
+        wrong_frames=0,
+    ),
+}  # fmt: skip
 NUM_CLASSES = 5
 
 
@@ -64,6 +73,11 @@ def built(request):
     return model, arguments
 
 
+def head_of(model):
+    """Name of the layer that gives the logits, which is `head` unless the file says otherwise."""
+    return getattr(sys.modules[type(model).__module__], "HEAD", "head")
+
+
 def clips_for(arguments, batch=2):
     generator = torch.Generator().manual_seed(1)
     size = arguments["crop_size"]
@@ -74,7 +88,7 @@ def test_clips_give_logits(built):
     model, arguments = built
     assert model(clips_for(arguments)).shape == (2, NUM_CLASSES)
     features = model.forward_features(clips_for(arguments))
-    assert features.shape == (2, model.head.in_features)
+    assert features.shape == (2, model.get_submodule(head_of(model)).in_features)
 
 
 def test_every_parameter_gets_a_gradient(built):

@@ -1,0 +1,367 @@
+"""Mobile-Former (Chen et al., CVPR 2022, arXiv 2108.05895) for images and Video Mobile-Former (Wang et al.
+2022, arXiv 2208.12257) for clips: the efficient peer of this project's backbones, with attention.
+
+A MobileNet and a Transformer of a handful of tokens (3 to 6 for a whole clip) run in parallel and exchange by
+cross-attention. Attention is only ever between these tokens and the map, or among the tokens.
+
+Axes: B batch, C channels, T time, H W space, M tokens, D their width, K classes. Maps are [B·T, C, H, W], one
+image a frame, in channels-last memory. Parameter names are those of the authors' image code ("official" in
+this file), so that their checkpoints load as they are. No code of the video paper was to be had: what video
+adds is reconstructed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
+from slowfast_mlp.layers.geometry import demand_clips, divisors
+from slowfast_mlp.layers.token_bridge import (
+    NUM_BRIDGE_HEADS,
+    DynamicReLU,
+    Former,
+    FormerToMobile,
+    MobileToFormer,
+    positions,
+)
+
+HEAD_EXPANSION = 6
+MIN_CROP_SIZE = 32  # the side is halved five times
+# Maps of 1/2, 1/4, ... 1/32 of the side.
+STAGES = (1, 2, 3, 4, 5)
+# Kind of block -> the numbers in its row of `blocks`, where C' is the width that it gives.
+ROWS = {"lite": ("h", "C'", "stride"), "M": ("h", "C'"), "D": ("h1", "C'", "h2")}
+SMALL_BLOCKS = (
+    ("lite", 24, 12, 2), ("M", 36, 12), ("D", 72, 24, 96), ("M", 72, 24), ("D", 144, 48, 192), ("M", 192, 48),
+    ("M", 288, 64), ("D", 384, 96, 384), ("M", 576, 96),
+)  # fmt: skip
+# Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
+# with.
+NOT_IN_IMAGE_WEIGHTS = (".side_taps", ".time_weight")
+# The layer that gives the logits.
+HEAD = "classifier.classifier.1"
+
+
+class Lite(nn.Module):
+    """Depth-wise and linear point-wise convolution without tokens, with a residual where shapes allow."""
+
+    def __init__(self, dim: int, out_dim: int, *, hidden_dim: int, stride: int, groups: int, time: Time):
+        super().__init__()
+        self.conv = nn.Sequential(
+            DepthwiseConv(dim, hidden_dim, stride=stride, time=time),
+            nn.BatchNorm2d(hidden_dim),
+            nn.ReLU6(),
+            _shuffle(dim if groups > 1 else 1),
+            _pointwise(hidden_dim, out_dim, groups),
+            nn.BatchNorm2d(out_dim),
+        )
+        self.is_residual = stride == 1 and dim == out_dim
+
+    def forward(self, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """[B·T, C, H, W], tokens -> [B·T, C', H', W'], the same tokens."""
+        out = self.conv(x)
+        return (x + out if self.is_residual else out), tokens
+
+
+class Block(nn.Module):
+    """Mobile-Former block: tokens look at the map, then at each other, steer its convolutions and feed it.
+
+    One width in `hidden_dims` makes the paper's M: point-wise to h, depth-wise, point-wise; skip from the
+    input if the width stays. Two make D: depth-wise with stride 2 to h1, point-wise, depth-wise to h2,
+    point-wise; skip from the second. A dynamic ReLU follows every convolution to a hidden width.
+    """
+
+    def __init__(
+        self, dim: int, out_dim: int, *, hidden_dims: Sequence[int], token_dim: int, groups: int, time: Time
+    ):
+        super().__init__()
+        is_down = len(hidden_dims) == 2
+        first, last = hidden_dims[0], hidden_dims[-1]
+        # Convolution, groups of the channel shuffle after it, whether a dynamic ReLU follows.
+        if is_down:
+            steps = [
+                (DepthwiseConv(dim, first, stride=2, time=time), dim, True),
+                (_pointwise(first, out_dim, groups), 1, False),
+                (DepthwiseConv(out_dim, last, stride=1, time=time), out_dim, True),
+                (_pointwise(last, out_dim, groups), 1, False),
+            ]
+        else:
+            steps = [
+                (_pointwise(dim, first, groups), groups, True),
+                (DepthwiseConv(first, first, stride=1, time=time), 1, True),
+                (_pointwise(first, out_dim, groups), groups, False),
+            ]
+        self.num_convs = len(steps)
+        self.skip_from = 2 if is_down else 0 if dim == out_dim else None
+        for index, (conv, shuffle_groups, is_active) in enumerate(steps, start=1):
+            shuffle = _shuffle(shuffle_groups if groups > 1 else 1)
+            unit = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), shuffle)
+            self.add_module(f"conv{index}", unit)
+            if is_active:
+                self.add_module(f"hyper{index}", DynamicReLU(conv.out_channels, token_dim))
+        self.local_global = MobileToFormer(dim, token_dim)
+        self.global_block = Former(token_dim)
+        self.global_local = FormerToMobile(out_dim, token_dim)
+
+    def forward(self, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """[B·T, C, H, W], [B, M, D] -> [B·T, C', H', W'], [B, M, D]."""
+        tokens = self.global_block(self.local_global(x, tokens))
+        kept = x
+        for index in range(1, self.num_convs + 1):
+            x = getattr(self, f"conv{index}")(x)
+            if hasattr(self, f"hyper{index}"):
+                x = getattr(self, f"hyper{index}")(x, tokens)
+            if index == self.skip_from:
+                kept = x
+        if self.skip_from is not None:
+            x = x + kept
+        return self.global_local(x, tokens), tokens
+
+
+class Classifier(nn.Module):
+    """Point-wise convolution, mean over the clip, token 0 beside it, two linear layers."""
+
+    def __init__(
+        self, dim: int, *, token_dim: int, fc_dim: int, num_classes: int, groups: int, dropout: float
+    ):
+        super().__init__()
+        hidden_dim = HEAD_EXPANSION * dim
+        self.conv = nn.Sequential(
+            _shuffle(groups), _pointwise(dim, hidden_dim, groups), nn.BatchNorm2d(hidden_dim), nn.ReLU6()
+        )
+        self.act = nn.Hardswish()
+        self.fc = nn.Sequential(
+            nn.Linear(hidden_dim + token_dim, fc_dim), nn.BatchNorm1d(fc_dim), nn.Hardswish()
+        )
+        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(fc_dim, num_classes))
+
+    def features(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """[B·T, C, H, W], [B, M, D] -> [B, fc_dim]. Raises UserError for one clip in training."""
+        if self.training and type(self.fc[1]) is nn.BatchNorm1d and tokens.shape[0] == 1:
+            raise UserError(
+                "TRAIN.BATCH_SIZE gives a process 1 clip, but Mobile-Former's head has a batch norm over "
+                "clips. Use 2 or more for every process."
+            )
+        pooled = positions(self.conv(x), tokens.shape[0]).mean(dim=1)  # B 6C
+        return self.fc(torch.cat([self.act(pooled), tokens[:, 0]], dim=-1))
+
+
+def _pointwise(dim: int, out_dim: int, groups: int) -> nn.Conv2d:
+    return nn.Conv2d(dim, out_dim, 1, groups=groups, bias=False)
+
+
+def _shuffle(groups: int) -> nn.Module:
+    """Channels (g, C/g) -> (C/g, g); the official networks without groups have an empty place here."""
+    return nn.ChannelShuffle(groups) if groups > 1 else nn.Identity()
+
+
+class MobileFormer(nn.Module):
+    """Mobile-Former for clips of `num_frames` frames of `crop_size` pixels a side; one frame makes the image
+    model. Nothing depends on the number of frames or pixels but the cost.
+
+    `blocks` are rows of a kind and widths as in the paper's table, "D C>h1>C'>h2>C'" as ("D", h1, C', h2):
+    ("lite", h, C', stride), ("M", h, C'), ("D", h1, C', h2). `groups` are those of every point-wise
+    convolution.
+
+    The image model is the authors', exactly. Video is reconstructed, and no published accuracy is claimed for
+    it: the paper says that a light 3-D network and a few tokens of the whole clip exchange by
+    cross-attention, not where time is convolved. Here every depth-wise convolution does so, without stride in
+    time. `temporal`: "dw3d", L x 3 x 3 kernels; "dw1+2d", L x 1 x 1 kernels and then 3 x 3 ones; "none", only
+    the tokens join the frames and their order does not show. `temporal_kernel` is L. `temporal_stages` are
+    the stages in which time is convolved, from 1 at half of the side to 5 at 1/32. `temporal_std` is the
+    standard deviation of the side taps at the start of training; None is 0 for "dw3d", 0.5 for "dw1+2d".
+
+    Raises ValueError that names the argument and the legal values where something does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_frames: int,
+        crop_size: int,
+        stem_dim: int,
+        blocks: Sequence[Sequence[str | int]],
+        num_tokens: int,
+        token_dim: int,
+        fc_dim: int,
+        groups: int = 1,
+        dropout: float = 0.0,
+        temporal: str = "dw3d",
+        temporal_kernel: int = 3,
+        temporal_stages: tuple[int, ...] = STAGES,
+        temporal_std: float | None = None,
+    ):
+        super().__init__()
+        _demand_clip_size(num_frames, crop_size)
+        _demand_rows(stem_dim, blocks, groups)
+        for name, number in dict(num_tokens=num_tokens, fc_dim=fc_dim).items():
+            _demand(number >= 1, name, number, "give 1 or more")
+        _demand(token_dim >= 4 and token_dim % 4 == 0, "token_dim", token_dim, "give a multiple of 4")
+        _demand(0 <= dropout < 1, "dropout", dropout, "give a rate from 0 up to, but not, 1")
+        time = _time(num_frames, temporal, temporal_kernel, temporal_std)
+        wrong = set(temporal_stages) - set(STAGES)
+        _demand(not wrong, "temporal_stages", list(temporal_stages), f"choose from {list(STAGES)}")
+        self.num_frames = num_frames
+        self.crop_size = crop_size
+        self.num_classes = num_classes
+        self.tokens = nn.Embedding(num_tokens, token_dim)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), nn.ReLU6()
+        )
+        self.features = nn.ModuleList()
+        dim, stage = stem_dim, 1
+        for kind, *widths in blocks:
+            stage += kind == "D" or (kind == "lite" and widths[2] == 2)
+            here = time if stage in temporal_stages else replace(time, kind="none")
+            shared = dict(groups=groups, time=here)
+            if kind == "lite":
+                block = Lite(dim, widths[1], hidden_dim=widths[0], stride=widths[2], **shared)
+            else:
+                block = Block(dim, widths[1], hidden_dims=widths[::2], token_dim=token_dim, **shared)
+            self.features.append(block)
+            dim = widths[1]
+        self.local_global = MobileToFormer(dim, token_dim)
+        self.classifier = Classifier(
+            dim, token_dim=token_dim, fc_dim=fc_dim, num_classes=num_classes, groups=groups, dropout=dropout
+        )
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Conv2d):
+                fan_out = math.prod(module.kernel_size) * module.out_channels
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+            if isinstance(module, DepthwiseConv):
+                module.reset_temporal_parameters()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
+        demand_clips(x, self.num_frames, self.crop_size)
+        tokens = self.tokens.weight.expand(x.shape[0], -1, -1)  # B M D: of the clip, not of its frames
+        x = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        for block in self.features:
+            x, tokens = block(x, tokens)
+        return self.classifier.features(x, self.local_global(x, tokens))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W], normalised -> logits [B, K]."""
+        return self.classifier.classifier(self.forward_features(x))
+
+
+def from_image_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Image weights as video weights: the same, the names in NOT_IN_IMAGE_WEIGHTS being left for the model.
+
+    With a `temporal_std` of 0 these are side taps of zero beside a middle tap that is the image's, or one. A
+    still clip then gives the image model's logits, since a softmax over T equal maps averages them.
+    """
+    return dict(state)
+
+
+def _demand(is_legal: bool, name: str, value: object, advice: str) -> None:
+    if not is_legal:
+        raise ValueError(f"MODEL.ARGS.{name} {value!r}: {advice}.")
+
+
+def _demand_clip_size(num_frames: int, crop_size: int) -> None:
+    if num_frames < 1:
+        raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or 2 and more for video.")
+    if crop_size < MIN_CROP_SIZE:
+        raise ValueError(
+            f"DATA.TRAIN_CROP_SIZE {crop_size}: the side is halved five times; use {MIN_CROP_SIZE} or more."
+        )
+
+
+def _demand_rows(stem_dim: int, rows: Sequence[Sequence[str | int]], groups: int) -> None:
+    """Raises ValueError unless each row of `blocks` has its widths, and these fit together and `groups`."""
+    _demand(stem_dim >= 1, "stem_dim", stem_dim, "give 1 or more")
+    _demand(len(rows) >= 1, "blocks", list(rows), "give one row or more")
+    dim, grouped = stem_dim, []
+    for row in map(list, rows):
+        kind, *widths = row or [None]
+        _demand(kind in ROWS, "blocks", row, f"use one of {list(ROWS)} as its kind")
+        meaning = f"give {kind!r}, {', '.join(ROWS[kind])}, each 1 or more"
+        are_counts = all(isinstance(width, int) and width >= 1 for width in widths)
+        _demand(are_counts and len(widths) == len(ROWS[kind]), "blocks", row, meaning)
+        hidden_dim, out_dim = widths[:2]
+        if kind == "lite":
+            _demand(widths[2] <= 2, "blocks", row, "use a stride of 1 or 2")
+        else:
+            for width in (dim, out_dim):
+                _demand(width % NUM_BRIDGE_HEADS == 0, "blocks", row, f"the width {width} must be even")
+        factors = {"lite": [(hidden_dim, dim)], "M": [], "D": [(hidden_dim, dim), (widths[-1], out_dim)]}
+        for width, base in factors[kind]:
+            advice = f"{width} must be a multiple of {base}, the width that its depth-wise convolution gets"
+            _demand(width % base == 0, "blocks", row, advice)
+        grouped += {"lite": [hidden_dim, out_dim], "M": [dim, *widths], "D": widths}[kind]
+        dim = out_dim
+    legal = divisors(math.gcd(*grouped, dim))
+    _demand(groups in legal, "groups", groups, f"use one of {legal}, which divide the widths of the blocks")
+
+
+def _time(num_frames: int, kind: str, kernel_len: int, std: float | None) -> Time:
+    """The checked arguments `temporal...`; an image has no time."""
+    _demand(kind in TEMPORAL_STD, "temporal", kind, f"use one of {list(TEMPORAL_STD)}")
+    is_odd = kernel_len >= 3 and kernel_len % 2 == 1
+    _demand(is_odd, "temporal_kernel", kernel_len, "use an odd length of 3 or more")
+    std = TEMPORAL_STD[kind] if std is None else std
+    _demand(std >= 0, "temporal_std", std, "give 0 or more")
+    kind = kind if num_frames > 1 else "none"
+    return Time(num_frames=num_frames, kind=kind, kernel_len=kernel_len, std=std)
+
+
+MODEL = MobileFormer
+# The image paper's table. Video Mobile-Formers of the published range (0.5 to 6 G multiply-adds) are 52M,
+# 96M, 151M, 214M, 294M and 508M with DATA.NUM_FRAMES 8 (0.44, 0.87, 1.24, 1.76, 2.44, 4.26 G), 294M with 16
+# (4.86) and 508M with 12 (6.38): our choice, as the paper's own table was not to be had.
+VARIANTS = {
+    "26M": dict(stem_dim=8, blocks=SMALL_BLOCKS, num_tokens=3, token_dim=128, fc_dim=1024, groups=4),
+    "52M": dict(stem_dim=8, blocks=SMALL_BLOCKS, num_tokens=3, token_dim=128, fc_dim=1024),
+    "96M": dict(
+        stem_dim=12, num_tokens=4, token_dim=128, fc_dim=1280,
+        blocks=(
+            ("lite", 24, 12, 1), ("D", 72, 16, 64), ("D", 96, 32, 128), ("M", 96, 32), ("D", 192, 64, 256),
+            ("M", 256, 64), ("M", 384, 88), ("D", 528, 128, 512), ("M", 768, 128),
+        ),
+    ),
+    "151M": dict(
+        stem_dim=12, num_tokens=6, token_dim=192, fc_dim=1280,
+        blocks=(
+            ("lite", 24, 12, 1), ("D", 72, 16, 64), ("M", 48, 16), ("D", 96, 32, 128), ("M", 96, 32),
+            ("D", 192, 64, 256), ("M", 256, 64), ("M", 384, 88), ("M", 528, 88), ("D", 528, 128, 512),
+            ("M", 768, 128), ("M", 768, 128),
+        ),
+    ),
+    "214M": dict(
+        stem_dim=12, num_tokens=6, token_dim=192, fc_dim=1600,
+        blocks=(
+            ("lite", 24, 12, 1), ("D", 72, 20, 80), ("M", 60, 20), ("D", 120, 40, 160), ("M", 160, 40),
+            ("D", 240, 80, 320), ("M", 320, 80), ("M", 480, 112), ("M", 672, 112), ("D", 672, 160, 640),
+            ("M", 960, 160), ("M", 960, 160),
+        ),
+    ),
+    "294M": dict(
+        stem_dim=16, num_tokens=6, token_dim=192, fc_dim=1920,
+        blocks=(
+            ("lite", 32, 16, 1), ("D", 96, 24, 96), ("M", 96, 24), ("D", 144, 48, 192), ("M", 192, 48),
+            ("D", 288, 96, 384), ("M", 384, 96), ("M", 576, 128), ("M", 768, 128), ("D", 768, 192, 768),
+            ("M", 1152, 192), ("M", 1152, 192),
+        ),
+    ),
+    "508M": dict(
+        stem_dim=24, num_tokens=6, token_dim=192, fc_dim=1920,
+        blocks=(
+            ("lite", 48, 24, 1), ("D", 144, 40, 160), ("M", 120, 40), ("D", 240, 72, 288), ("M", 216, 72),
+            ("D", 432, 128, 512), ("M", 512, 128), ("M", 768, 176), ("M", 1056, 176), ("D", 1056, 240, 960),
+            ("M", 1440, 240), ("M", 1440, 240),
+        ),
+    ),
+}  # fmt: skip
