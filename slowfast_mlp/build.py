@@ -189,21 +189,27 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
         raise UserError(f"{section.name} {section.variant}: {error}") from error
 
 
-def start_weights(section: schema.Model, net: nn.Module, path: str) -> None:
+def official_weights(section: schema.Model, contents: dict[str, Any], path: str) -> dict[str, torch.Tensor]:
+    """The weights in the contents of a checkpoint, ours or the authors', under the names of our model."""
+    return _hook(_model_module(section), "from_official")(checkpoint.weights_of(contents, path))
+
+
+def start_weights(section: schema.Model, net: nn.Module, path: str) -> checkpoint.LoadReport:
     """Fills the model from a checkpoint to start training from, and says what became of every entry.
 
-    Image weights are inflated for a video model; a head for another number of classes is left as it was
-    built.
+    Image weights are inflated for a video model; tables of positions are resampled; a head for another number
+    of classes is left as it was built.
     """
     module = _model_module(section)
-    weights = checkpoint.weights_of(checkpoint.read(path), path)
+    weights = official_weights(section, checkpoint.read(path), path)
     own = net.state_dict()
     may_miss: tuple[str, ...] = ()
-    if any(name in own and value.ndim == own[name].ndim - 1 for name, value in weights.items()):
+    if _is_of_images(weights, own, module.NOT_IN_IMAGE_WEIGHTS):
         logger.info("%s holds an image model: inflated for video", path)
-        weights = module.from_image_weights(weights)
+        weights = module.from_image_weights(weights, net)
         may_miss += module.NOT_IN_IMAGE_WEIGHTS
-    head = {name for name in own if name.startswith("head.")}
+    weights = _hook(module, "fit_weights")(weights, net)
+    head = {name for name in own if name.startswith(f"{getattr(module, 'HEAD', 'head')}.")}
     num_classes = {len(weights[name]) for name in head & set(weights)}
     if num_classes and num_classes != {section.num_classes}:
         logger.warning(
@@ -215,6 +221,23 @@ def start_weights(section: schema.Model, net: nn.Module, path: str) -> None:
         may_miss += tuple(head)
     report = checkpoint.load_weights(net, weights, source=path, may_miss=may_miss)
     logger.info("started from %s: %s", path, report)
+    return report
+
+
+def _hook(module: ModuleType, name: str) -> Callable[..., dict[str, torch.Tensor]]:
+    """The function of a model's file that changes weights, or the one that leaves them."""
+    return getattr(module, name, lambda weights, *_: weights)
+
+
+def _is_of_images(
+    weights: dict[str, torch.Tensor], own: dict[str, torch.Tensor], not_in_images: tuple[str, ...]
+) -> bool:
+    """Whether the weights lack a time that the model has: an axis of a kernel, or all parts that mix time."""
+    shared = weights.keys() & own.keys()
+    if any(own[name].ndim == weights[name].ndim + 1 for name in shared):
+        return True
+    has_time = [any(part in name for name in names for part in not_in_images) for names in (own, weights)]
+    return bool(shared) and has_time == [True, False]
 
 
 def optimizer(solver: schema.Solver, net: nn.Module) -> torch.optim.Optimizer:

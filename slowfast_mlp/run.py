@@ -137,7 +137,8 @@ def test(
         )
     contents = checkpoint.read(path)
     _demand_same_model(config, contents, path)
-    loaded = checkpoint.load_weights(model, checkpoint.weights_of(contents, path), source=path)
+    weights = build.official_weights(config.model, contents, path)
+    loaded = checkpoint.load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
     num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
     offset = config.data.use_offset_sampling

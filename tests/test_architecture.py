@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "models": {"layers"},
     "build": {"config", "lookup", "data", "models", "engine"},
     "run": {"config", "build", "engine"},
-    "tools": {"config", "run", "engine.distributed"},
+    "convert": {"config", "build", "engine"},
+    "model_table": {"config", "build", "engine"},
+    "tools": {"config", "run", "convert", "model_table", "engine.distributed"},
 }
 OPEN_TO_ALL = {"errors", "seeds"}
 HOMES = {

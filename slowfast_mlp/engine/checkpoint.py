@@ -4,6 +4,7 @@ A file holds epoch (index of the finished epoch), model_state, optimizer_state, 
 text). Only tensors and plain values are ever read (`weights_only`), so that loading runs no code from a file.
 """
 
+import argparse
 import logging
 import os
 import pickle
@@ -117,7 +118,8 @@ def read(path: str) -> dict[str, Any]:
     if not g_pathmgr.isfile(path):
         raise UserError(f"There is no checkpoint {path!r}.")
     try:
-        with g_pathmgr.open(path, "rb") as file:
+        # timm's trainers keep their arguments beside the weights: a bag of plain values.
+        with g_pathmgr.open(path, "rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
             contents = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = " ".join(str(error).split())[:200]

@@ -1,11 +1,12 @@
-"""Size and cost of a model: parameters, and multiply-adds of a forward pass."""
+"""Size and cost of a model: parameters, multiply-adds and activations of a forward pass."""
 
 import warnings
+from typing import Any
 
 import torch
 from torch import nn
 
-# What fvcore has no formula for and the field does not count: elementwise work, averages, and moving numbers.
+# What fvcore has no formula for and the field does not count: elementwise work, averages, moving numbers.
 ELEMENTWISE = ("add", "sub", "mul", "div", "gelu", "sigmoid", "hardsigmoid", "hardswish", "hardtanh")
 REDUCTIONS = ("softmax", "mean", "sum")
 MOVES = ("pad", "channel_shuffle", "mT", "unflatten")
@@ -23,19 +24,31 @@ def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
     5 an element for LayerNorm and 1 for BatchNorm are in it. Runs the model once, on its device, in eval
     mode. Raises RuntimeError for an operator that cannot be counted: it would silently be zero.
     """
+    flops, unsupported = _trace(model, clip_shape, "FlopCountAnalysis")
+    unknown = unsupported - NOT_COUNTED
+    if unknown:
+        raise RuntimeError(f"fvcore cannot count {', '.join(sorted(unknown))}: the FLOPs would be too few.")
+    return flops
+
+
+def count_activations(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
+    """Numbers that convolutions and matrix products of one forward pass put out, as PySlowFast counts them."""
+    return _trace(model, clip_shape, "ActivationCountAnalysis")[0]
+
+
+def _trace(model: nn.Module, clip_shape: tuple[int, ...], analysis_name: str) -> tuple[int, set[str]]:
+    """A total of fvcore's over the model, and the operators that it could not count."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit's deprecation, seven times
-        from fvcore.nn import FlopCountAnalysis  # 1 to 4 seconds, for those who count
+        import fvcore.nn  # 1 to 4 seconds, for those who count
 
         device = next(model.parameters()).device
         was_training = model.training
         model.eval()
         with torch.no_grad():
-            analysis = FlopCountAnalysis(model, torch.zeros(1, *clip_shape, device=device))
+            clip = torch.zeros(1, *clip_shape, device=device)
+            analysis: Any = getattr(fvcore.nn, analysis_name)(model, clip)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-            flops = int(analysis.total())
+            total = int(analysis.total())
         model.train(was_training)
-    unknown = set(analysis.unsupported_ops()) - NOT_COUNTED
-    if unknown:
-        raise RuntimeError(f"fvcore cannot count {', '.join(sorted(unknown))}: the FLOPs would be too few.")
-    return flops
+    return total, set(analysis.unsupported_ops())

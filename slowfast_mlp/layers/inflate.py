@@ -1,6 +1,8 @@
 """Image weights to video weights."""
 
-from torch import Tensor
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 
 def inflate_conv(weight: Tensor, kernel_len: int) -> Tensor:
@@ -10,3 +12,14 @@ def inflate_conv(weight: Tensor, kernel_len: int) -> Tensor:
     CHECKPOINT_INFLATE).
     """
     return weight.unsqueeze(2).repeat(1, 1, kernel_len, 1, 1) / kernel_len
+
+
+def inflate_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """`state` with a time axis in every kernel that has one in the model, as long as it is there."""
+    own = model.state_dict()
+    return {
+        name: inflate_conv(value, own[name].shape[2])
+        if name in own and own[name].ndim == value.ndim + 1 == 5
+        else value
+        for name, value in state.items()
+    }

@@ -11,7 +11,7 @@ adds is reconstructed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -257,7 +257,7 @@ class MobileFormer(nn.Module):
         return self.classifier.classifier(self.forward_features(x))
 
 
-def from_image_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Image weights as video weights: the same, the names in NOT_IN_IMAGE_WEIGHTS being left for the model.
 
     With a `temporal_std` of 0 these are side taps of zero beside a middle tap that is the image's, or one. A

@@ -7,6 +7,7 @@ so that their checkpoints load as they are. "Official" in this file means that c
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
-from slowfast_mlp.layers.inflate import inflate_conv
+from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.mlp import Mlp
 
 NUM_STAGES = 4
@@ -315,19 +316,14 @@ def map_sizes(crop_size: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def from_image_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Image weights as video weights; the names in NOT_IN_IMAGE_WEIGHTS are left for the model to keep.
+def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Image weights for the video `model`; the names in NOT_IN_IMAGE_WEIGHTS are left for it to keep.
 
     The authors' own way is not published. The stem's first kernel is repeated over its 3 frames and divided
     by 3, the others get a time axis of 1. As t_fc gives zero at the start, a still clip then gives the image
     model's logits, but for the zero frame with which the stem pads the beginning.
     """
-    video = {}
-    for name, value in state.items():
-        if value.ndim == 4:
-            value = inflate_conv(value, 3 if name == "patch_embed1.proj1.weight" else 1)
-        video[name] = value
-    return video
+    return inflate_weights(state, model)
 
 
 def _chunk_lens(crop_size: int, dims: tuple[int, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
-from slowfast_mlp.layers.inflate import inflate_conv
+from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.positional import (
     GatingUnit,
     LearnedPosition,
@@ -221,14 +221,14 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def from_image_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Image weights as video weights; the names in NOT_IN_IMAGE_WEIGHTS are left for the model to keep.
+def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Image weights for the video `model`; the names in NOT_IN_IMAGE_WEIGHTS are left for it to keep.
 
     Our image model has the video model's kernels of one frame already; those of two axes get a time axis of
     1. As t_fc gives zero at the start, a still clip then gives the image model's logits. A joint model's
     tables need `fit_weights` besides.
     """
-    return {name: inflate_conv(value, 1) if value.ndim == 4 else value for name, value in state.items()}
+    return inflate_weights(state, model)
 
 
 def fit_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ Axes: B batch, C channels, T time, H W space, K classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -246,23 +246,22 @@ class VAST(nn.Module):
         return self.head(self.dropout(self.forward_features(x)))
 
 
-def from_image_weights(
-    state: dict[str, Tensor], bias_kernel_frames: int = BIAS_KERNEL_FRAMES
-) -> dict[str, Tensor]:
-    """Image weights as video weights: depthwise kernels become the middle tap of `bias_kernel_frames`, the
-    others are zero; the rest is the same.
+def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Image weights for the video `model`: depthwise kernels become the middle tap of its own, the other taps
+    are zero; the rest is the same.
 
     A video model built with `shift_time` False then gives the image model's logits on a still clip. With its
     T+ and T- channels moving it does not: zeros enter in the first and last frame, where the image model has
     values.
     """
-    taps = bias_kernel_frames // 2 if bias_kernel_frames > 1 else 0
-    return {
-        name: F.pad(value.unsqueeze(2), (0, 0, 0, 0, taps, taps))  # C 1 T H W
-        if taps and name.endswith("mixer.bias.conv.weight")
-        else value
-        for name, value in state.items()
-    }
+    own = model.state_dict()
+    inflated = {}
+    for name, value in state.items():
+        if name in own and own[name].ndim == value.ndim + 1:
+            taps = own[name].shape[2] // 2
+            value = F.pad(value.unsqueeze(2), (0, 0, 0, 0, taps, taps))  # C 1 T H W
+        inflated[name] = value
+    return inflated
 
 
 def _demand_size(num_frames: int, crop_size: int) -> None:

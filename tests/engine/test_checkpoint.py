@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, loaded with a report, never a door for code."""
 
+import argparse
 import os
 import pickle
 import signal
@@ -191,6 +192,12 @@ def test_loading_runs_no_code(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=name):
             checkpoint.read(name)
     assert not (tmp_path / "attacked").exists()
+
+
+def test_the_arguments_that_timm_keeps_beside_the_weights_are_no_obstacle(tmp_path):
+    weights = small_model().state_dict()
+    torch.save({"state_dict": weights, "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pth")
+    assert checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pth")), "w.pth").keys() == weights.keys()
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_a_separable_convolution_is_one_over_time_and_then_one_over_space():
 def test_image_weights_give_the_image_models_logits_on_a_still_clip(temporal, num_frames):
     image = tiny(1)
     video = tiny(num_frames, seed=1, temporal=temporal, temporal_std=0.0)
-    report = video.load_state_dict(mobile_former.from_image_weights(image.state_dict()), strict=False)
+    report = video.load_state_dict(mobile_former.from_image_weights(image.state_dict(), video), strict=False)
     assert report.unexpected_keys == []
     assert all(any(part in key for part in mobile_former.NOT_IN_IMAGE_WEIGHTS) for key in report.missing_keys)
     picture = torch.randn(2, 3, 1, 32, 32, dtype=torch.float64)

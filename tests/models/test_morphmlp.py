@@ -239,7 +239,7 @@ def test_inflated_image_weights_give_the_image_models_logits_on_a_still_clip():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(), module.running_var.uniform_(0.5, 2)
     video = MorphMLP(num_classes=3, num_frames=8, **TINY).double().eval()
-    state = morphmlp.from_image_weights(image.state_dict())
+    state = morphmlp.from_image_weights(image.state_dict(), video)
     report = video.load_state_dict(state, strict=False)
     assert report.unexpected_keys == []
     assert all(any(part in key for part in morphmlp.NOT_IN_IMAGE_WEIGHTS) for key in report.missing_keys)

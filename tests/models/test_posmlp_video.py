@@ -258,7 +258,7 @@ def test_inflated_image_weights_give_the_image_models_logits_on_a_still_clip(blo
     weights = {  # as from a model of two axes: kernels without a time axis
         name: value.squeeze(2) if value.ndim == 5 else value for name, value in image.state_dict().items()
     }
-    state = posmlp_video.fit_weights(posmlp_video.from_image_weights(weights), video)
+    state = posmlp_video.fit_weights(posmlp_video.from_image_weights(weights, video), video)
     may_miss = posmlp_video.NOT_IN_IMAGE_WEIGHTS
     checkpoint.load_weights(video, state, source="image", may_miss=may_miss)
     picture = torch.randn(2, 3, 1, 32, 32, dtype=torch.float64)

@@ -233,7 +233,7 @@ def test_inflated_image_weights_give_the_image_models_logits_on_a_still_clip(gat
     """With the channels of T+ and T- at rest, as they are in the image model."""
     image = tiny(1, gate=gate)
     video = tiny(6, gate=gate, bias_kernel_frames=bias_kernel_frames, shift_time=False)
-    video.load_state_dict(vast.from_image_weights(image.state_dict(), bias_kernel_frames))
+    video.load_state_dict(vast.from_image_weights(image.state_dict(), video))
     picture = torch.randn(2, 3, 1, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         assert torch.allclose(video(picture.expand(-1, -1, 6, -1, -1)), image(picture), atol=1e-12)
@@ -241,7 +241,7 @@ def test_inflated_image_weights_give_the_image_models_logits_on_a_still_clip(gat
 
 def test_inflated_image_weights_fill_the_video_model_as_it_is_by_default():
     image, video = tiny(1), tiny(4)
-    video.load_state_dict(vast.from_image_weights(image.state_dict()))
+    video.load_state_dict(vast.from_image_weights(image.state_dict(), video))
     kernel = video.blocks2[0].mixer.bias.conv.weight
     assert torch.equal(kernel[:, :, 1], image.blocks2[0].mixer.bias.conv.weight)
     assert not kernel[:, :, [0, 2]].any()

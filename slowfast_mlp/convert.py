@@ -1,0 +1,30 @@
+"""A checkpoint of the authors' code, or of an image model, as one of ours."""
+
+import hashlib
+
+import torch
+
+from slowfast_mlp import build
+from slowfast_mlp.config.load import dump_config
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.engine import checkpoint
+
+
+def convert(config: Config, source: str, target: str) -> tuple[checkpoint.LoadReport, str]:
+    """Loads `source` into the model of the config, by the rules of TRAIN.CHECKPOINT_FILE_PATH, and writes
+    `target` in our format: model_state and cfg.
+
+    Returns what became of every entry, and the sha256 of the written file. Raises UserError.
+    """
+    torch.manual_seed(config.rng_seed)  # what the source lacks is drawn
+    net = build.model(
+        config.model,
+        num_frames=config.data.num_frames,
+        crop_size=config.data.train_crop_size,
+        test_crop_size=config.data.test_crop_size,
+    )
+    report = build.start_weights(config.model, net, source)
+    contents = {"model_state": net.state_dict(), "cfg": dump_config(config)}
+    checkpoint.write_atomically(target, lambda file: torch.save(contents, file))
+    with open(target, "rb") as file:
+        return report, hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,50 @@
+"""Writes a checkpoint in our format: python tools/convert_checkpoint.py THEIRS.pth OURS.pyth --cfg FILE KEY VALUE ..."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from slowfast_mlp.config.load import load_config
+from slowfast_mlp.convert import convert
+from slowfast_mlp.errors import UserError
+
+EXAMPLE = """example:
+  python tools/convert_checkpoint.py checkpoint_epoch_00060.pyth morphmlp_s_16x4.pyth \\
+      --cfg configs/Kinetics/MORPHMLP_S_16x4.yaml
+
+The config names the model that the weights are for. An image model's weights are inflated when it is a video
+model; what no weight is found for keeps its start, and the report says so."""
+
+
+def main(argv: list[str]) -> int:
+    """Converts one file and prints the report and the sha256; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="convert_checkpoint.py",
+        description="Writes a checkpoint of the authors' code, or of an image model, in our format.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", help="checkpoint in any wrapping: flat, model_state, state_dict, model ...")
+    parser.add_argument("target", help="file to write")
+    parser.add_argument("--cfg", required=True, help="config of the model")
+    parser.add_argument(
+        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over the config"
+    )
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if Path(arguments.target).exists():
+            raise UserError(f"{arguments.target} exists already; choose another name.")
+        report, digest = convert(
+            load_config(arguments.cfg, arguments.overrides), arguments.source, arguments.target
+        )
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{report}\nsha256 {digest}  {arguments.target}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
