@@ -27,4 +27,4 @@ def convert(config: Config, source: str, target: str) -> tuple[checkpoint.LoadRe
     contents = {"model_state": net.state_dict(), "cfg": dump_config(config)}
     checkpoint.write_atomically(target, lambda file: torch.save(contents, file))
     with open(target, "rb") as file:
-        return report, hashlib.file_digest(file, "sha256").hexdigest()
+        return report, hashlib.sha256(file.read()).hexdigest()

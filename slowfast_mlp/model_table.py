@@ -85,9 +85,21 @@ ROWS = (
     _mobile_video("294M", 16),
 )
 COLUMNS = (
-    "model", "frames", "classes", "params M", "published", "differs %", "GFLOPs a view", "published", "differs %",
-    "views", "GFLOPs over views", "activations M", "published top-1", "source",
-)  # fmt: skip
+    "model",
+    "frames",
+    "classes",
+    "params M",
+    "published",
+    "differs %",
+    "GFLOPs a view",
+    "published",
+    "differs %",
+    "views",
+    "GFLOPs over views",
+    "activations M",
+    "published top-1",
+    "source",
+)
 
 
 def table(name: str | None = None) -> Iterator[list[str]]:

@@ -32,7 +32,7 @@ def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
 
 
 def count_activations(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
-    """Numbers that convolutions and matrix products of one forward pass put out, as PySlowFast counts them."""
+    """Numbers that convolutions and matrix products of one forward pass put out, as fvcore counts."""
     return _trace(model, clip_shape, "ActivationCountAnalysis")[0]
 
 
