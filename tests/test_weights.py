@@ -14,8 +14,8 @@ from slowfast_mlp.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SMALL = dict(depths=[1, 1, 1, 1], dims=[8, 16, 32, 64])
-# Name -> variant, arguments that make it small, and those of a video model that answers a still clip as its image
-# model does.
+# Name -> variant, arguments that make it small, and those of a video model that answers a still clip as its
+# image model does.
 FAMILIES = {
     "morphmlp": ("Nano", SMALL, {}),
     "posmlp_video": ("Nano", {**SMALL, "num_groups": [2, 4, 8, 16]}, {}),
@@ -128,7 +128,8 @@ def test_a_converted_checkpoint_is_ours_and_told_by_its_hash(tmp_path, convert, 
     config = tmp_path / "tiny.yaml"
     config.write_text(
         "DATA: {NUM_FRAMES: 4, TRAIN_CROP_SIZE: 64, TEST_CROP_SIZE: 64}\n"
-        "MODEL: {NAME: morphmlp, VARIANT: Nano, NUM_CLASSES: 5, ARGS: {dims: [8, 16, 32, 64], depths: [1, 1, 1, 1]}}"
+        "MODEL: {NAME: morphmlp, VARIANT: Nano, NUM_CLASSES: 5,"
+        " ARGS: {dims: [8, 16, 32, 64], depths: [1, 1, 1, 1]}}"
     )
     words = [str(tmp_path / "theirs.pth"), str(tmp_path / "ours.pyth"), "--cfg", str(config)]
     assert convert([*words, "RNG_SEED", "3"]) == 0

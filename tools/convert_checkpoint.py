@@ -1,4 +1,4 @@
-"""Writes a checkpoint in our format: python tools/convert_checkpoint.py THEIRS OURS --cfg FILE KEY VALUE ..."""
+"""Writes weights in our format: python tools/convert_checkpoint.py THEIRS OURS --cfg FILE KEY VALUE ..."""
 
 import argparse
 import logging
