@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ class Row:
 
     name: str
     variant: str
-    num_frames: int
     num_classes: int
+    num_frames: int = 1
     views: tuple[int, int] = (1, 1)
     arguments: dict[str, Any] = field(default_factory=dict)
     published_params: float | None = None
@@ -36,53 +37,53 @@ class Row:
     source: str = ""
 
 
-def _rows(name: str, num_classes: int, **shared: Any) -> Callable[..., Row]:
-    return lambda variant, num_frames=1, **own: Row(
-        name=name, variant=variant, num_frames=num_frames, num_classes=num_classes, **{**shared, **own}
-    )
-
-
-_k400 = _rows("morphmlp", 400, views=(4, 1), source="MorphMLP, K400")
-_ssv2 = _rows("morphmlp", 174, views=(1, 3), source="MorphMLP, SSv2")
-_image = _rows("morphmlp", 1000, source="MorphMLP, ImageNet-1K")
-_posmlp = _rows("posmlp", 1000, source="PosMLP's README, ImageNet-1K")
-_pos_video = _rows("posmlp_video", 174, views=(1, 3), source="no table found")
-_vast = _rows("vast", 400, views=(4, 1), source=RECONSTRUCTED)
-_ast = _rows("vast", 1000, source=RECONSTRUCTED)
-_mobile = _rows("mobile_former", 1000, source="Mobile-Former, ImageNet-1K")
-_mobile_video = _rows("mobile_former", 400, source=RECONSTRUCTED)
+_k400 = partial(Row, name="morphmlp", num_classes=400, views=(4, 1), source="MorphMLP, K400")
+_ssv2 = partial(Row, name="morphmlp", num_classes=174, views=(1, 3), source="MorphMLP, SSv2")
+_image = partial(Row, name="morphmlp", num_classes=1000, source="MorphMLP, ImageNet-1K")
+_posmlp = partial(Row, name="posmlp", num_classes=1000, source="PosMLP's README, ImageNet-1K")
+_pos_video = partial(Row, name="posmlp_video", num_classes=174, views=(1, 3), source="no table found")
+_vast = partial(Row, name="vast", num_classes=400, views=(4, 1), source=RECONSTRUCTED)
+_ast = partial(Row, name="vast", num_classes=1000, source=RECONSTRUCTED)
+_mobile = partial(Row, name="mobile_former", num_classes=1000, source="Mobile-Former, ImageNet-1K")
+_mobile_video = partial(Row, name="mobile_former", num_classes=400, source=RECONSTRUCTED)
 
 ROWS = (
-    _k400("S", 16, published_gflops=67, published_top1=78.7),
-    _k400("S", 32, published_gflops=133, published_top1=79.7),
-    _k400("B", 16, published_gflops=98, published_top1=79.5),
-    _k400("B", 32, published_gflops=197, published_top1=80.8),
-    _ssv2("S", 16, published_gflops=67, published_top1=67.1),
-    _ssv2("S", 32, published_gflops=135, published_top1=68.3),
-    _ssv2("B", 16, published_gflops=98, published_top1=67.6),
-    _ssv2("B", 32, published_gflops=197, published_top1=70.1),
-    _image("T", published_params=23, published_gflops=3.9, published_top1=81.6),
-    _image("S", published_params=38, published_gflops=7.0, published_top1=82.6),
-    _image("B", published_params=58, published_gflops=10.2, published_top1=83.2),
-    _image("L", published_params=76, published_gflops=12.5, published_top1=83.4),
-    *(_pos_video(variant, 16) for variant in ("S", "S96", "B", "B96")),
-    *(_pos_video("S", num_frames) for num_frames in (8, 32)),
-    _posmlp("T", published_params=21, published_top1=82.1),
-    _posmlp("S", published_params=37, published_top1=83.0),
-    _posmlp("B", published_params=82, published_top1=83.6),
-    *(_posmlp(variant, arguments={"encoding": "learned"}, source="no table") for variant in ("T", "S", "B")),
-    *(_vast(variant, 8) for variant in ("Ti", "S", "B")),
-    *(_ast(variant) for variant in ("Ti", "S", "B")),
-    _mobile("508M", published_params=14.0, published_gflops=0.508, published_top1=79.3),
-    _mobile("294M", published_params=11.4, published_gflops=0.294, published_top1=77.9),
-    _mobile("214M", published_params=9.4, published_gflops=0.214, published_top1=76.7),
-    _mobile("151M", published_params=7.6, published_gflops=0.151, published_top1=75.2),
-    _mobile("96M", published_params=4.6, published_gflops=0.096, published_top1=72.8),
-    _mobile("52M", published_params=3.5, published_gflops=0.052, published_top1=68.7),
-    _mobile("26M", published_params=3.2, published_gflops=0.026, published_top1=64.0),
-    *(_mobile_video(variant, 8) for variant in ("52M", "96M", "151M", "214M", "294M", "508M")),
-    _mobile_video("508M", 12),
-    _mobile_video("294M", 16),
+    _k400(variant="S", num_frames=16, published_gflops=67, published_top1=78.7),
+    _k400(variant="S", num_frames=32, published_gflops=133, published_top1=79.7),
+    _k400(variant="B", num_frames=16, published_gflops=98, published_top1=79.5),
+    _k400(variant="B", num_frames=32, published_gflops=197, published_top1=80.8),
+    _ssv2(variant="S", num_frames=16, published_gflops=67, published_top1=67.1),
+    _ssv2(variant="S", num_frames=32, published_gflops=135, published_top1=68.3),
+    _ssv2(variant="B", num_frames=16, published_gflops=98, published_top1=67.6),
+    _ssv2(variant="B", num_frames=32, published_gflops=197, published_top1=70.1),
+    _image(variant="T", published_params=23, published_gflops=3.9, published_top1=81.6),
+    _image(variant="S", published_params=38, published_gflops=7.0, published_top1=82.6),
+    _image(variant="B", published_params=58, published_gflops=10.2, published_top1=83.2),
+    _image(variant="L", published_params=76, published_gflops=12.5, published_top1=83.4),
+    *(_pos_video(variant=variant, num_frames=16) for variant in ("S", "S96", "B", "B96")),
+    *(_pos_video(variant="S", num_frames=num_frames) for num_frames in (8, 32)),
+    _posmlp(variant="T", published_params=21, published_top1=82.1),
+    _posmlp(variant="S", published_params=37, published_top1=83.0),
+    _posmlp(variant="B", published_params=82, published_top1=83.6),
+    *(
+        _posmlp(variant=variant, arguments={"encoding": "learned"}, source="no table")
+        for variant in ("T", "S", "B")
+    ),
+    *(_vast(variant=variant, num_frames=8) for variant in ("Ti", "S", "B")),
+    *(_ast(variant=variant) for variant in ("Ti", "S", "B")),
+    _mobile(variant="508M", published_params=14.0, published_gflops=0.508, published_top1=79.3),
+    _mobile(variant="294M", published_params=11.4, published_gflops=0.294, published_top1=77.9),
+    _mobile(variant="214M", published_params=9.4, published_gflops=0.214, published_top1=76.7),
+    _mobile(variant="151M", published_params=7.6, published_gflops=0.151, published_top1=75.2),
+    _mobile(variant="96M", published_params=4.6, published_gflops=0.096, published_top1=72.8),
+    _mobile(variant="52M", published_params=3.5, published_gflops=0.052, published_top1=68.7),
+    _mobile(variant="26M", published_params=3.2, published_gflops=0.026, published_top1=64.0),
+    *(
+        _mobile_video(variant=variant, num_frames=8)
+        for variant in ("52M", "96M", "151M", "214M", "294M", "508M")
+    ),
+    _mobile_video(variant="508M", num_frames=12),
+    _mobile_video(variant="294M", num_frames=16),
 )
 COLUMNS = (
     "model",

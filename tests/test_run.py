@@ -258,7 +258,7 @@ def test_several_configs_run_one_after_the_other(main, tmp_path, corpus):
         (["DATA.NUM_FRAMES", "10"], "DATA.NUM_FRAMES 10 gives 5 time positions"),
         (["DATA.TRAIN_CROP_SIZE", "36", "DATA.TEST_CROP_SIZE", "36"], "DATA.TRAIN_CROP_SIZE 36: the maps"),
         (["DATA.TEST_CROP_SIZE", "36"], "DATA.TEST_CROP_SIZE 36 differs from DATA.TRAIN_CROP_SIZE 32"),
-        (["MODEL.NAME", "morpmlp"], "no morpmlp.py in slowfast_mlp.models; there is morphmlp. Did you mean"),
+        (["MODEL.NAME", "morpmlp"], "no morpmlp.py in slowfast_mlp.models; there is mobile_former, morphmlp"),
         (["MODEL.VARIANT", "XL"], "MODEL.VARIANT 'XL': morphmlp has Nano, T, S, B, L."),
         (["MODEL.ARGS.droppath", "0.1"], "MODEL.ARGS of morphmlp: no argument 'droppath'; there is depths"),
         (["MODEL.ARGS.num_classes", "3"], "MODEL.ARGS of morphmlp: no argument 'num_classes'"),

@@ -21,6 +21,7 @@ def main(argv: list[str]) -> int:
     """Converts one file and prints the report and the sha256; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="convert_checkpoint.py",
+        usage="convert_checkpoint.py SOURCE TARGET --cfg FILE.yaml [KEY VALUE ...]",
         description="Writes a checkpoint of the authors' code, or of an image model, in our format.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -28,17 +29,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("source", help="checkpoint in any wrapping: flat, model_state, state_dict, model ...")
     parser.add_argument("target", help="file to write")
     parser.add_argument("--cfg", required=True, help="config of the model")
-    parser.add_argument(
-        "overrides", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="settings over the config"
-    )
-    arguments = parser.parse_args(argv)
+    arguments, overrides = parser.parse_known_args(argv)
+    if any(word.startswith("--") for word in overrides):
+        parser.error(f"unknown flags among the overrides {' '.join(overrides)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if Path(arguments.target).exists():
             raise UserError(f"{arguments.target} exists already; choose another name.")
-        report, digest = convert(
-            load_config(arguments.cfg, arguments.overrides), arguments.source, arguments.target
-        )
+        report, digest = convert(load_config(arguments.cfg, overrides), arguments.source, arguments.target)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
