@@ -25,7 +25,7 @@ from slowfast_mlp.data.video import (
     TrainVideos,
     check_labels,
     collate_views,
-    count_missing,
+    find_missing,
 )
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine.metrics import soft_targets
@@ -52,11 +52,12 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
         **data.args,
     )
     check_labels(found, num_classes, split)
-    num_missing, num_looked_at = count_missing(found, split)
-    if num_missing:
+    missing, num_looked_at = find_missing(found, split)
+    if missing:
         logger.warning(
-            "%d of %d videos looked for from the %s list do not exist", num_missing, num_looked_at, split
-        )
+            "%d of %d videos looked for from the %s list do not exist, such as %s",
+            len(missing), num_looked_at, split, missing[0],
+        )  # fmt: skip
     return found
 
 
@@ -278,7 +279,8 @@ def _check_arguments(function: Callable, given: dict[str, Any], shared: set[str]
     for name, value in given.items():
         if name not in names:
             raise UserError(
-                f"{setting}: no argument {name!r}; there is {', '.join(names)}.{nearest(name, names)}"
+                f"{setting}: no argument {name!r}; there is {', '.join(names)}.{nearest(name, names)} "
+                f"({setting.split()[0]} {{}} drops what the config file gives.)"
             )
         if name in kinds and not _fits(value, kinds[name]):
             words = kinds[name].__name__ if isinstance(kinds[name], type) else str(kinds[name])

@@ -41,12 +41,9 @@ def run(config: Config) -> None:
             test_crop_size=config.data.test_crop_size,
         ).to(device)
         videos = _read_lists(config)
+        for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
+            checkpoint.demand_file(path) if path else None
         if dist.rank() == 0:
-            # Only now: a mistake above must not write over what an earlier run left here.
-            checkpoint.write_atomically(
-                os.path.join(config.output_dir, "config.yaml"),
-                lambda file: file.write(dump_config(config).encode()),
-            )
             log.say(report.block(_start_of_run(config, model, device, precision, videos)))
         parts = dict(log=log, model=model, precision=precision, device=device, videos=videos)
         if config.train.enable:
@@ -90,6 +87,7 @@ def train(
     if "val" in videos:
         validate = _evaluator(config, precision, device, videos["val"], num_clips=1, num_crops=1, offset=True)
     first_epoch = _resume_or_start(config, model, optimizer, precision)
+    _write_config(config)
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
     progress = Progress(log, log_period=config.log_period, num_epochs=num_epochs)
     for epoch in range(first_epoch, num_epochs):
@@ -116,7 +114,10 @@ def train(
             dist.wait_for_all()
         if validate and _is_due(epoch, config.train.eval_period, num_epochs):
             report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, num_steps=len(loader))
-    log.say(f"trained {num_epochs} epochs; the last checkpoint is {checkpoint.newest(config.output_dir)}")
+    if first_epoch < num_epochs:
+        log.say(
+            f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
+        )
 
 
 def test(
@@ -137,6 +138,8 @@ def test(
         )
     contents = checkpoint.read(path)
     _demand_same_model(config, contents, path)
+    if not config.train.enable:
+        _write_config(config)
     weights = build.official_weights(config.model, contents, path)
     loaded = checkpoint.load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
@@ -147,8 +150,13 @@ def test(
     )
     evaluation = evaluator(model, say=partial(report.test_progress, log, config.log_period))
     if dist.rank() == 0:
-        views = f"{num_clips} x {num_crops} views, {config.test.ensemble} averaged"
-        report.test(log, evaluation, paths=[video.path for video in videos["test"]], views=views)
+        shuffled = ", FRAMES SHUFFLED (control)" if config.data.shuffle_frames else ""
+        views = f"{num_clips} x {num_crops} views, {config.test.ensemble} averaged{shuffled}"
+        epoch = contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None
+        tested = {"checkpoint": path, "epoch": epoch}
+        report.test(
+            log, evaluation, tested=tested, paths=[video.path for video in videos["test"]], views=views
+        )
     failed = 1 - evaluation.num_decoded / len(evaluation.labels)
     if failed > config.test.max_failed_fraction:
         raise UserError(
@@ -213,6 +221,13 @@ def _evaluator(
     )
 
 
+def _write_config(config: Config) -> None:
+    """Saves the config, once nothing refuses it: a mistake must not write over what an earlier run left."""
+    if dist.rank() == 0:
+        path = os.path.join(config.output_dir, "config.yaml")
+        checkpoint.write_atomically(path, lambda file: file.write(dump_config(config).encode()))
+
+
 def _newest(config: Config) -> str | None:
     """The newest checkpoint of the output folder, which every rank must see."""
     newest = checkpoint.newest(config.output_dir)
@@ -232,8 +247,8 @@ def _demand_same_model(config: Config, contents: dict[str, Any], path: str) -> N
         logger.info("%s does not hold our settings: only names and shapes of its weights are checked", path)
     elif differing := model_changes(before, config):
         raise UserError(
-            f"{path} is a checkpoint of another model: it has {'; '.join(differing)}. Use its settings, or "
-            "start from it with TRAIN.CHECKPOINT_FILE_PATH."
+            f"{path} is a checkpoint of another model: it has {'; '.join(differing)}. Use its settings; or, "
+            "to start from its weights, TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR."
         )
 
 
@@ -250,9 +265,16 @@ def _resume_or_start(
     if newest:
         contents = checkpoint.read(newest)
         _demand_same_model(config, contents, newest)
-        epoch = checkpoint.resume(contents, newest, model=model, optimizer=optimizer, precision=precision)
-        logger.info("resumed from %s: %d of %d epochs are done", newest, epoch, config.solver.max_epoch)
         before = stored_config(contents.get("cfg"))
+        if before and before.data.shuffle_frames != config.data.shuffle_frames:
+            raise UserError(
+                f"{newest} was trained with DATA.SHUFFLE_FRAMES {before.data.shuffle_frames}. Give the "
+                "control an OUTPUT_DIR of its own."
+            )
+        epoch = checkpoint.resume(contents, newest, model=model, optimizer=optimizer, precision=precision)
+        logger.info("resumed from %s: %d epochs are done", newest, epoch)
+        if epoch >= config.solver.max_epoch:
+            logger.warning("nothing to train: SOLVER.MAX_EPOCH is %d", config.solver.max_epoch)
         if before and (changed := training_changes(before, config)):
             logger.warning("resumed with other settings than before: %s", ", ".join(changed))
         return epoch
@@ -288,10 +310,11 @@ def _start_of_run(
             f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, "
             f"{solver.max_epoch} epochs, {num_steps * solver.max_epoch} steps"
         )
-        facts["lr"] = (
-            f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs, then a "
-            f"cosine to {solver.cosine_end_lr:g}"
-        )
+        left_out = len(videos["train"]) % config.train.batch_size
+        facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
+        warmup = f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs"
+        warmup = warmup if solver.warmup_epochs else f"{solver.base_lr:g}"
+        facts["lr"] = f"{warmup}, then a cosine to {solver.cosine_end_lr:g}"
     return {**facts, "output": config.output_dir}
 
 

@@ -95,7 +95,7 @@ def test_a_run_writes_what_it_says(configure, tmp_path, capsys):
         "2 steps an epoch",
         "top-1",
         "2 x 3 views",
-        "7/7 decoded",
+        "7/7 with a view",
         "predictions.csv",
         "clips/s",
         "data wait",
@@ -141,7 +141,7 @@ def test_a_finished_run_is_only_tested_again(configure, tmp_path, capsys):
     before = weights(tmp_path / "out")
     capsys.readouterr()
     run(configure())
-    assert "2 of 2 epochs are done" in capsys.readouterr().out
+    assert "2 epochs are done" in capsys.readouterr().out
     assert_equal(before, weights(tmp_path / "out"))
 
 
@@ -166,7 +166,8 @@ def test_testing_gives_the_same_predictions_on_any_number_of_ranks(configure, tm
     launch(partial(run, config), num_gpus=0, processes=processes)
     files = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("one", "many")]
     assert files[0] == files[1]
-    assert metrics(tmp_path / "one")[-1] == metrics(tmp_path / "many")[-1]
+    one, many = ({**metrics(tmp_path / name)[-1], "checkpoint": ""} for name in ("one", "many"))
+    assert one == many
 
 
 def test_two_processes_train_on_the_steps_of_one(configure, tmp_path):
@@ -189,9 +190,9 @@ def test_videos_that_cannot_be_read_are_replaced_in_training_and_wrong_in_testin
     config = configure("SOLVER.MAX_EPOCH", "3", "TEST.MAX_FAILED_FRACTION", "0.5", data=data)
     run(config)
     printed = capsys.readouterr().out
-    assert "warning: 1 of 11 videos looked for from the train list do not exist" in printed
+    assert "warning: 1 of 11 videos looked for from the train list do not exist, such as" in printed
     assert "replaced a video that cannot be decoded" in printed and "failed videos 1" in printed
-    assert "6/7 decoded, 6 views missing" in printed
+    assert "6/7 with a view, 6 views of 1 videos missing" in printed
     failed = (tmp_path / "out" / "failed_videos.txt").read_text()
     assert failed.startswith(f"{data}/{test_lines[2].split()[0]}\t6 views missing\tcannot be opened")
     assert metrics(tmp_path / "out")[-1]["num_decoded"] == 6
@@ -307,7 +308,9 @@ def test_checkpoints_that_do_not_fit_are_a_line(command, tmp_path):
     assert status == 1 and "holds checkpoints of an earlier run" in error
     path.write_bytes(path.read_bytes()[:-100])
     status, _, error = command()
-    assert status == 1 and f"{path} is damaged or cut off" in error and error.count("\n") == 1
+    assert (
+        status == 1 and f"{path} is damaged or cut off, or no checkpoint" in error and error.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -339,6 +342,20 @@ def test_resuming_with_other_settings_is_said(command):
     )
 
 
+def test_the_control_does_not_resume_the_run_that_it_controls(command, tmp_path):
+    assert command("SOLVER.MAX_EPOCH", "1")[0] == 0
+    before = (tmp_path / "out" / "config.yaml").read_text()
+    status, _, error = command("DATA.SHUFFLE_FRAMES", "True")
+    assert status == 1 and "was trained with DATA.SHUFFLE_FRAMES False" in error
+    assert (tmp_path / "out" / "config.yaml").read_text() == before
+
+
+def test_a_missing_checkpoint_to_test_shows_before_training(command):
+    status, printed, error = command("TEST.CHECKPOINT_FILE_PATH", "/x")
+    assert status == 1 and "There is no checkpoint '/x'" in error
+    assert "train " not in printed
+
+
 def test_two_configs_that_would_share_a_folder_are_refused(main, tmp_path, capsys):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -366,7 +383,7 @@ def test_several_configs_run_under_torchrun(tmp_path, corpus):
 
 def test_the_reason_of_an_end_stands_in_the_log(command, tmp_path):
     assert command("TRAIN.ENABLE", "False")[0] == 1
-    assert "ended by UserError: There are no weights to test" in (tmp_path / "out" / "stdout.log").read_text()
+    assert "error: There are no weights to test" in (tmp_path / "out" / "stdout.log").read_text()
 
 
 def test_too_many_failed_videos_fail_the_test(command, tmp_path, corpus):

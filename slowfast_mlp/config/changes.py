@@ -51,18 +51,23 @@ def training_changes(before: Config, now: Config) -> list[str]:
 
 def _differing(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
     old, new = _flat(before), _flat(now)
-    return [(key, old[key], new[key]) for key in old if old[key] != new[key]]
+    return [(key, old[key], new[key]) for key in old if _essence(key, old[key]) != _essence(key, new[key])]
+
+
+def _essence(key: str, value: Any) -> Any:
+    """The value to compare: arguments of a backbone without those of TRAINING_ARGUMENTS."""
+    if key == "MODEL.ARGS":
+        return {name: item for name, item in value.items() if name not in TRAINING_ARGUMENTS}
+    return value
 
 
 def _flat(section: Any, prefix: str = "") -> dict[str, Any]:
-    """Outside keys and values; arguments of a backbone without those of TRAINING_ARGUMENTS."""
+    """Outside keys and values."""
     flat = {}
     for field in dataclasses.fields(section):
         key, value = f"{prefix}{field.name.upper()}", getattr(section, field.name)
         if dataclasses.is_dataclass(value):
             flat |= _flat(value, f"{key}.")
-        elif key == "MODEL.ARGS":
-            flat[key] = {name: item for name, item in value.items() if name not in TRAINING_ARGUMENTS}
         else:
             flat[key] = value
     return flat

@@ -181,8 +181,8 @@ def check_labels(records: Sequence[Record], num_classes: int, split: str) -> Non
             )
 
 
-def count_missing(records: Sequence[Record], split: str) -> tuple[int, int]:
-    """How many of an even sample of the files do not exist, and the size of that sample.
+def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]:
+    """Which of an even sample of the files do not exist, and the size of that sample.
 
     Raises UserError when none exists.
     """
@@ -194,4 +194,4 @@ def count_missing(records: Sequence[Record], split: str) -> tuple[int, int]:
             f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
             f"{missing[0]}. Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
         )
-    return len(missing), len(sample)
+    return missing, len(sample)

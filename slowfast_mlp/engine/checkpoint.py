@@ -113,10 +113,15 @@ def write_atomically(path: str, write: Any) -> None:
     os.replace(g_pathmgr.get_local_path(beside), g_pathmgr.get_local_path(path))
 
 
-def read(path: str) -> dict[str, Any]:
-    """The contents of a checkpoint file, on the CPU. Raises UserError."""
+def demand_file(path: str) -> None:
+    """Raises UserError if there is no such file."""
     if not g_pathmgr.isfile(path):
         raise UserError(f"There is no checkpoint {path!r}.")
+
+
+def read(path: str) -> dict[str, Any]:
+    """The contents of a checkpoint file, on the CPU. Raises UserError."""
+    demand_file(path)
     try:
         # timm's trainers keep their arguments beside the weights: a bag of plain values.
         with g_pathmgr.open(path, "rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
@@ -127,8 +132,8 @@ def read(path: str) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         size = os.path.getsize(g_pathmgr.get_local_path(path))
         raise UserError(
-            f"{path} is damaged or cut off ({size:,} bytes: {_first_line(error)}). "
-            "Delete it to go on from the one before, or fetch it again."
+            f"{path} is damaged or cut off, or no checkpoint ({size:,} bytes). Fetch it again; if it is the "
+            "newest of a run, delete it to go on from the one before."
         ) from error
     if not isinstance(contents, Mapping):
         raise UserError(f"{path} holds a {type(contents).__name__}, not weights by name.")

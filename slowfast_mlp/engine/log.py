@@ -100,7 +100,7 @@ class RunLog:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         if self.enabled and error is not None:  # the terminal is told by whoever catches it
             lines = [str(error)] if isinstance(error, UserError) else traceback.format_exception(error)
-            self._text.write(f"ended by {kind.__name__}: {''.join(lines)}\n")
+            self._text.write(f"error: {''.join(lines)}\n")
         self.close()
 
     def _write(self, file: Any, record: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ results.
 
 import csv
 import io
+import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -16,6 +18,9 @@ from slowfast_mlp.engine.log import RunLog, duration
 PREDICTIONS = "predictions.csv"
 FAILED_VIDEOS = "failed_videos.txt"
 NUM_BEST = 5
+MAX_FAILURES_NAMED = 3
+
+logger = logging.getLogger(__name__)
 
 
 def block(facts: dict[str, str]) -> str:
@@ -34,13 +39,14 @@ def device_in_words(device: torch.device) -> str:
 def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, num_steps: int) -> None:
     """Tells of a validation after epoch index `epoch`."""
     top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
+    for failure in evaluation.failures[:MAX_FAILURES_NAMED]:
+        logger.warning("a video of the validation cannot be decoded: %s: %s", failure.path, failure.reason)
     log.say(
         f"val    epoch {epoch + 1}/{num_epochs}  top1 {top1:.2f} %  top5 {top5:.2f} %  {_decoded(evaluation)}"
     )
     log.metrics(
-        "val", step=(epoch + 1) * num_steps, epoch=epoch + 1, top1=top1, top5=top5,
-        num_videos=len(evaluation.labels), num_decoded=evaluation.num_decoded,
-    )  # fmt: skip
+        "val", step=(epoch + 1) * num_steps, epoch=epoch + 1, top1=top1, top5=top5, **_counts(evaluation)
+    )
     log.json_stats(
         epoch_level=True,
         _type="val_epoch",
@@ -56,7 +62,9 @@ def test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: 
         log.say(f"test   batch {done}/{total}  eta {duration(seconds / done * (total - done))}")
 
 
-def test(log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: str) -> None:
+def test(
+    log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: str, tested: dict[str, Any]
+) -> None:
     """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
     top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
     written = [os.path.join(log.output_dir, PREDICTIONS)]
@@ -74,15 +82,19 @@ def test(log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: st
         "videos": _decoded(evaluation),
     }
     if evaluation.num_decoded < len(paths):
-        facts["decoded"] = (
-            f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos that could be decoded"
-        )
+        facts["decoded"] = f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos with a view"
     written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", "config.yaml")]
     log.say("test results\n" + block({**facts, "written": " ".join(written)}))
     log.metrics(
-        "test", step=0, top1=top1, top5=top5, top1_of_decoded=evaluation.accuracy_of_decoded(1), views=views,
-        num_videos=len(paths), num_decoded=evaluation.num_decoded,
-    )  # fmt: skip
+        "test",
+        step=tested["epoch"] or 0,
+        **tested,
+        top1=top1,
+        top5=top5,
+        top1_of_decoded=evaluation.accuracy_of_decoded(1),
+        views=views,
+        **_counts(evaluation),
+    )
     log.json_stats(epoch_level=True, split="test_final", top1_acc=f"{top1:.2f}", top5_acc=f"{top5:.2f}")
 
 
@@ -113,6 +125,14 @@ def write_failures(path: str, evaluation: Evaluation) -> None:
 
 
 def _decoded(evaluation: Evaluation) -> str:
-    text = f"{evaluation.num_decoded}/{len(evaluation.labels)} decoded"
-    views = sum(failure.num_views for failure in evaluation.failures)
-    return text + (f", {views} views missing" if views else "")
+    text = f"{evaluation.num_decoded}/{len(evaluation.labels)} with a view"
+    views = _counts(evaluation)["num_views_missing"]
+    return text + (f", {views} views of {len(evaluation.failures)} videos missing" if views else "")
+
+
+def _counts(evaluation: Evaluation) -> dict[str, int]:
+    return {
+        "num_videos": len(evaluation.labels),
+        "num_decoded": evaluation.num_decoded,
+        "num_views_missing": sum(failure.num_views for failure in evaluation.failures),
+    }

@@ -70,5 +70,5 @@ def _demand_finite(value: float, epoch: int, step: int, log_period: int, lr: flo
             f"The loss or its gradient became {value} between steps {first + 1} and {step + 1} of epoch "
             f"{epoch + 1}, at a "
             f"learning rate of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try "
-            "TRAIN.PRECISION fp32; the last checkpoint is from before."
+            "TRAIN.PRECISION fp32; what checkpoints there are are from before."
         )

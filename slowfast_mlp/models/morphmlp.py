@@ -368,7 +368,7 @@ def _temporal_groups(
         fitting = [2 * n for n in range(2, 65) if _derived_temporal_groups(n, dims)]
         raise ValueError(
             f"DATA.NUM_FRAMES {num_frames} gives {positions} time positions, which do not divide the widths "
-            f"{tuple(dims)}. Use 1 or one of {fitting}, or set MODEL.ARGS.temporal_groups."
+            f"{tuple(dims)}. Use 1 or one of {fitting} or a frame less, or set MODEL.ARGS.temporal_groups."
         )
     for stage, (dim, num_groups) in enumerate(zip(dims, groups), start=1):
         if dim % num_groups:
@@ -388,7 +388,7 @@ MODEL = MorphMLP
 # S and B are the paper's video models; T and L the paper's image models (num_frames 1). Nano is ours: small
 # enough for the embedded data on a CPU.
 VARIANTS = {
-    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
+    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128), temporal_init="untied"),
     "T": dict(depths=(3, 4, 7, 3), dims=(84, 168, 336, 588)),
     "S": dict(depths=(3, 4, 9, 3), dims=(112, 224, 392, 784)),
     "B": dict(depths=(4, 6, 15, 4), dims=(112, 224, 392, 784)),

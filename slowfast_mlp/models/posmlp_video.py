@@ -268,7 +268,7 @@ MODEL = PosMLPVideo
 # S is the authors' only own config; S96 is its first form. B and B96 are reconstructed: the depths of
 # MorphMLP-B at the widths of S and S96. Nano is ours: small enough for the embedded data on a CPU.
 VARIANTS = {
-    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
+    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128), table_init="trunc_normal"),
     "S": dict(depths=(3, 4, 9, 3), dims=(72, 144, 288, 576)),
     "S96": dict(depths=(3, 4, 9, 3), dims=(96, 192, 384, 768)),
     "B": dict(depths=(4, 6, 15, 4), dims=(72, 144, 288, 576)),

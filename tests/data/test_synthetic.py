@@ -100,7 +100,7 @@ def test_motions_are_what_their_names_say():
 
 
 def test_too_few_videos_for_the_classes_are_refused(tmp_path):
-    with pytest.raises(UserError, match="every split needs at least 8"):
+    with pytest.raises(UserError, match=r"DATA.ARGS num_val 7: every split needs at least 8"):
         read(tmp_path, num_val=7)
 
 

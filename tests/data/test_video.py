@@ -12,7 +12,7 @@ from slowfast_mlp.data.video import (
     TrainVideos,
     check_labels,
     collate_views,
-    count_missing,
+    find_missing,
 )
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
@@ -163,8 +163,8 @@ def test_labels_outside_the_classes_are_refused(records):
 
 
 def test_missing_files_are_counted_and_none_is_an_error(records):
-    assert count_missing([*records, Record("/nowhere.mp4", 0)], "train") == (1, 7)
+    assert find_missing([*records, Record("/nowhere.mp4", 0)], "train") == (["/nowhere.mp4"], 7)
     with pytest.raises(
         UserError, match=r"None of 2 videos .* test list exists; the first is /a.mp4. Set DATA.PATH_PREFIX"
     ):
-        count_missing([Record("/a.mp4", 0), Record("/b.mp4", 0)], "test")
+        find_missing([Record("/a.mp4", 0), Record("/b.mp4", 0)], "test")

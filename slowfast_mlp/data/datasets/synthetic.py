@@ -56,7 +56,11 @@ def read_records(
     """
     sizes = {"train": num_train, "val": num_val, "test": num_test}
     if min(sizes.values()) < len(CLASSES):
-        raise UserError(f"DATA.ARGS {sizes}: every split needs at least {len(CLASSES)} videos, one a class.")
+        smallest = min(sizes, key=sizes.get)
+        raise UserError(
+            f"DATA.ARGS num_{smallest} {sizes[smallest]}: every split needs at least {len(CLASSES)} videos, "
+            "one a class."
+        )
     folder = ensure_corpus(Path(root) if root else default_cache(), sizes)
     return kinetics.read_records(str(folder), split, prefix="", separator=" ")
 
