@@ -2,6 +2,7 @@
 workplace.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from slowfast_mlp.config.load import load_config
+from slowfast_mlp.data.datasets.synthetic import render_corpus
 from slowfast_mlp.data.encode import write_video
 
+ROOT = Path(__file__).parents[1]
 BITS = 9
 BLOCK = 16  # decord misreads rows much narrower than this makes them
 HEIGHT, WIDTH = 48, BITS * BLOCK
@@ -78,3 +82,67 @@ def shared_folder() -> Path:
     if not folder:
         pytest.skip("SLOWFAST_MLP_SHARED is not set")
     return Path(folder)
+
+
+TINY = """
+TRAIN: {DATASET: kinetics, BATCH_SIZE: 4, PRECISION: fp32, EVAL_PERIOD: 1}
+TEST: {NUM_ENSEMBLE_VIEWS: 2, NUM_SPATIAL_CROPS: 3, BATCH_SIZE: 12}
+DATA: {NUM_FRAMES: 4, TRAIN_CROP_SIZE: 32, TEST_CROP_SIZE: 32, TEST_SHORT_SIZE: 36, RANDOM_FLIP: False}
+DATA_LOADER: {NUM_WORKERS: 1}
+MODEL: {NAME: morphmlp, VARIANT: Nano, NUM_CLASSES: 8, ARGS: {dims: [8, 16, 32, 64], drop_path: 0.2}}
+SOLVER: {BASE_LR: 1e-3, MAX_EPOCH: 2, WARMUP_EPOCHS: 1, CLIP_GRAD_L2NORM: 1, LABEL_SMOOTHING: 0.1}
+TENSORBOARD: {ENABLE: False}
+LOG_PERIOD: 2
+"""
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A folder of Kinetics lists over 11 training and 7 test videos; 7 divides by nothing."""
+    folder = tmp_path_factory.mktemp("corpus")
+    render_corpus(folder, {"train": 11, "val": 8, "test": 7})
+    return folder
+
+
+@pytest.fixture
+def configure(tmp_path, corpus):
+    """A tiny config with overrides, writing into tmp_path / out."""
+
+    def configure(*overrides, out="out", data=corpus):
+        path = tmp_path / "tiny.yaml"
+        path.write_text(TINY)
+        words = [
+            "DATA.PATH_TO_DATA_DIR",
+            str(data),
+            "OUTPUT_DIR",
+            str(tmp_path / out),
+            "NUM_GPUS",
+            "0",
+            *overrides,
+        ]
+        return load_config(str(path), words)
+
+    return configure
+
+
+@pytest.fixture(scope="session")
+def main():
+    """The main function of tools/run_net.py."""
+    spec = importlib.util.spec_from_file_location("run_net", ROOT / "tools" / "run_net.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def command(main, tmp_path, corpus, capsys):
+    """Runs the command line on the tiny config; returns status, output and error."""
+
+    def command(*overrides):
+        (tmp_path / "tiny.yaml").write_text(TINY)
+        words = ["DATA.PATH_TO_DATA_DIR", str(corpus), "OUTPUT_DIR", str(tmp_path / "out"), "NUM_GPUS", "0"]
+        status = main(["--cfg", str(tmp_path / "tiny.yaml"), *words, *map(str, overrides)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return command
