@@ -7,9 +7,10 @@ import pytest
 import torch
 import yaml
 
-from slowfast_mlp import build
+from slowfast_mlp import build, models
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.config.schema import Config
+from slowfast_mlp.lookup import find_module
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -48,7 +49,8 @@ def test_the_model_of_the_config_is_built(path):
             crop_size=data.train_crop_size,
             test_crop_size=data.test_crop_size,
         )
-    assert model.head.out_features == config.model.num_classes
+    head = getattr(find_module(models, config.model.name, "MODEL.NAME"), "HEAD", "head")
+    assert model.get_submodule(head).out_features == config.model.num_classes
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=name_of)
