@@ -234,8 +234,7 @@ def _newest(config: Config) -> str | None:
     if set(dist.gather_objects(newest)) != {newest}:
         raise UserError(
             f"OUTPUT_DIR {config.output_dir} does not hold the same checkpoints for all processes: use a "
-            "folder "
-            "that all machines share."
+            "folder that all machines share."
         )
     return newest
 
