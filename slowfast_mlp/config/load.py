@@ -220,7 +220,7 @@ def _numbers(value: Any) -> Any:
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_numbers(item) for item in value]
-    if value in ("None", "none"):
+    if value == "None":  # "none" is a word, and an argument of some backbones
         return None
     if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
         try:

@@ -131,6 +131,7 @@ def test_a_file_that_is_no_text_is_named(load, tmp_path):
 def test_none_is_none_inside_arguments(load):
     assert load("MODEL: {ARGS: {chunk_lens: None}}").model.args == {"chunk_lens": None}
     assert load(overrides="MODEL.ARGS.chunk_lens None").model.args == {"chunk_lens": None}
+    assert load(overrides="MODEL.ARGS.gate none").model.args == {"gate": "none"}
 
 
 def test_a_file_that_does_not_exist_names_its_neighbours(load, tmp_path):
