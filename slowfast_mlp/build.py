@@ -172,8 +172,8 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
     if test_crop_size != crop_size:
         raise UserError(
             f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
-            f"{section.name} mixes "
-            f"tokens by place, so it takes one size. Set DATA.TEST_CROP_SIZE {crop_size}."
+            f"{section.name} mixes tokens by place, so it takes one size. Set DATA.TEST_CROP_SIZE "
+            f"{crop_size}."
         )
     module = _model_module(section)
     if section.variant not in module.VARIANTS:

@@ -239,8 +239,11 @@ def _newest(config: Config) -> str | None:
     return newest
 
 
-def _demand_same_model(config: Config, contents: dict[str, Any], path: str) -> None:
-    """Refuses weights whose shapes fit, but which were trained to mean something else."""
+def _demand_same_model(config: Config, contents: dict[str, Any], path: str) -> Config | None:
+    """Refuses weights whose shapes fit, but which were trained to mean something else.
+
+    Returns the config that they were trained with, if the checkpoint holds it.
+    """
     before = stored_config(contents.get("cfg"))
     if before is None:
         logger.info("%s does not hold our settings: only names and shapes of its weights are checked", path)
@@ -249,6 +252,7 @@ def _demand_same_model(config: Config, contents: dict[str, Any], path: str) -> N
             f"{path} is a checkpoint of another model: it has {'; '.join(differing)}. Use its settings; or, "
             "to start from its weights, TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR."
         )
+    return before
 
 
 def _resume_or_start(
@@ -263,8 +267,7 @@ def _resume_or_start(
         )
     if newest:
         contents = checkpoint.read(newest)
-        _demand_same_model(config, contents, newest)
-        before = stored_config(contents.get("cfg"))
+        before = _demand_same_model(config, contents, newest)
         if before and before.data.shuffle_frames != config.data.shuffle_frames:
             raise UserError(
                 f"{newest} was trained with DATA.SHUFFLE_FRAMES {before.data.shuffle_frames}. Give the "

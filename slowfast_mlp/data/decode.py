@@ -71,7 +71,8 @@ class PyAvReader:
         self.num_frames = len(shown)
         # AVI has no presentation times, and what FFmpeg puts in their place is wrong around B-frames.
         timed = None not in shown and len(set(shown)) == len(shown) and self._container.format.name != "avi"
-        self._number_of = {time: number for number, time in enumerate(sorted(shown))} if timed else None
+        self._times = sorted(shown) if timed else []
+        self._number_of = {time: number for number, time in enumerate(self._times)}
         rate = self._stream.average_rate or self._stream.guessed_rate
         if not rate:
             raise DecodeError(self.path, "its frame rate is unknown")
@@ -100,12 +101,11 @@ class PyAvReader:
 
     def _read_by_time(self, wanted: list[int], *, from_start: bool = False) -> dict[int, Tensor]:
         """Decodes from the last keyframe before each run of wanted frames, and sees that none is left out."""
-        time_of = {number: time for time, number in self._number_of.items()}
         frames: dict[int, Tensor] = {}
         position, position_time = None, None  # of the frame decoded last
         decoder = iter(())
         for number in wanted:
-            before = [k for k in self._keyframes if k[0] <= time_of[number]][: 1 if from_start else None]
+            before = [k for k in self._keyframes if k[0] <= self._times[number]][: 1 if from_start else None]
             key, start = max(before, default=(None, None))
             if position is None or (key is not None and key > position_time):
                 self._container.seek(0 if start is None else start, stream=self._stream, backward=True)

@@ -1,11 +1,23 @@
 """What backbones of fixed geometry check: tables of numbers a stage, divisors, and the shape of a clip."""
 
+import math
+
 from torch import Tensor
+
+NUM_STAGES = 4  # of every backbone with a pyramid of maps at 1/4, 1/8, 1/16 and 1/32 of the crop
 
 
 def divisors(number: int) -> list[int]:
     """All divisors, ascending: the legal values that errors name."""
     return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def map_sizes(crop_size: int) -> tuple[int, ...]:
+    """Side of the token map in every stage: the stem halves twice, every later stage once, rounding up."""
+    sizes = [math.ceil(math.ceil(crop_size / 2) / 2)]
+    while len(sizes) < NUM_STAGES:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    return tuple(sizes)
 
 
 def demand_stages(num_stages: int, **tables: tuple[int, ...] | None) -> None:

@@ -1,21 +1,10 @@
 """Windows that tile the token maps of a backbone with four stages: derived from the crop, or checked."""
 
-import math
-
-from slowfast_mlp.layers.geometry import divisors
+from slowfast_mlp.layers.geometry import divisors, map_sizes
 
 RELEASED_WINDOWS = (14, 14, 14, 7)
 # Side of the window as a share of the stage's map; at 224 pixels this is RELEASED_WINDOWS.
 WINDOW_SHARES = (4, 2, 1, 1)
-NUM_STAGES = len(RELEASED_WINDOWS)
-
-
-def map_sizes(crop_size: int) -> tuple[int, ...]:
-    """Side of the token map in every stage: the stem halves twice, every later stage once, rounding up."""
-    sizes = [math.ceil(math.ceil(crop_size / 2) / 2)]
-    while len(sizes) < NUM_STAGES:
-        sizes.append(math.ceil(sizes[-1] / 2))
-    return tuple(sizes)
 
 
 def square_windows(crop_size: int, given: tuple[int, ...] | None) -> tuple[int, ...]:

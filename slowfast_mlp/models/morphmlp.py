@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages, divisors, map_sizes
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.mlp import Mlp
 
-NUM_STAGES = 4
 RELEASED_CHUNK_LENS = (14, 28, 28, 49)
 # Chunk length as rows of the stage's map; None is the whole map. At 224 pixels this is RELEASED_CHUNK_LENS.
 CHUNK_ROWS = (0.25, 1, 2, None)
@@ -306,14 +305,6 @@ class MorphMLP(nn.Module):
 def time_positions(num_frames: int) -> int:
     """Time positions after the stem, whose kernel of 3 goes over the frames with stride 2."""
     return (num_frames - 1) // 2 + 1
-
-
-def map_sizes(crop_size: int) -> tuple[int, ...]:
-    """Side of the token map in every stage: the stem halves twice, every later stage once, rounding up."""
-    sizes = [math.ceil(math.ceil(crop_size / 2) / 2)]
-    while len(sizes) < NUM_STAGES:
-        sizes.append(math.ceil(sizes[-1] / 2))
-    return tuple(sizes)
 
 
 def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

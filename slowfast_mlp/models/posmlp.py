@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import demand_clips, demand_stages
+from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages
 from slowfast_mlp.layers.positional import (
     GatingUnit,
     LearnedPosition,
@@ -23,7 +23,7 @@ from slowfast_mlp.layers.positional import (
     mix_windows,
     relative_offsets,
 )
-from slowfast_mlp.layers.windows import NUM_STAGES, square_windows
+from slowfast_mlp.layers.windows import square_windows
 
 NORM_EPS = 1e-6  # of all norms, batch norms too
 QUADRATIC_STD = 0.01  # spread of the centres around 0, and of the spreads around the identity, at the start

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages, divisors
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.positional import (
     GatingUnit,
@@ -25,7 +25,7 @@ from slowfast_mlp.layers.positional import (
     demand_groups,
     resample_positions,
 )
-from slowfast_mlp.layers.windows import NUM_STAGES, square_windows
+from slowfast_mlp.layers.windows import square_windows
 
 # Block type -> its steps, each the sum of the branches named: fc mixes space, t_fc time. In "joint" fc mixes
 # both at once. "parallel" is the released one.

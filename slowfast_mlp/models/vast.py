@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages, divisors
 from slowfast_mlp.layers.mlp import Mlp
 
-NUM_STAGES = 4
 TOTAL_STRIDE = 32
 # Kernel, stride and padding of the patch embeddings: the first, and those between stages.
 FIRST_EMBED = (7, 4, 2)
