@@ -16,9 +16,13 @@ from torch.utils.data import DataLoader
 from slowfast_mlp import models
 from slowfast_mlp.config import schema
 from slowfast_mlp.data import datasets
+from slowfast_mlp.data.augment import HOST_MODES, PlanDrawer, augment_exactly
 from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.mixup import Mixup
+from slowfast_mlp.data.randaugment import parse_randaugment
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
-from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
+from slowfast_mlp.data.to_input import ToInput
+from slowfast_mlp.data.transforms import ViewTransform
 from slowfast_mlp.data.video import (
     EvalVideos,
     Record,
@@ -63,6 +67,7 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
 
 def train_loader(
     data: schema.Data,
+    aug: schema.Aug,
     loading: schema.DataLoader,
     videos: Sequence[Record],
     *,
@@ -73,7 +78,7 @@ def train_loader(
     num_cores: int,
     seed: int,
 ) -> DataLoader:
-    """Batches of one random view a video; `batch_size` is that of all ranks."""
+    """Batches of AUG.NUM_SAMPLE random views a video; `batch_size` videos are those of all ranks."""
     if batch_size % world_size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
@@ -83,16 +88,17 @@ def train_loader(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
             "would be no step. Set it to the number of videos or less."
         )
-    transform = TrainTransform(
-        crop_size=data.train_crop_size,
-        area=data.train_jitter_scales_relative,
-        aspect=data.train_jitter_aspect_relative,
-        flip=data.random_flip,
-        mean=data.mean,
-        std=data.std,
+    dataset = TrainVideos(
+        videos,
+        clips=_clips(data, offset=data.use_offset_sampling),
+        draw_plan=plan_drawer(data, aug),
+        augment=None
+        if aug.mode == "device"
+        else partial(HOST_MODES[aug.mode], crop_size=data.train_crop_size),
+        num_samples=aug.num_sample,
+        decoder=data.decoder,
+        seed=seed,
     )
-    clips = _clips(data, offset=data.use_offset_sampling)
-    dataset = TrainVideos(videos, clips=clips, transform=transform, decoder=data.decoder, seed=seed)
     sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
     workers = _worker_arguments(loading, device, num_cores)
     return DataLoader(
@@ -101,6 +107,47 @@ def train_loader(
         sampler=sampler,
         persistent_workers=workers["num_workers"] > 0,
         **workers,
+    )
+
+
+def plan_drawer(data: schema.Data, aug: schema.Aug) -> PlanDrawer:
+    """What draws the numbers of a training view."""
+    randaugment = parse_randaugment(aug.aa_type) if aug.enable and aug.aa_type else None
+    return PlanDrawer(
+        crop_size=data.train_crop_size,
+        area=data.train_jitter_scales_relative,
+        aspect=data.train_jitter_aspect_relative,
+        flip=data.random_flip,
+        randaugment=randaugment,
+        color_jitter=aug.color_jitter if aug.enable else 0.0,
+        erase_prob=aug.re_prob if aug.enable else 0.0,
+    )
+
+
+def to_input(data: schema.Data, device: torch.device) -> ToInput:
+    """What makes the model's clips of views, on the device; with the augmentation that AUG.MODE leaves to
+    it.
+    """
+    augment = partial(augment_exactly, crop_size=data.train_crop_size)
+    return ToInput(mean=data.mean, std=data.std, device=device, augment=augment)
+
+
+def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mixup | None:
+    """Mixup and CutMix of this rank's batches, or None if MIXUP.ENABLE is not set."""
+    if not mixup.enable:
+        return None
+    if clips_per_rank < 2:
+        raise UserError(
+            "MIXUP.ENABLE True with one clip a process and step mixes it with itself. Use a larger "
+            "TRAIN.BATCH_SIZE, AUG.NUM_SAMPLE 2, or MIXUP.ENABLE False."
+        )
+    return Mixup(
+        alpha=mixup.alpha,
+        cutmix_alpha=mixup.cutmix_alpha,
+        prob=mixup.prob,
+        switch_prob=mixup.switch_prob,
+        seed=seed,
+        rank=rank,
     )
 
 
@@ -126,8 +173,6 @@ def eval_loader(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
         num_crops=num_crops,
-        mean=data.mean,
-        std=data.std,
     )
     dataset = EvalVideos(
         videos,

@@ -71,6 +71,7 @@ def train(
     num_epochs = config.solver.max_epoch
     loader = build.train_loader(
         config.data,
+        config.aug,
         config.data_loader,
         videos["train"],
         batch_size=config.train.batch_size,
@@ -80,8 +81,7 @@ def train(
         num_cores=dist.cores_of_process(),
         seed=config.rng_seed,
     )
-    lr_at = build.schedule(config.solver)
-    make_targets = build.targets(config.solver, config.model.num_classes)
+    parts = _parts_of_training(config, device)
     optimizer = build.optimizer(config.solver, model)
     validate = None
     if "val" in videos:
@@ -100,8 +100,7 @@ def train(
             precision,
             progress,
             epoch=epoch,
-            lr_at=lr_at,
-            make_targets=make_targets,
+            **parts,
             max_norm=config.solver.clip_grad_l2norm,
             device=device,
         )
@@ -166,6 +165,17 @@ def test(
         )
 
 
+def _parts_of_training(config: Config, device: torch.device) -> dict[str, Callable | None]:
+    """The learning rate, and what makes clips and targets of a batch, as arguments of train_one_epoch."""
+    clips_per_rank = config.train.batch_size // dist.world_size() * config.aug.num_sample
+    return dict(
+        lr_at=build.schedule(config.solver),
+        to_input=build.to_input(config.data, device),
+        make_targets=build.targets(config.solver, config.model.num_classes),
+        mix=build.mix(config.mixup, clips_per_rank=clips_per_rank, seed=config.rng_seed, rank=dist.rank()),
+    )
+
+
 def _read_lists(config: Config) -> dict[str, Sequence[Any]]:
     """The records of every split that the run will need, so that a wrong one shows at once."""
     splits = {}
@@ -217,6 +227,7 @@ def _evaluator(
         views_per_video=num_clips * num_crops,
         ensemble=config.test.ensemble,
         batch_size=config.test.batch_size,
+        to_input=build.to_input(config.data, device),
         device=device,
     )
 
@@ -308,8 +319,10 @@ def _start_of_run(
     }
     if config.train.enable:
         num_steps = len(videos["train"]) // config.train.batch_size
+        num_clips = config.train.batch_size * config.aug.num_sample
+        facts["augment"] = _augmentation_in_words(config)
         facts["batch"] = (
-            f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, "
+            f"{config.train.batch_size} videos x {config.aug.num_sample} views = {num_clips} clips over all processes, {num_steps} steps an epoch, "
             f"{solver.max_epoch} epochs, {num_steps * solver.max_epoch} steps"
         )
         left_out = len(videos["train"]) % config.train.batch_size
@@ -318,6 +331,19 @@ def _start_of_run(
         warmup = warmup if solver.warmup_epochs else f"{solver.base_lr:g}"
         facts["lr"] = f"{warmup}, then a cosine to {solver.cosine_end_lr:g}"
     return {**facts, "output": config.output_dir}
+
+
+def _augmentation_in_words(config: Config) -> str:
+    """What is done to training clips beside crop and mirroring, and where."""
+    aug, mixup = config.aug, config.mixup
+    done = []
+    if aug.enable:
+        done += [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"]
+    if mixup.enable:
+        done.append(
+            f"mixup {mixup.alpha:g} and cutmix {mixup.cutmix_alpha:g} in {100 * mixup.prob:g} % of steps"
+        )
+    return f"{', '.join(done) or 'crop and mirroring alone'}; {aug.mode}"
 
 
 def _is_due(epoch: int, period: int, num_epochs: int) -> bool:

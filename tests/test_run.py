@@ -48,7 +48,7 @@ def test_a_run_writes_what_it_says(configure, tmp_path, capsys):
     for part in (
         "11 train, 8 val, 7 test videos",
         "GFLOPs a view",
-        "4 videos over all",
+        "4 videos x 1 views = 4 clips over all",
         "2 steps an epoch",
         "top-1",
         "2 x 3 views",

@@ -17,6 +17,8 @@ TRAINING_ARGUMENTS = {"drop_path", "temporal_init"}
 TRAINING_SETTINGS = (
     "SOLVER.",
     "DATA.",
+    "AUG.",
+    "MIXUP.",
     "MODEL.",
     "TRAIN.BATCH_SIZE",
     "TRAIN.DATASET",

@@ -323,6 +323,8 @@ def _check(config: Config) -> None:
             f"{data.test_crop_size}: "
             "a crop must fit into the frame."
         )
+    if config.mixup.enable and not config.mixup.alpha and not config.mixup.cutmix_alpha:
+        raise UserError("MIXUP.ALPHA 0 and MIXUP.CUTMIX_ALPHA 0: set one above 0, or MIXUP.ENABLE False.")
     if config.shard_id >= config.num_shards:
         raise UserError(
             f"SHARD_ID {config.shard_id}: with NUM_SHARDS {config.num_shards} give 0 to "

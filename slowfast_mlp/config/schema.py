@@ -107,6 +107,40 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Aug:
+    """What is done to training clips beside the random crop and the mirroring."""
+
+    enable: bool = setting(False, "RandAugment or colour jitter, and random erasing")
+    aa_type: str = setting(
+        "rand-m9-mstd0.5-inc1", "RandAugment in timm's words; '' for colour jitter instead"
+    )
+    color_jitter: float = setting(
+        0.4, "largest change of brightness, contrast and colour, as a share; for AA_TYPE '' only", low=0
+    )
+    re_prob: float = setting(0.25, "share of clips with an erased box, noise in all frames", low=0, high=1)
+    num_sample: int = setting(
+        1, "views of a training video, from one clip decoded once; TRAIN.BATCH_SIZE counts videos", low=1
+    )
+    mode: str = setting(
+        "exact",
+        "exact: on the host, in the recipe's order; fused: on the host, faster, pixels moved once, then "
+        "colours changed; device: exact, on the device, which receives frames as decoded",
+        choices=("exact", "fused", "device"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup:
+    """Mixup and CutMix of the clips of a batch."""
+
+    enable: bool = setting(False, "mix every batch with itself in reversed order")
+    alpha: float = setting(0.8, "of Mixup's beta distribution; 0 leaves CutMix alone", low=0)
+    cutmix_alpha: float = setting(1.0, "of CutMix's beta distribution; 0 leaves Mixup alone", low=0)
+    prob: float = setting(1.0, "share of batches that are mixed", low=0, high=1)
+    switch_prob: float = setting(0.5, "share of CutMix where both are on", low=0, high=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataLoader:
     """The processes that decode."""
 
@@ -157,6 +191,8 @@ class Config:
     train: Train = dataclasses.field(default_factory=Train)
     test: Test = dataclasses.field(default_factory=Test)
     data: Data = dataclasses.field(default_factory=Data)
+    aug: Aug = dataclasses.field(default_factory=Aug)
+    mixup: Mixup = dataclasses.field(default_factory=Mixup)
     data_loader: DataLoader = dataclasses.field(default_factory=DataLoader)
     model: Model = dataclasses.field(default_factory=Model)
     solver: Solver = dataclasses.field(default_factory=Solver)

@@ -1,4 +1,4 @@
-"""From decoded frames [T, H, W, 3] (uint8, RGB) to normalised views [V, 3, T, H, W] (float32)."""
+"""Boxes of frames [T, H, W, 3] (uint8, RGB), their resizing, and the views of an evaluation."""
 
 import math
 from dataclasses import dataclass
@@ -8,31 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CROP_TRIES = 10  # as in PySlowFast and torchvision, before the largest legal centre crop is taken
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainTransform:
-    """One random view: a box of random area and shape, resized to `crop_size`, mirrored half of the time.
-
-    `area`: range of the box's share of the frame; `aspect`: range of its width over its height, drawn
-    uniformly in the logarithm. All frames of a clip share the draw.
-    """
-
-    crop_size: int
-    area: tuple[float, float]
-    aspect: tuple[float, float]
-    flip: bool
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, frames: Tensor, generator: torch.Generator) -> Tensor:
-        """[T, H, W, 3] uint8 -> [1, 3, T, S, S] float32."""
-        top, left, height, width = random_box(*frames.shape[1:3], self.area, self.aspect, generator)
-        clip = frames[:, top : top + height, left : left + width]
-        clip = resize(clip.permute(0, 3, 1, 2).float(), (self.crop_size, self.crop_size))  # T 3 S S
-        if self.flip and torch.rand((), generator=generator) < 0.5:
-            clip = clip.flip(-1)
-        return normalise(clip, self.mean, self.std).unsqueeze(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,33 +21,33 @@ class ViewTransform:
     crop_size: int
     short_size: int
     num_crops: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """[T, H, W, 3] uint8 -> [V, 3, T, S, S] float32."""
+        """[T, H, W, 3] uint8 -> [V, 3, T, S, S] uint8."""
         short_size = self.short_size if self.num_crops == 1 else self.crop_size
         size = short_side_size(*frames.shape[1:3], short_size)
-        clip = resize(frames.permute(0, 3, 1, 2).float(), size)  # T 3 H' W'
+        frames = resize(frames, size)  # T H' W' 3
         boxes = (
             centre_box(*size, self.crop_size) if self.num_crops == 1 else three_boxes(*size, self.crop_size)
         )
-        crops = [clip[..., top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
-        return torch.stack([normalise(crop, self.mean, self.std) for crop in crops])
+        crops = [frames[:, top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
+        return torch.stack(crops).permute(0, 4, 1, 2, 3)  # V 3 T S S
 
 
 def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """[T, 3, H, W] float -> [T, 3, *size]; bilinear without antialiasing, as the papers' code does."""
-    if frames.shape[-2:] == size:
+    """[T, H, W, 3] uint8 -> [T, *size, 3] uint8; bilinear without antialiasing, as the papers' code does.
+
+    Within 1 grey level of the same in float32.
+    """
+    if frames.shape[1:3] == size:
         return frames
-    return F.interpolate(frames, size=size, mode="bilinear", align_corners=False)
-
-
-def normalise(frames: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """[T, 3, H, W] of 0 to 255 -> [3, T, H, W], scaled to 0 to 1, less `mean`, over `std` (per channel)."""
-    scale = torch.tensor([1 / (255 * s) for s in std]).reshape(3, 1, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std)]).reshape(3, 1, 1, 1)
-    return torch.addcmul(shift, frames.transpose(0, 1), scale).contiguous()
+    images = frames.permute(0, 3, 1, 2)  # T 3 H W, channels last
+    if frames.device.type == "cpu":  # where torch has a way for uint8, several times as fast
+        resized = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    else:
+        resized = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
+        resized = resized.round_().clamp_(0, 255).to(torch.uint8)
+    return resized.permute(0, 2, 3, 1).contiguous()
 
 
 def random_box(
@@ -82,7 +57,11 @@ def random_box(
     aspect: tuple[float, float],
     generator: torch.Generator,
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random box inside a frame; see TrainTransform."""
+    """Top, left, height and width of a random box inside a frame.
+
+    `area`: range of its share of the frame; `aspect`: range of its width over its height, drawn uniformly in
+    the logarithm.
+    """
     for _ in range(CROP_TRIES):
         share, log_aspect, y, x = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         box_area = height * width * (area[0] + share * (area[1] - area[0]))

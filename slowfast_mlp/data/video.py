@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from slowfast_mlp.data.augment import Plan
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.decode import DecodeError, open_video
 from slowfast_mlp.errors import UserError
@@ -36,18 +37,25 @@ class Failure(NamedTuple):
 class Views(NamedTuple):
     """Views and what they belong to; failures travel along because workers share no memory with the loop.
 
-    clips [N, 3, T, H, W] float32, labels [N] int64, videos [N] int64 (positions in the list of records).
+    clips [N, 3, T, S, S] uint8, labels [N] int64, videos [N] int64 (positions in the list of records). Views
+    of training come with their `plans`, one each. Where the device augments, `sizes` holds (T, H, W) of each
+    video, and clips [bytes] the frames [T, H, W, 3] of one video after the other, as many views of each.
     """
 
     clips: Tensor
     labels: Tensor
     videos: Tensor
     failures: tuple[Failure, ...]
+    plans: tuple[Plan, ...] = ()
+    sizes: tuple[tuple[int, ...], ...] = ()
 
 
 class TrainVideos(Dataset[Views]):
-    """One random view of a record. Every draw comes from (seed, epoch, record), whatever worker or rank makes
-    it.
+    """Random views of a record: `num_samples` plans for the frames of one clip, which is decoded once.
+
+    Every draw comes from (seed, epoch, record) and, from the second view on, the number of the view, whatever
+    worker or rank makes it. `augment` carries a plan out; without it the frames travel as decoded, with the
+    plans. A mirrored view of label n has the label `flipped_labels`[n].
 
     A video that cannot be decoded is replaced by another record of a sequence with the same seed, and
     reported.
@@ -58,15 +66,21 @@ class TrainVideos(Dataset[Views]):
         records: Sequence[Record],
         *,
         clips: DenseClips,
-        transform: Callable[[Tensor, torch.Generator], Tensor],
+        draw_plan: Callable[[int, int, torch.Generator], Plan],
+        augment: Callable[[Tensor, Plan], Tensor] | None,
+        num_samples: int,
         decoder: str,
         seed: int,
+        flipped_labels: Tensor | None = None,
     ):
         self.records = records
         self.clips = clips
-        self.transform = transform
+        self.draw_plan = draw_plan
+        self.augment = augment
+        self.num_samples = num_samples
         self.decoder = decoder
         self.seed = seed
+        self.flipped_labels = flipped_labels
 
     def __len__(self) -> int:
         return len(self.records)
@@ -80,16 +94,28 @@ class TrainVideos(Dataset[Views]):
             try:
                 frames = self._read(record, generator)
             except DecodeError as error:
-                failures.append(Failure(index, record.path, error.reason, 1))
+                failures.append(Failure(index, record.path, error.reason, self.num_samples))
                 index = int(torch.randint(len(self.records), (), generator=generator))
                 continue
-            clips = self.transform(frames, generator)  # V 3 T H W
-            labels = torch.full((len(clips),), record.label)
-            return Views(clips, labels, torch.full_like(labels, index), tuple(failures))
+            seeds = [mix_seeds(self.seed, epoch, key[0], sample) for sample in range(1, self.num_samples)]
+            generators = [generator, *(torch.Generator().manual_seed(seed) for seed in seeds)]
+            plans = tuple(self.draw_plan(*frames.shape[1:3], generator) for generator in generators)
+            labels = self._labels(record.label, plans)
+            videos = torch.full_like(labels, index)
+            if self.augment is None:
+                sizes = (tuple(frames.shape[:3]),)
+                return Views(frames.flatten(), labels, videos, tuple(failures), plans, sizes)
+            views = torch.stack([self.augment(frames, plan) for plan in plans])  # V T S S 3
+            return Views(views.permute(0, 4, 1, 2, 3), labels, videos, tuple(failures), plans)
         raise UserError(
             f"{REPLACEMENT_TRIES} videos in a row cannot be decoded; the last is {failures[-1].path}: "
             f"{failures[-1].reason}. Check the list, DATA.PATH_PREFIX and the files."
         )
+
+    def _labels(self, label: int, plans: Sequence[Plan]) -> Tensor:
+        """The label of every view [V]."""
+        mirrored = label if self.flipped_labels is None else int(self.flipped_labels[label])
+        return torch.tensor([mirrored if plan.flip else label for plan in plans])
 
     def _read(self, record: Record, generator: torch.Generator) -> Tensor:
         with open_video(record.path, self.decoder) as video:
@@ -164,11 +190,27 @@ def collate_views(items: Sequence[Views]) -> Views:
     """Joins the views of several items; an item without any view adds its failures only."""
     filled = [item for item in items if len(item.clips)] or items[:1]
     return Views(
-        torch.cat([item.clips for item in filled]),
+        _join_clips([item.clips for item in filled]),
         torch.cat([item.labels for item in filled]),
         torch.cat([item.videos for item in filled]),
         tuple(failure for item in items for failure in item.failures),
+        tuple(plan for item in filled for plan in item.plans),
+        tuple(size for item in filled for size in item.sizes),
     )
+
+
+def _join_clips(clips: Sequence[Tensor]) -> Tensor:
+    """Clips [V, 3, T, S, S] of several items, or their bytes, as one; channels stay last in memory.
+
+    A worker joins them in the memory that it shares with the loop, which saves a copy.
+    """
+    if clips[0].ndim == 5:
+        clips = [clip.permute(0, 2, 3, 4, 1) for clip in clips]  # V T S S 3
+    joined = torch.empty(sum(map(len, clips)), *clips[0].shape[1:], dtype=clips[0].dtype)
+    if get_worker_info() is not None:
+        joined.share_memory_()
+    torch.cat(clips, out=joined)
+    return joined.permute(0, 4, 1, 2, 3) if joined.ndim == 5 else joined
 
 
 def check_labels(records: Sequence[Record], num_classes: int, split: str) -> None:

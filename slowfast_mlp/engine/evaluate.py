@@ -60,13 +60,15 @@ def evaluate(
     views_per_video: int,
     ensemble: str,
     batch_size: int,
+    to_input: Callable[[Any], Tensor],
     device: torch.device,
     say: Callable[[int, int, float], None] = lambda done, total, seconds: None,
 ) -> Evaluation:
     """Scores of all videos, the same bit for bit for any number of ranks and threads.
 
-    The loader gives this rank's share as Views; `labels` [V] are those of all videos; `batch_size` clips go
-    through the model at a time; `ensemble` is a key of ENSEMBLES. `say` hears of batches done, their total
+    The loader gives this rank's share as Views, which `to_input` makes the model's clips [N, 3, T, H, W] of;
+    `labels` [V] are those of all videos; `batch_size` clips go through the model at a time; `ensemble` is a
+    key of ENSEMBLES. `say` hears of batches done, their total
     and the seconds since the start. Raises RuntimeError if a video was not seen exactly `views_per_video`
     times.
     """
@@ -76,7 +78,8 @@ def evaluate(
 
     def score(views: Any) -> Tensor:
         with torch.inference_mode(), precision.autocast():
-            logits = [model(clips.to(device, non_blocking=True)) for clips in views.clips.split(batch_size)]
+            parts = (views._replace(clips=clips) for clips in views.clips.split(batch_size))
+            logits = [model(to_input(part)) for part in parts]
         return torch.cat([ENSEMBLES[ensemble](part.float()).cpu() for part in logits])
 
     started = time.perf_counter()

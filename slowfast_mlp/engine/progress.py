@@ -78,7 +78,7 @@ class Progress:
         }
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
-            f"  loss {rates['loss']:.4f}  top1 {rates['top1']:.1f} %  {values['clips_per_sec']:.1f} clips/s"
+            f"  loss {rates['loss']:.4f}{_top1(rates)}  {values['clips_per_sec']:.1f} clips/s"
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
             + (f"  failed videos {len(self._failed)}" if self._failed else "")
         )
@@ -105,8 +105,7 @@ class Progress:
         failed = self._failed
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss "
-            f"{rates['loss']:.4f}"
-            f"  top1 {rates['top1']:.1f} %" + (f"  failed videos so far {len(failed)}" if failed else "")
+            f"{rates['loss']:.4f}{_top1(rates)}" + (f"  failed videos so far {len(failed)}" if failed else "")
         )
         step_in_run = (self.epoch + 1) * self.num_steps
         self.log.metrics(
@@ -127,20 +126,23 @@ class Progress:
             "lr": lr,
             "grad_norm": rates["grad_norm"],
             "gpu_mem": f"{_gpu_memory_gib():.2f}G",
-            "top1_err": 100 - rates["top1"],
-            "top5_err": 100 - rates["top5"],
+            **{f"{name}_err": 100 - rates[name] for name in ("top1", "top5") if name in rates},
         }
 
 
 def _rates(sums: dict[str, float]) -> dict[str, float]:
-    """Means and percentages from sums over clips and steps."""
+    """Means and percentages from sums over clips and steps; no accuracies where none were added up."""
     clips, steps = max(1.0, sums["clips"]), max(1.0, sums["steps"])
+    counted = {"top1": "correct", "top5": "correct5"}
     return {
         "loss": sums["loss"] / clips,
-        "top1": 100 * sums["correct"] / clips,
-        "top5": 100 * sums["correct5"] / clips,
+        **{rate: 100 * sums[name] / clips for rate, name in counted.items() if name in sums},
         "grad_norm": sums["grad_norm"] / steps,
     }
+
+
+def _top1(rates: dict[str, float]) -> str:
+    return f"  top1 {rates['top1']:.1f} %" if "top1" in rates else ""
 
 
 def _gpu_memory_gib() -> float:

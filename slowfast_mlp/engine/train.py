@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,18 +25,22 @@ def train_one_epoch(
     *,
     epoch: int,
     lr_at: Callable[[float], float],
+    to_input: Callable[[Any], Tensor],
     make_targets: Callable[[Tensor], Tensor],
+    mix: Callable[..., tuple[Tensor, Tensor]] | None,
     max_norm: float | None,
     device: torch.device,
 ) -> None:
-    """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `make_targets` labels
-    [B] to targets [B, K].
+    """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `to_input` the
+    loader's Views to clips [B, 3, T, H, W], `make_targets` labels [B] to targets [B, K].
 
-    Waits for the device only where `progress` writes a line. Raises UserError when the loss is not finite
-    there.
+    `mix` mixes clips and targets, given the epoch and the step; then no accuracy is reported, because a mixed
+    clip has no class. Waits for the device only where `progress` writes a line. Raises UserError when the
+    loss is not finite there.
     """
     model.train()
-    sums = RunningSums(("loss", "correct", "correct5", "clips", "grad_norm", "steps"), device)
+    names = ("loss", "clips", "grad_norm", "steps") + (() if mix else ("correct", "correct5"))
+    sums = RunningSums(names, device)
     progress.start_epoch(epoch, num_steps=len(loader))
     waited_since = time.perf_counter()
     for step, views in enumerate(loader):
@@ -44,15 +49,18 @@ def train_one_epoch(
         lr = lr_at(epoch + step / len(loader))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        clips = views.clips.to(device, non_blocking=True)  # B 3 T H W
+        clips = to_input(views)  # B 3 T H W
         labels = views.labels.to(device, non_blocking=True)  # B
+        targets = make_targets(labels)  # B K
+        if mix:
+            clips, targets = mix(clips, targets, epoch=epoch, step=step)
         with precision.autocast():
             logits = model(clips)  # B K
         # fp32: the log-sum-exp over 400 classes loses the small ones in half precision.
-        loss = F.cross_entropy(logits.float(), make_targets(labels))
+        loss = F.cross_entropy(logits.float(), targets)
         norm = precision.step(loss, optimizer, model, max_norm)
-        best = logits.detach().topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)  # B 5
-        sums.add(loss * len(labels), best[:, 0].sum(), best.sum(), len(labels), norm, 1)
+        correct = () if mix else _correct(logits.detach(), labels)
+        sums.add(loss * len(labels), len(labels), norm, 1, *correct)
         if progress.is_due(step):
             window = sums.take()
             progress.line(step, lr=lr, sums=window)
@@ -60,6 +68,12 @@ def train_one_epoch(
             _demand_finite(loss_and_norm, epoch, step, progress.log_period, lr)
         waited_since = time.perf_counter()
     progress.end_epoch(lr=lr)
+
+
+def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """How many labels [B] are the best, and among the five best, of the logits [B, K]."""
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)  # B 5
+    return best[:, 0].sum(), best.sum()
 
 
 def _demand_finite(value: float, epoch: int, step: int, log_period: int, lr: float) -> None:

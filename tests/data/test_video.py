@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from slowfast_mlp.data.augment import PlanDrawer
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.video import (
@@ -23,9 +24,9 @@ def clips(**changes):
     return DenseClips(**{**settings, **changes})
 
 
-def keep_pixels(frames, generator=None):
-    """A transform that changes nothing but the layout, so that a view still shows its frame numbers."""
-    return frames.permute(3, 0, 1, 2).unsqueeze(0).float()
+def keep_pixels(frames):
+    """Views that are the frames, and so still show their numbers."""
+    return frames.permute(3, 0, 1, 2).unsqueeze(0)
 
 
 def shown(view):
@@ -39,7 +40,9 @@ def records(write_numbered):
 
 
 def train_set(records, seed=0, **changes):
-    return TrainVideos(records, clips=clips(**changes), transform=keep_pixels, decoder="auto", seed=seed)
+    drawer = PlanDrawer(crop_size=32, area=(0.5, 1), aspect=(0.75, 1.3333), flip=True, erase_prob=0.5)
+    settings = dict(draw_plan=drawer, augment=lambda frames, plan: frames, num_samples=1)
+    return TrainVideos(records, clips=clips(), decoder="auto", seed=seed, **{**settings, **changes})
 
 
 def eval_set(records, num_clips=3, transform=keep_pixels, num_crops=1, **changes):

@@ -35,6 +35,7 @@ def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
         views_per_video=views_per_video,
         ensemble=ensemble,
         batch_size=1,
+        to_input=lambda views: views.clips,
         device=CPU,
     )
 

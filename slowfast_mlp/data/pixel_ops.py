@@ -1,0 +1,152 @@
+"""Changes of grey levels and colours of uint8 frames [T, H, W, 3], equal to Pillow's to the last bit.
+
+What maps a grey level to another is kept as a table, and tables that follow each other become one: the
+frames are read once for all of them. A table is [1 or T, 1 or 3, 256] uint8, for all frames and channels or
+for each.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+NUM_LEVELS = 256
+# Pillow's weights of red, green and blue in a grey level, over 2^16.
+GREY = (19595, 38470, 7471)
+
+
+def _levels(device: torch.device) -> Tensor:
+    return torch.arange(NUM_LEVELS, device=device)
+
+
+def _solarised(levels: Tensor, threshold: float) -> Tensor:
+    return torch.where(levels < threshold, levels, 255 - levels)
+
+
+def _solarised_by_adding(levels: Tensor, amount: float) -> Tensor:
+    return torch.where(levels < 128, (levels + int(amount)).clamp(max=255), levels)
+
+
+def _posterised(levels: Tensor, bits: float) -> Tensor:
+    return levels & (256 - 2 ** (8 - min(8, int(bits))))
+
+
+# Name -> function of the levels 0 to 255 and the argument.
+FIXED_TABLES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "Invert": lambda levels, _: 255 - levels,
+    "Posterize": _posterised,
+    "Solarize": _solarised,
+    "SolarizeAdd": _solarised_by_adding,
+    "Brightness": lambda levels, factor: _blend(torch.zeros_like(levels), levels, factor),
+}
+
+
+def stretched(counts: Tensor) -> Tensor:
+    """Table [T, 3, 256] of AutoContrast from counts [T, 3, 256] of grey levels: darkest to 0, brightest to
+    255.
+    """
+    # fp32 where the device has no fp64 (Apple's).
+    dtype = torch.float32 if counts.device.type == "mps" else torch.float64
+    levels = _levels(counts.device)
+    found = counts > 0
+    low = torch.where(found, levels, 255).amin(dim=2, keepdim=True)
+    high = torch.where(found, levels, 0).amax(dim=2, keepdim=True)
+    scale = 255.0 / (high - low).clamp(min=1).to(dtype)
+    table = (levels * scale + -low * scale).clamp(0, 255)
+    return torch.where(high > low, table.long(), levels).to(torch.uint8)
+
+
+def equalised(counts: Tensor) -> Tensor:
+    """Table [T, 3, 256] of Equalize from counts [T, 3, 256] of grey levels: each level as often as others."""
+    levels = _levels(counts.device)
+    last = torch.where(counts > 0, levels, 0).amax(dim=2, keepdim=True)
+    step = (counts.sum(dim=2, keepdim=True) - counts.gather(2, last)) // 255
+    below = counts.cumsum(dim=2) - counts
+    table = ((step // 2 + below) // step.clamp(min=1)).clamp(max=255)
+    return torch.where(step > 0, table, levels).to(torch.uint8)
+
+
+COUNTED_TABLES: dict[str, Callable[[Tensor], Tensor]] = {"AutoContrast": stretched, "Equalize": equalised}
+
+
+def contrasted(frames: Tensor, factor: float) -> Tensor:
+    """Table [T, 1, 256] of Contrast: away from each frame's mean grey, or towards it."""
+    grey = _grey(frames)
+    num_pixels = grey[0].numel()
+    mean = (2 * grey.sum(dim=(1, 2)) + num_pixels) // (2 * num_pixels)  # T, rounded
+    return _blend(mean.reshape(-1, 1, 1), _levels(frames.device), factor)
+
+
+def coloured(frames: Tensor, factor: float) -> Tensor:
+    """[T, H, W, 3] -> the same: away from the grey of each pixel, or towards it."""
+    return _blend(_grey(frames).unsqueeze(3), frames, factor)
+
+
+def sharpened(frames: Tensor, factor: float) -> Tensor:
+    """[T, H, W, 3] -> the same: away from the mean with the eight neighbours, or towards it; borders stay."""
+    height, width = frames.shape[1:3]
+    if min(height, width) < 3:
+        return frames
+    sums = frames[:, :-2].short() + frames[:, 1:-1] + frames[:, 2:]
+    sums = sums[:, :, :-2] + sums[:, :, 1:-1] + sums[:, :, 2:]
+    inner = frames[:, 1:-1, 1:-1]
+    smooth = (sums + 4 * inner.short()).float().mul_(1 / 13).add_(0.5).floor_()
+    frames = frames.clone()
+    frames[:, 1:-1, 1:-1] = _blend(smooth, inner, factor)
+    return frames
+
+
+PIXEL_OPS: dict[str, Callable[[Tensor, float], Tensor]] = {"Color": coloured, "Sharpness": sharpened}
+
+
+def count_levels(frames: Tensor) -> Tensor:
+    """How often each grey level occurs in each frame and channel: [T, H, W, 3] -> [T, 3, 256]."""
+    T = len(frames)
+    keys = _keys(frames, T, 3)
+    size = T * 3 * NUM_LEVELS
+    if frames.device.type == "cpu":
+        counts = torch.bincount(keys, minlength=size)
+    else:  # bincount would wait for the device
+        counts = torch.zeros(size, dtype=torch.int64, device=frames.device)
+        counts.scatter_add_(
+            0, keys.long(), torch.ones((), dtype=torch.int64, device=keys.device).expand(len(keys))
+        )
+    return counts.reshape(T, 3, NUM_LEVELS)
+
+
+def count_after(counts: Tensor, table: Tensor) -> Tensor:
+    """The counts [T, 3, 256] that frames will have when the table was looked up."""
+    return torch.zeros_like(counts).scatter_add_(2, table.long().expand_as(counts), counts)
+
+
+def join(first: Tensor, second: Tensor) -> Tensor:
+    """The table that does what two do, one after the other."""
+    shape = torch.broadcast_shapes(first.shape, second.shape)
+    return second.expand(shape).gather(2, first.long().expand(shape))
+
+
+def look_up(frames: Tensor, table: Tensor) -> Tensor:
+    """[T, H, W, 3] -> the same shape, every grey level replaced by the table's."""
+    keys = _keys(frames, *table.shape[:2])
+    return table.flatten().index_select(0, keys).reshape(frames.shape)
+
+
+def _keys(frames: Tensor, num_tables: int, num_channels: int) -> Tensor:
+    """Where in a flat table the grey level of every value [T·H·W·3] stands."""
+    keys = frames.int()
+    if num_tables * num_channels > 1:
+        start = torch.arange(num_tables * num_channels, device=frames.device, dtype=torch.int32) * NUM_LEVELS
+        keys += start.reshape(num_tables, 1, 1, num_channels)
+    return keys.flatten()
+
+
+def _grey(frames: Tensor) -> Tensor:
+    """[T, H, W, 3] -> [T, H, W] int32."""
+    red, green, blue = (frames[..., channel].int().mul_(weight) for channel, weight in enumerate(GREY))
+    return (red.add_(green).add_(blue).add_(1 << 15)) >> 16
+
+
+def _blend(start: Tensor, end: Tensor, factor: float) -> Tensor:
+    """start + factor · (end - start), cut off to whole grey levels; in fp32 as Pillow does it."""
+    start = start.float()
+    return (end - start).mul_(factor).add_(start).clamp_(0, 255).to(torch.uint8)

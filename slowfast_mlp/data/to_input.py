@@ -1,0 +1,60 @@
+"""From views of uint8 to the model's input: the last steps of the way, on the device."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from slowfast_mlp.data.augment import Plan
+from slowfast_mlp.data.erasing import erase
+from slowfast_mlp.data.video import Views
+
+
+class ToInput:
+    """Sends views to the device and makes normalised clips of them there, with the erasures of their plans.
+
+    With `augment` (AUG.MODE device), views that hold frames as decoded are augmented there too.
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+        augment: Callable[[Tensor, Plan], Tensor] | None = None,
+    ):
+        self._device = device
+        self._augment = augment
+        # On the device for good: sending them with every batch would make the host wait for it.
+        shape = (1, 3, 1, 1, 1)
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device).reshape(shape)
+        self._shift = torch.tensor([-m / s for m, s in zip(mean, std)], device=device).reshape(shape)
+
+    def __call__(self, views: Views) -> Tensor:
+        """Views -> [N, 3, T, S, S] float32: of 0 to 1, less `mean`, over `std` (per channel)."""
+        clips = views.clips.to(self._device, non_blocking=True)
+        if views.sizes:
+            clips = self._augmented(clips, views)
+        inputs = torch.empty(clips.shape, device=self._device)
+        torch.addcmul(self._shift, clips, self._scale, out=inputs)  # reads uint8, writes float32: one pass
+        for clip, plan in zip(inputs, views.plans):
+            if plan.erasure:
+                erase(clip, plan.erasure, plan.noise_seed)
+        return inputs
+
+    def _augmented(self, clips: Tensor, views: Views) -> Tensor:
+        """Frames one after the other [bytes] -> [N, 3, T, S, S] uint8."""
+        num_samples = len(views.plans) // len(views.sizes)
+        frames_of_view = (frames for frames in split_frames(clips, views.sizes) for _ in range(num_samples))
+        augmented = [self._augment(frames, plan) for frames, plan in zip(frames_of_view, views.plans)]
+        return torch.stack(augmented).permute(0, 4, 1, 2, 3)
+
+
+def split_frames(clips: Tensor, sizes: tuple[tuple[int, ...], ...]) -> Iterator[Tensor]:
+    """The frames [T, H, W, 3] of every video from their bytes in a row."""
+    start = 0
+    for T, height, width in sizes:
+        length = T * height * width * 3
+        yield clips[start : start + length].reshape(T, height, width, 3)
+        start += length
