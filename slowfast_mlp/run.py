@@ -322,8 +322,9 @@ def _start_of_run(
         num_clips = config.train.batch_size * config.aug.num_sample
         facts["augment"] = _augmentation_in_words(config)
         facts["batch"] = (
-            f"{config.train.batch_size} videos x {config.aug.num_sample} views = {num_clips} clips over all processes, {num_steps} steps an epoch, "
-            f"{solver.max_epoch} epochs, {num_steps * solver.max_epoch} steps"
+            f"{config.train.batch_size} videos x {config.aug.num_sample} views = {num_clips} clips over all "
+            f"processes, {num_steps} steps an epoch, {solver.max_epoch} epochs, "
+            f"{num_steps * solver.max_epoch} steps"
         )
         left_out = len(videos["train"]) % config.train.batch_size
         facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
@@ -340,9 +341,8 @@ def _augmentation_in_words(config: Config) -> str:
     if aug.enable:
         done += [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"]
     if mixup.enable:
-        done.append(
-            f"mixup {mixup.alpha:g} and cutmix {mixup.cutmix_alpha:g} in {100 * mixup.prob:g} % of steps"
-        )
+        kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha}
+        done += [f"{kind} {alpha:g}" for kind, alpha in kinds.items() if alpha]
     return f"{', '.join(done) or 'crop and mirroring alone'}; {aug.mode}"
 
 

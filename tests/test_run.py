@@ -93,6 +93,44 @@ def test_a_resumed_run_equals_the_unbroken_one(configure, tmp_path):
     ).read_bytes()
 
 
+FULL = [
+    *("AUG.ENABLE", "True", "AUG.AA_TYPE", "rand-m7-n4-mstd0.5-inc1", "AUG.NUM_SAMPLE", "2"),
+    *("AUG.RE_PROB", "0.5", "MIXUP.ENABLE", "True", "DATA.RANDOM_FLIP", "True", "TEST.ENABLE", "False"),
+]
+
+
+def test_a_run_with_all_augmentation_repeats_and_resumes_bit_for_bit(configure, tmp_path, capsys):
+    run(configure(*FULL, out="whole"))
+    printed = capsys.readouterr().out
+    assert "rand-m7-n4-mstd0.5-inc1, erasing 0.5, Mixup 0.8, CutMix 1; exact" in printed
+    assert "4 videos x 2 views = 8 clips over all processes, 2 steps an epoch" in printed
+    assert " top1 " not in "".join(line for line in printed.splitlines() if line.startswith("train"))
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
+    (tmp_path / "broken" / "checkpoints" / "checkpoint_epoch_00002.pyth").unlink()
+    run(configure(*FULL, "DATA_LOADER.NUM_WORKERS", "0", out="broken"))
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert losses(tmp_path / "broken")[-1:] == losses(tmp_path / "whole")[-1:]
+
+
+def test_no_training_accuracy_is_reported_of_mixed_clips(configure, tmp_path):
+    run(configure("MIXUP.ENABLE", "True", "TEST.ENABLE", "False", out="mixed"))
+    run(configure("TEST.ENABLE", "False", out="plain"))
+    for name, reported in (("mixed", False), ("plain", True)):
+        lines = [line for line in metrics(tmp_path / name) if line["kind"] != "val"]
+        assert {"top1" in line for line in lines} == {"top5" in line for line in lines} == {reported}
+        stats = (tmp_path / name / "json_stats.log").read_text().splitlines()
+        trained = [line for line in stats if "train_epoch" in line]
+        assert len(trained) == 2 and {"top1_err" in line for line in trained} == {reported}
+        assert "top1" in metrics(tmp_path / name)[-1]  # the validation's
+
+
+def test_the_device_augments_as_the_host_does(configure, tmp_path):
+    for mode in ("exact", "device", "fused"):
+        run(configure(*FULL, "AUG.MODE", mode, out=mode))
+    assert losses(tmp_path / "device") == losses(tmp_path / "exact") != losses(tmp_path / "fused")
+    assert_equal(weights(tmp_path / "device"), weights(tmp_path / "exact"))
+
+
 def test_a_finished_run_is_only_tested_again(configure, tmp_path, capsys):
     run(configure())
     before = weights(tmp_path / "out")

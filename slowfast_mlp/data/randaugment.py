@@ -82,7 +82,7 @@ PARTS: dict[str, tuple[str, Callable[[str], float], float, float]] = {
     "m": ("magnitude", float, 0, MAX_MAGNITUDE),
     "n": ("num_ops", int, 1, 100),
     "mstd": ("std", float, 0, 100),
-    "inc": ("increasing", lambda text: bool(int(text)), 0, 1),
+    "inc": ("increasing", int, 0, 1),
     "mmax": ("max_magnitude", float, 0, MAX_MAGNITUDE),
     "p": ("prob", float, 0, 1),
 }

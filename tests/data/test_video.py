@@ -1,11 +1,14 @@
 """The data sets on real files: what an item holds, and what becomes of videos that cannot be read."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.data.augment import PlanDrawer
+from slowfast_mlp.data.augment import PlanDrawer, augment_exactly
 from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.randaugment import parse_randaugment
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.video import (
     EvalVideos,
@@ -82,6 +85,86 @@ def test_draws_depend_on_seed_epoch_and_record_alone(records):
     assert drawn(0, 0, 0) == drawn(0, 0, 2)
     assert drawn(0, 0, 0) != drawn(0, 1, 0)
     assert drawn(0, 0, 0) != drawn(1, 0, 0)
+
+
+def everything(records, **changes):
+    """A data set with all that is drawn for a view, three views a video."""
+    drawer = PlanDrawer(
+        crop_size=32,
+        area=(0.08, 1),
+        aspect=(0.75, 1.3333),
+        flip=True,
+        randaugment=parse_randaugment("rand-m7-n4-mstd0.5-inc1"),
+        erase_prob=0.5,
+    )
+    on_crop = partial(augment_exactly, crop_size=32)
+    return train_set(records, **{**dict(draw_plan=drawer, augment=on_crop, num_samples=3), **changes})
+
+
+def epoch_of(data, workers=0, rank=0, world_size=1, epoch=1):
+    """Views and plans of every video of an epoch, as the loader of a rank gives them."""
+    sampler = TrainSampler(6, batch_size=2, rank=rank, world_size=world_size, seed=5)
+    sampler.epoch = epoch
+    size = 2 // world_size
+    loader = DataLoader(data, batch_size=size, sampler=sampler, num_workers=workers, collate_fn=collate_views)
+    found = {}
+    for views in loader:
+        for video, clip, plan in zip(views.videos.tolist(), views.clips, views.plans):
+            found.setdefault(video, []).append((clip.clone(), plan))
+    return found
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for video in one:
+        assert [plan for _, plan in one[video]] == [plan for _, plan in other[video]]
+        assert all(torch.equal(a, b) for (a, _), (b, _) in zip(one[video], other[video]))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
+def test_augmented_views_are_the_same_with_any_number_of_workers_and_ranks(records):
+    alone = epoch_of(everything(records))
+    assert len(alone) == 6 and {len(views) for views in alone.values()} == {3}
+    for workers in (2, 4):
+        assert_same(alone, epoch_of(everything(records), workers))
+    ranks = [epoch_of(everything(records), rank=rank, world_size=2) for rank in range(2)]
+    assert not ranks[0].keys() & ranks[1].keys()
+    assert_same(alone, ranks[0] | ranks[1])
+    plans = {plan for views in alone.values() for _, plan in views}
+    assert len(plans) == 18
+    assert not plans & {
+        plan for views in epoch_of(everything(records), epoch=2).values() for _, plan in views
+    }
+
+
+def test_the_views_of_a_video_show_the_same_frames_of_one_decode(records):
+    views = train_set(records, num_samples=3)[(4, 0)]
+    assert views.clips.shape == (3, 3, 4, 48, 144) and len(set(views.plans)) == 3
+    assert (views.labels.tolist(), views.videos.tolist()) == ([1] * 3, [4] * 3)
+    assert shown(views.clips[0]) == shown(views.clips[1]) == shown(views.clips[2])
+
+
+def test_the_first_of_several_views_is_that_of_a_single_one(records):
+    single, several = everything(records, num_samples=1)[(2, 7)], everything(records)[(2, 7)]
+    assert single.plans == several.plans[:1]
+    assert torch.equal(single.clips[0], several.clips[0])
+
+
+def test_a_mirrored_view_has_the_label_of_the_other_side(records):
+    swapped = torch.tensor([0, 2, 1])  # records[4] has label 1
+    data = train_set(records, num_samples=4, flipped_labels=swapped)
+    seen = set()
+    for epoch in range(10):
+        views = data[(4, epoch)]
+        assert views.labels.tolist() == [2 if plan.flip else 1 for plan in views.plans]
+        seen |= set(views.labels.tolist())
+    assert seen == {1, 2}
+
+
+def test_a_replaced_video_is_missed_in_all_its_views(records):
+    views = everything([*records, Record("/nowhere.mp4", 0)])[(6, 3)]
+    assert [failure.num_views for failure in views.failures] == [3]
+    assert len(views.clips) == len(views.plans) == 3
 
 
 def test_an_evaluation_item_holds_all_views_in_order(records):
