@@ -84,13 +84,19 @@ def coloured(frames: Tensor, factor: float) -> Tensor:
 
 def sharpened(frames: Tensor, factor: float) -> Tensor:
     """[T, H, W, 3] -> the same: away from the mean with the eight neighbours, or towards it; borders stay."""
-    height, width = frames.shape[1:3]
-    if min(height, width) < 3:
+    if min(frames.shape[1:3]) < 3:
         return frames
-    sums = frames[:, :-2].short() + frames[:, 1:-1] + frames[:, 2:]
-    sums = sums[:, :, :-2] + sums[:, :, 1:-1] + sums[:, :, 2:]
-    inner = frames[:, 1:-1, 1:-1]
-    smooth = (sums + 4 * inner.short()).float().mul_(1 / 13).add_(0.5).floor_()
+    # On a CPU frame by frame, which its cache holds.
+    parts = frames.split(1 if frames.device.type == "cpu" else len(frames))
+    return torch.cat([_sharpened(part, factor) for part in parts])
+
+
+def _sharpened(frames: Tensor, factor: float) -> Tensor:
+    values = frames.short()
+    sums = (values[:, :-2] + values[:, 1:-1]).add_(values[:, 2:])
+    sums = (sums[:, :, :-2] + sums[:, :, 1:-1]).add_(sums[:, :, 2:])
+    inner = values[:, 1:-1, 1:-1]
+    smooth = sums.add_(inner, alpha=4).float().mul_(1 / 13).add_(0.5).floor_()
     frames = frames.clone()
     frames[:, 1:-1, 1:-1] = _blend(smooth, inner, factor)
     return frames
@@ -149,4 +155,4 @@ def _grey(frames: Tensor) -> Tensor:
 def _blend(start: Tensor, end: Tensor, factor: float) -> Tensor:
     """start + factor · (end - start), cut off to whole grey levels; in fp32 as Pillow does it."""
     start = start.float()
-    return (end - start).mul_(factor).add_(start).clamp_(0, 255).to(torch.uint8)
+    return (end.float() - start).mul_(factor).add_(start).clamp_(0, 255).to(torch.uint8)

@@ -7,6 +7,7 @@ centre is (0.5, 0.5). T time, H W pixels, P pixels of the output, K source pixel
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,12 @@ FILL = 128  # grey of what a map leaves empty, as in timm and PySlowFast
 # Keeps a grey level that is whole, but for float32, from being cut down to the next lower one.
 EPSILON = 1e-3
 
+CACHED_VALUES = 2**19  # float32 values that a core's cache holds
+
 Map = tuple[float, float, float, float, float, float]
 Box = tuple[int, int, int, int]  # top, left, height, width
+# Points [P] along an axis of some length -> indices [P, K] and weights [P, K] of the pixels around them.
+Taps = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 def _rotation(degrees: float, height: int, width: int) -> Map:
@@ -44,13 +49,30 @@ def warp(frames: Tensor, source: Map, box: Box) -> Tensor:
     Equals Pillow's affine transform but for 1 grey level in a pixel or so of a thousand.
     """
     height, width = frames.shape[1:3]
-    x, y = _box_points(box, frames.device)
-    x, y = source[0] * x + source[1] * y + source[2], source[3] * x + source[4] * y + source[5]  # P
-    moves_x, moves_y = source[:3] != (1, 0, 0), source[3:] != (0, 1, 0)
-    columns = _cubic(x, width) if moves_x else _nearest(x, width)
-    rows = _cubic(y, height) if moves_y else _nearest(y, height)
+    x, y = _move(*_box_points(box, frames.device), source)  # P
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return _gather(frames, rows, columns, inside, box[2:], round_up=EPSILON)
+    top, left, region_height, region_width = _region([source], box, height, width)
+    region = frames[:, top : top + region_height, left : left + region_width]
+    columns = _nearest if source[:3] == (1, 0, 0) else _cubic
+    rows = _nearest if source[3:] == (0, 1, 0) else _cubic
+    return _gather(region, rows, y - top, columns, x - left, inside, box[2:], round_up=EPSILON)
+
+
+def _region(maps: Sequence[Map], box: Box, height: int, width: int) -> Box:
+    """What part of the frame a box of the moved frames comes from, with the pixels around; at least a pixel.
+
+    Where it ends inside the frame nothing beyond it counts, and its borders are the frame's elsewhere.
+    """
+    top, left, box_height, box_width = box
+    corners = [(x, y) for x in (left, left + box_width) for y in (top, top + box_height)]
+    for source in reversed(maps):
+        corners = [_move(x, y, source) for x, y in corners]
+    spans = [
+        (min(max(math.floor(min(span)) - 3, 0), length - 1), min(max(math.ceil(max(span)) + 3, 1), length))
+        for span, length in zip(zip(*corners), (width, height))
+    ]
+    (first_x, end_x), (first_y, end_y) = spans
+    return first_y, first_x, max(1, end_y - first_y), max(1, end_x - first_x)
 
 
 def warp_through(
@@ -62,6 +84,7 @@ def warp_through(
     A point that any of the maps leaves empty is grey.
     """
     height, width = frames.shape[1:3]
+    maps = [MAPS[name](argument, height, width) for name, argument in names]
     x, y = _box_points((0, 0, size, size), frames.device)  # P
     x = size - x if flip else x
     top, left, box_height, box_width = box
@@ -69,11 +92,12 @@ def warp_through(
     x = (left + x * (box_width / size)).clamp(left + 0.5, left + box_width - 0.5)
     y = (top + y * (box_height / size)).clamp(top + 0.5, top + box_height - 0.5)
     inside = torch.ones_like(x, dtype=torch.bool)
-    for name, argument in reversed(names):
-        a, b, c, d, e, f = MAPS[name](argument, height, width)
-        x, y = a * x + b * y + c, d * x + e * y + f
+    for source in reversed(maps):
+        x, y = _move(x, y, source)
         inside &= (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return _gather(frames, _linear(y, height), _linear(x, width), inside, (size, size), round_up=0.5)
+    top, left, region_height, region_width = _region(maps, box, height, width)
+    region = frames[:, top : top + region_height, left : left + region_width]
+    return _gather(region, _linear, y - top, _linear, x - left, inside, (size, size), round_up=0.5)
 
 
 def _box_points(box: Box, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -84,6 +108,12 @@ def _box_points(box: Box, device: torch.device) -> tuple[Tensor, Tensor]:
     x = torch.arange(left, left + width, device=device, dtype=dtype) + 0.5
     y = torch.arange(top, top + height, device=device, dtype=dtype) + 0.5
     return x.repeat(height), y.repeat_interleave(width)
+
+
+def _move(x: Any, y: Any, source: Map) -> tuple[Any, Any]:
+    """Where points come from; numbers or tensors."""
+    a, b, c, d, e, f = source
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def _nearest(points: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -115,23 +145,39 @@ def _indices(first: Tensor, steps: tuple[int, ...], length: int) -> Tensor:
 
 def _gather(
     frames: Tensor,
-    rows: tuple[Tensor, Tensor],
-    columns: tuple[Tensor, Tensor],
+    rows: Taps,
+    y: Tensor,
+    columns: Taps,
+    x: Tensor,
     inside: Tensor,
     size: tuple[int, int],
     *,
     round_up: float,
 ) -> Tensor:
-    """[T, H, W, 3] -> [T, *size, 3]: weighted sums of pixels, FILL where a point is not `inside` [P]."""
+    """[T, H, W, 3] -> [T, *size, 3]: weighted sums of the pixels around the points (x, y) [P], FILL where a
+    point is not `inside` [P].
+    """
     T, height, width, _ = frames.shape
-    index = (rows[0].unsqueeze(2) * width + columns[0].unsqueeze(1)).flatten(1)  # P K
-    weights = (rows[1].unsqueeze(2) * columns[1].unsqueeze(1)).flatten(1).float()  # P K
     # All frames share the map: a pixel of all of them is one row, which is read at once.
     pixels = frames.permute(1, 2, 0, 3).reshape(height * width, T * 3).float()
-    if frames.device.type in ("cpu", "cuda"):
-        mixed = F.embedding_bag(index, pixels, per_sample_weights=weights, mode="sum")  # P T·3
-    else:  # not every version of torch has it elsewhere
-        mixed = sum(pixels[index[:, k]] * weights[:, k : k + 1] for k in range(index.shape[1]))
-    mixed = mixed.add_(round_up).clamp_(0, 255).to(torch.uint8)
-    mixed = mixed.masked_fill_(~inside.unsqueeze(1), FILL)
-    return mixed.reshape(*size, T, 3).permute(2, 0, 1, 3).contiguous()
+    moved = torch.empty(T, len(x), 3, dtype=torch.uint8, device=frames.device)
+    # On a CPU by parts that its cache holds: fresh memory for all would take longer than the sums.
+    at_a_time = max(1, CACHED_VALUES // (T * 3)) if frames.device.type == "cpu" else len(x)
+    for start in range(0, len(x), at_a_time):
+        part = slice(start, start + at_a_time)
+        row, row_weight = rows(y[part], height)  # P K
+        column, column_weight = columns(x[part], width)  # P K
+        index = (row.unsqueeze(2) * width + column.unsqueeze(1)).flatten(1)  # P K
+        weights = (row_weight.unsqueeze(2) * column_weight.unsqueeze(1)).flatten(1).float()  # P K
+        values = _weighted_sums(pixels, index, weights).add_(round_up).clamp_(0, 255)  # P T·3
+        values.masked_fill_(~inside[part].unsqueeze(1), FILL)
+        moved[:, part] = values.reshape(-1, T, 3).transpose(0, 1)
+    return moved.reshape(T, *size, 3)
+
+
+def _weighted_sums(pixels: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Sums [P, T·3] of the K rows of pixels [H·W, T·3] at index [P, K], by weights [P, K]."""
+    if pixels.device.type in ("cpu", "cuda"):
+        return F.embedding_bag(index, pixels, per_sample_weights=weights, mode="sum")
+    # Not every version of torch has it elsewhere.
+    return sum(pixels[index[:, k]] * weights[:, k : k + 1] for k in range(index.shape[1]))
