@@ -9,7 +9,7 @@ import yaml
 
 from slowfast_mlp import build, models
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.schema import Config, Mixup
 from slowfast_mlp.lookup import find_module
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -74,6 +74,11 @@ def test_kinetics_recipes_are_the_papers(name, variant, num_frames, drop_path):
         [1e-6, 1.005e-4, 2e-4, 1.005e-4, 1e-6]
     )
     assert (config.solver.clip_grad_l2norm, config.solver.weight_decay) == (20, 0.05)
+    aug, mixup = config.aug, config.mixup
+    assert (aug.enable, aug.aa_type, aug.num_sample) == (True, "rand-m7-n4-mstd0.5-inc1", 2)
+    assert (aug.re_prob, aug.mode, config.data.random_flip) == (0.25, "exact", True)
+    assert mixup == Mixup(enable=True, alpha=0.8, cutmix_alpha=1.0, prob=1.0, switch_prob=0.5)
+    assert config.solver.label_smoothing == 0.1
     assert (config.test.num_ensemble_views, config.test.num_spatial_crops, config.test.ensemble) == (
         4,
         1,

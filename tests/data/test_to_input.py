@@ -1,5 +1,6 @@
 """From views to the model's input, and the modes that share the work between host and device differently."""
 
+import dataclasses
 from functools import partial
 
 import pytest
@@ -72,10 +73,21 @@ def test_augmenting_on_the_device_gives_what_the_host_gives_bit_for_bit(records)
         assert torch.equal(one, other)
 
 
-def test_videos_of_different_sizes_travel_together(records, write_numbered):
+@pytest.mark.gpu
+def test_a_gpu_augments_as_the_cpu_does_but_for_rounding(records):
+    cuda = torch.device("cuda")
+    for epoch in range(5):
+        batch = collate_views([train_set(records, None)[(n, epoch)] for n in range(3)])
+        batch = batch._replace(plans=tuple(dataclasses.replace(plan, erasure=None) for plan in batch.plans))
+        expected = to_input(augment=ON_CROP)(batch)
+        given = ToInput(mean=MEAN, std=STD, device=cuda, augment=ON_CROP)(batch).cpu()
+        assert (given - expected).abs().mean() < 0.5 / 255 / min(STD)
+
+
+def test_videos_of_different_sizes_travel_together(records):
     items = [train_set(records, None)[(0, 0)], train_set(records, None)[(1, 0)]]
     cut = items[1].clips.reshape(4, 48, 144, 3)[:, :40, :100].contiguous()
-    crops = [plan.__class__(**{**vars(plan), "crop": (0, 0, 30, 40)}) for plan in items[1].plans]
+    crops = [dataclasses.replace(plan, crop=(0, 0, 30, 40)) for plan in items[1].plans]
     items[1] = items[1]._replace(clips=cut.flatten(), sizes=((4, 40, 100),), plans=tuple(crops))
     together = to_input(augment=ON_CROP)(collate_views(items))
     alone = [to_input(augment=ON_CROP)(item) for item in items]
