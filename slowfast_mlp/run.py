@@ -335,15 +335,15 @@ def _start_of_run(
 
 
 def _augmentation_in_words(config: Config) -> str:
-    """What is done to training clips beside crop and mirroring, and where."""
+    """What is done to training clips, and where."""
     aug, mixup = config.aug, config.mixup
-    done = []
+    done = ["random crop, flip" if config.data.random_flip else "random crop"]
     if aug.enable:
         done += [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"]
     if mixup.enable:
         kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha}
         done += [f"{kind} {alpha:g}" for kind, alpha in kinds.items() if alpha]
-    return f"{', '.join(done) or 'crop and mirroring alone'}; {aug.mode}"
+    return f"{', '.join(done)}; {aug.mode}"
 
 
 def _is_due(epoch: int, period: int, num_epochs: int) -> bool:
