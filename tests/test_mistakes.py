@@ -23,7 +23,7 @@ def lists(folder, **texts):
         (["MODEL.NUM_CLASSES", "4"], "the label 4; MODEL.NUM_CLASSES 4 allows 0 to 3"),
         (["TRAIN.BATCHSIZE", "4"], "unknown key TRAIN.BATCHSIZE. Did you mean TRAIN.BATCH_SIZE?"),
         (["TRAIN.BATCH_SIZE", "12"], "TRAIN.BATCH_SIZE 12 is more than the 11 videos"),
-        (["DATA.NUM_FRAMES", "10"], "DATA.NUM_FRAMES 10 gives 5 time positions"),
+        (["DATA.NUM_FRAMES", "2"], "DATA.NUM_FRAMES 2: use 1 for the image model"),
         (["DATA.TRAIN_CROP_SIZE", "36", "DATA.TEST_CROP_SIZE", "36"], "DATA.TRAIN_CROP_SIZE 36: the maps"),
         (["DATA.TEST_CROP_SIZE", "36"], "DATA.TEST_CROP_SIZE 36 differs from DATA.TRAIN_CROP_SIZE 32"),
         (["MODEL.NAME", "morpmlp"], "no morpmlp.py in slowfast_mlp.models; there is mobile_former, morphmlp"),
