@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "run": {"config", "build", "engine"},
     "convert": {"config", "build", "engine"},
     "model_table": {"config", "build", "engine"},
-    "tools": {"config", "run", "convert", "model_table", "engine.distributed"},
+    "learning": {"config", "run", "engine"},
+    "tools": {"config", "run", "convert", "model_table", "learning", "engine.distributed"},
 }
 OPEN_TO_ALL = {"errors", "seeds"}
 HOMES = {

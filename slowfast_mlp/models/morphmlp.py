@@ -215,7 +215,8 @@ class MorphMLP(nn.Module):
     14, 28, 28, 49 if these fit, else a quarter row, one row, two rows and the whole map. `temporal_groups`,
     one a stage, must divide the width; where None it is the largest divisor of the width that is not above
     the number of time positions (half of the frames), which gives the released 8 for 16 frames, and 16, 16,
-    14, 16 for 32. `drop_path` is the rate of the last block; it grows linearly from 0 at the first. `temporal_init`: see TemporalMorphFC.
+    14, 16 for 32. `drop_path` is the rate of the last block; it grows linearly from 0 at the first.
+    `temporal_init`: see TemporalMorphFC.
 
     The image model is reconstructed: the authors released no code of it. Its figures equal the paper's for T,
     B and L; S has 40.5 M parameters, printed as 38 M.
