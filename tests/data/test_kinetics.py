@@ -86,3 +86,46 @@ def test_without_a_test_list_the_validation_list_is_tested(tmp_path):
     assert list(read_records(str(tmp_path), "test", prefix="/v", separator=" ")) == [Record("/v/a.mp4", 1)]
     (tmp_path / "test.csv").write_text("b.mp4 1\n")
     assert list(read_records(str(tmp_path), "test", prefix="/v", separator=" ")) == [Record("/v/b.mp4", 1)]
+
+
+def test_a_list_of_three_columns_is_read_when_it_is_said(read):
+    text = "riding a bike/x 1.mp4 300 3\n"
+    assert read(text, prefix="/v", columns=3) == [Record("/v/riding a bike/x 1.mp4", 3)]
+    with pytest.raises(UserError, match="'a.mp4 3' has no number of frames and label .* Write `path frames"):
+        read("a.mp4 3\n", columns=3)
+    with pytest.raises(UserError, match="'a.mp4,300,3' .* Set DATA.PATH_LABEL_SEPARATOR to ','"):
+        read("a.mp4,300,3\n", columns=3)
+    with pytest.raises(UserError, match="DATA.ARGS columns 4: a list has 2"):
+        read(text, columns=4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["riding a bike\nmarching\n", "marching\t1\nriding a bike\t0\n", "0\triding a bike\n1\tmarching\n"],
+)
+def test_names_of_classes_are_a_name_a_line_or_names_and_ids(tmp_path, text):
+    (tmp_path / "train.csv").write_text("a.mp4 1\n")
+    arguments = dict(prefix="", separator=" ")
+    assert read_records(str(tmp_path), "train", **arguments).label_names == ()
+    (tmp_path / "names.txt").write_text(text)
+    records = read_records(str(tmp_path), "train", label_names="names.txt", **arguments)
+    assert records.label_names == ("riding a bike", "marching")
+    (tmp_path / "names.txt").rename(tmp_path / "categories.txt")
+    assert read_records(str(tmp_path), "train", **arguments).label_names == ("riding a bike", "marching")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\t0\nb\n", r"names.txt, line 2: 'b' is no name and id with a tab between"),
+        ("1\t0\n", r"line 1: '1 <tab> 0' is no name and id"),
+        ("a\t0\nb\t2\n", "its ids are not 0 to 1, each once"),
+        ("a\nb\na\n", "gives the name 'a' to two classes"),
+        ("", "names.txt is empty"),
+    ],
+)
+def test_what_is_wrong_with_names_of_classes_is_said(tmp_path, text, message):
+    (tmp_path / "train.csv").write_text("a.mp4 1\n")
+    (tmp_path / "names.txt").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_records(str(tmp_path), "train", prefix="", separator=" ", label_names="names.txt")
