@@ -138,7 +138,7 @@ def test(
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
     contents = checkpoint.read(path)
-    _demand_same_model(config, contents, path)
+    _say_other_colours(_demand_same_model(config, contents, path), config, path)
     if not config.train.enable:
         _write_config(config)
     weights = build.official_weights(config.model, contents, path)
@@ -207,6 +207,14 @@ def _save(config: Config, state: dict[str, Any], *, epoch: int, label_names: Seq
 
 def _test_dataset(config: Config) -> str:
     return config.test.dataset or config.train.dataset
+
+
+def _say_other_colours(before: Config | None, config: Config, path: str) -> None:
+    if before and before.data.channel_order != config.data.channel_order:
+        logger.warning(
+            "%s was trained with DATA.CHANNEL_ORDER %s, and is tested with %s",
+            path, before.data.channel_order, config.data.channel_order,
+        )  # fmt: skip
 
 
 def _protocol(config: Config) -> str:

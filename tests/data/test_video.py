@@ -146,3 +146,24 @@ def test_a_half_damaged_video_gives_the_views_of_its_whole_half(damaged_video):
     assert len(views.clips) + failure.num_views == 4
     assert 1 <= len(views.clips) < 4
     assert shown(views.clips[0]) == [0, 2, 4, 7]
+
+
+def test_a_mirrored_clip_takes_the_label_of_its_mirror_image(records):
+    plain = train_set(records)
+    swapping = TrainVideos(
+        records,
+        clips=clips(),
+        transform=keep_pixels,
+        decoder="auto",
+        seed=0,
+        flipped_labels=torch.tensor([1, 0, 2]),
+    )
+    seen = set()
+    for epoch in range(20):
+        for index, swapped in ((3, 1), (4, 0), (5, 2)):
+            before, after = plain[(index, epoch)], swapping[(index, epoch)]
+            flipped = torch.equal(after.clips, before.clips.flip(-1))
+            assert flipped or torch.equal(after.clips, before.clips)
+            assert after.labels.tolist() == ([swapped] if flipped else before.labels.tolist())
+            seen.add((index, flipped))
+    assert len(seen) == 6
