@@ -25,7 +25,9 @@ def test_records_come_out_as_they_went_in():
 
 
 def test_a_generator_is_enough_and_no_record_is_a_list_too():
-    assert len(Records(Record(f"{n}.mp4", n) for n in range(1000))) == 1000
+    records = Records(Record("x" * (n % 9) + f"{n}.mp4", n, n % 3, n % 2) for n in range(9000))
+    assert list(records) == [records[n] for n in range(9000)]
+    assert records[8999] == Record("x" * 8 + "8999.mp4", 8999, 2, 1)
     assert list(Records([])) == []
 
 
