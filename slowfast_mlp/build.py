@@ -241,8 +241,8 @@ def start_weights(
 ) -> checkpoint.LoadReport:
     """Fills the model from a checkpoint to start training from, and says what became of every entry.
 
-    Image weights are inflated for a video model; tables of positions are resampled; the rows of
-    a head are put into the order of `label_names`, and a head for other classes is left as it was built.
+    Image weights are inflated for a video model; tables of positions are resampled; the rows of a head
+    are put into the order of `label_names`, and a head for other classes is left as it was built.
     """
     module = _model_module(section)
     contents = checkpoint.read(path)

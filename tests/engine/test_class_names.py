@@ -21,7 +21,7 @@ def test_another_order_is_said_and_the_same_is_not(caplog):
         assert caplog.messages == []
         assert match_classes(["a", "b", "c"], ["b", "a", "c"], source="x.pyth").tolist() == [1, 0, 2]
     assert caplog.messages == [
-        "x.pyth has 2 of 3 classes at other places than the data set: its scores are matched by name"
+        "x.pyth has 2 of 3 classes at other places than the data set; a test matches its scores by name"
     ]
 
 

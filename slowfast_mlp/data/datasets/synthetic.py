@@ -64,7 +64,7 @@ def read_records(
             "one a class."
         )
     folder = ensure_corpus(Path(root) if root else default_cache(), sizes)
-    records = kinetics.parse_list(str(folder / f"{split}.csv"), prefix=str(folder), separator=" ")
+    records = kinetics.read_records(str(folder), split, prefix="", separator=" ")
     return Records(records, label_names=CLASSES)
 
 
