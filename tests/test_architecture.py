@@ -42,6 +42,7 @@ HOMES = {
     "simplejson": {"engine/log.py"},
     "decord": {"data/decode.py"},
     "av": {"data/decode.py", "data/encode.py"},
+    "PIL": {"data/pictures.py"},
     "yaml": {"config/load.py", "config/changes.py"},
     "fvcore.common.config": {"config/load.py"},
     "fvcore.nn": {"engine/profile.py"},
