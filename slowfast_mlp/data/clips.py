@@ -6,13 +6,13 @@ unevenly spaced: 16 at rate 4 are 0, 4, 8, 12, 16, 21, 25 ... 63.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 
-def clip_span(num_frames: int, sampling_rate: int, fps: float, target_fps: float) -> float:
+def clip_span(num_frames: int, sampling_rate: float, fps: float, target_fps: float) -> float:
     """Length of a clip in frames of a video of `fps`; at least one."""
     return max(1.0, sampling_rate * num_frames * fps / target_fps)
 
@@ -53,10 +53,15 @@ class DenseClips:
     """
 
     num_frames: int
-    sampling_rate: int
+    sampling_rate: float
     target_fps: float
     offset: bool
     shuffle: bool
+
+    def with_frames(self, num_frames: int) -> "DenseClips":
+        """Clips of another number of frames, over the same span of the video."""
+        rate = self.sampling_rate * self.num_frames / num_frames
+        return replace(self, num_frames=num_frames, sampling_rate=rate)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
