@@ -111,7 +111,7 @@ class Multigrid:
     def lr_factor(self, epoch: float) -> int:
         """What multiplies the learning rate at a fractional epoch: the batch of the phase over B.
 
-        The short cycle does not count: its steps follow each other too fast (paper, and PySlowFast).
+        The batches of the short cycle do not count, as in PySlowFast: they come and go with every step.
         """
         return self.shapes_at(int(epoch))[-1].batch_factor
 
