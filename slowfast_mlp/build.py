@@ -18,8 +18,9 @@ from slowfast_mlp.config import schema
 from slowfast_mlp.data import datasets
 from slowfast_mlp.data.clips import Clips, DenseClips, SegmentClips
 from slowfast_mlp.data.mirror import mirrored_labels
+from slowfast_mlp.data.multigrid import Multigrid, demand_model
 from slowfast_mlp.data.records import Records, check_labels, find_missing
-from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_classes
 from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
 from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
 from slowfast_mlp.engine import checkpoint
@@ -57,20 +58,18 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
     return found
 
 
-def train_loader(
-    data: schema.Data,
-    loading: schema.DataLoader,
+def train_sampler(
+    train: schema.Train,
     videos: Records,
+    grid: Multigrid,
     *,
-    dataset: str,
-    batch_size: int,
+    num_classes: int,
     rank: int,
     world_size: int,
-    device: torch.device,
-    num_cores: int,
     seed: int,
-) -> DataLoader:
-    """Batches of one random view a video; `batch_size` is that of all ranks."""
+) -> TrainSampler:
+    """The order of the epochs, in steps of the shapes of `grid`, on this rank."""
+    batch_size = train.batch_size
     if batch_size % world_size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
@@ -80,6 +79,41 @@ def train_loader(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
             "would be no step. Set it to the number of videos or less."
         )
+    largest = batch_size * max(shape.batch_factor for shape in grid.all_shapes())
+    if len(videos) < largest:
+        raise UserError(
+            f"MULTIGRID makes steps of up to {largest} videos of TRAIN.BATCH_SIZE {batch_size}, more than "
+            f"the {len(videos)} of the train list. Lower TRAIN.BATCH_SIZE, or leave out a cycle."
+        )
+    if train.sampler == "balanced" and (empty := empty_classes(videos.labels, num_classes)):
+        logger.warning(
+            "TRAIN.SAMPLER balanced: %d of %d classes have no training video and are never drawn, such as "
+            "class %d",
+            len(empty), num_classes, empty[0],
+        )  # fmt: skip
+    return TrainSampler(
+        videos.labels,
+        batch_size=batch_size,
+        rank=rank,
+        world_size=world_size,
+        seed=seed,
+        order=train.sampler,
+        shapes_at=grid.shapes_at,
+    )
+
+
+def train_loader(
+    data: schema.Data,
+    loading: schema.DataLoader,
+    videos: Records,
+    sampler: TrainSampler,
+    *,
+    dataset: str,
+    device: torch.device,
+    num_cores: int,
+    seed: int,
+) -> DataLoader:
+    """Batches of one random view a video, in the steps of the sampler, which is its `batch_sampler`."""
     flipped_labels = _flipped_labels(data, dataset, videos.label_names)
     transform = TrainTransform(
         crop_size=data.train_crop_size,
@@ -98,14 +132,9 @@ def train_loader(
         channel_order=data.channel_order,
         flipped_labels=flipped_labels,
     )
-    sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
     workers = _worker_arguments(loading, device, num_cores)
     return DataLoader(
-        train_videos,
-        batch_size=batch_size // world_size,
-        sampler=sampler,
-        persistent_workers=workers["num_workers"] > 0,
-        **workers,
+        train_videos, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers
     )
 
 
@@ -210,12 +239,6 @@ def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_core
 
 def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_size: int) -> nn.Module:
     """The backbone: its class with the shared arguments, the variant's row, and MODEL.ARGS on top."""
-    if test_crop_size != crop_size:
-        raise UserError(
-            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
-            f"{section.name} mixes tokens by place, so it takes one size. Set DATA.TEST_CROP_SIZE "
-            f"{crop_size}."
-        )
     module = _model_module(section)
     if section.variant not in module.VARIANTS:
         names = list(module.VARIANTS)
@@ -226,9 +249,31 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
     shared = {"num_classes": section.num_classes, "num_frames": num_frames, "crop_size": crop_size}
     _check_arguments(module.MODEL.__init__, section.args, {"self", *shared}, f"MODEL.ARGS of {section.name}")
     try:
-        return module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
+        net = module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
     except ValueError as error:
         raise UserError(f"{section.name} {section.variant}: {error}") from error
+    if not net.clip_sizes.takes(num_frames, test_crop_size):
+        raise UserError(
+            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
+            f"{section.name} takes clips of {net.clip_sizes.in_words()}. Set DATA.TEST_CROP_SIZE {crop_size}."
+        )
+    return net
+
+
+def multigrid(
+    multigrid: schema.Multigrid, data: schema.Data, net: nn.Module, *, name: str, max_epoch: int
+) -> Multigrid:
+    """The shapes of the training's steps, every one of which the model takes; `name` is that of the model."""
+    grid = Multigrid(
+        long_cycle=multigrid.long_cycle,
+        short_cycle=multigrid.short_cycle,
+        epoch_factor=multigrid.epoch_factor,
+        num_frames=data.num_frames,
+        crop_size=data.train_crop_size,
+        max_epoch=max_epoch,
+    )
+    demand_model(grid, takes=net.clip_sizes.takes, legal=net.clip_sizes.in_words(), name=name)
+    return grid
 
 
 def official_weights(section: schema.Model, contents: dict[str, Any], path: str) -> dict[str, torch.Tensor]:
@@ -312,21 +357,22 @@ def optimizer(solver: schema.Solver, net: nn.Module) -> torch.optim.Optimizer:
     return adamw(net, lr=solver.base_lr, weight_decay=solver.weight_decay)
 
 
-def schedule(solver: schema.Solver) -> WarmupCosine:
-    """The learning rate over the epochs."""
-    if solver.warmup_epochs >= solver.max_epoch:
+def schedule(solver: schema.Solver, grid: Multigrid) -> Callable[[float], float]:
+    """The learning rate over the epochs, in proportion to the batch of their phase."""
+    if solver.warmup_epochs >= grid.num_epochs:
         logger.warning(
-            "SOLVER.WARMUP_EPOCHS %g is not below SOLVER.MAX_EPOCH %d: the learning rate never reaches "
-            "BASE_LR",
-            solver.warmup_epochs, solver.max_epoch,
+            "SOLVER.WARMUP_EPOCHS %g is not below the %d epochs of SOLVER.MAX_EPOCH %d: the learning rate "
+            "never reaches BASE_LR",
+            solver.warmup_epochs, grid.num_epochs, solver.max_epoch,
         )  # fmt: skip
-    return WarmupCosine(
+    curve = WarmupCosine(
         base_lr=solver.base_lr,
         start_lr=solver.warmup_start_lr,
         end_lr=solver.cosine_end_lr,
         warmup_epochs=solver.warmup_epochs,
-        max_epoch=solver.max_epoch,
+        max_epoch=grid.num_epochs,
     )
+    return lambda epoch: curve(epoch) * grid.lr_factor(epoch)
 
 
 def targets(solver: schema.Solver, num_classes: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from slowfast_mlp import build
 from slowfast_mlp.config.changes import model_changes, stored_config, training_changes
@@ -41,14 +42,21 @@ def run(config: Config) -> None:
             crop_size=config.data.train_crop_size,
             test_crop_size=config.data.test_crop_size,
         ).to(device)
+        grid = build.multigrid(
+            config.multigrid,
+            config.data,
+            model,
+            name=config.model.name,
+            max_epoch=config.solver.max_epoch,
+        )
         videos = _read_lists(config)
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
             checkpoint.demand_file(path) if path else None
         if dist.rank() == 0:
-            log.say(report.block(_start_of_run(config, model, device, precision, videos)))
+            log.say(report.block(_start_of_run(config, model, grid, device, precision, videos)))
         parts = dict(log=log, model=model, precision=precision, device=device, videos=videos)
         if config.train.enable:
-            train(config, **parts)
+            train(config, grid=grid, **parts)
         if config.test.enable:
             test(config, **parts)
 
@@ -62,6 +70,7 @@ def run_all(configs: Sequence[Config]) -> None:
 def train(
     config: Config,
     *,
+    grid: build.Multigrid,
     log: RunLog,
     model: nn.Module,
     precision: Precision,
@@ -69,20 +78,10 @@ def train(
     videos: dict[str, build.Records],
 ) -> None:
     """Trains from the newest checkpoint of the output folder, or from the start."""
-    num_epochs = config.solver.max_epoch
-    loader = build.train_loader(
-        config.data,
-        config.data_loader,
-        videos["train"],
-        dataset=config.train.dataset,
-        batch_size=config.train.batch_size,
-        rank=dist.rank(),
-        world_size=dist.world_size(),
-        device=device,
-        num_cores=dist.cores_of_process(),
-        seed=config.rng_seed,
-    )
-    lr_at = build.schedule(config.solver)
+    num_epochs = grid.num_epochs
+    loader = _train_loader(config, grid, device, videos["train"])
+    sampler = loader.batch_sampler
+    lr_at = build.schedule(config.solver, grid)
     make_targets = build.targets(config.solver, config.model.num_classes)
     optimizer = build.optimizer(config.solver, model)
     validate = None
@@ -90,12 +89,13 @@ def train(
         parts = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
         validate = _evaluator(config, precision, device, videos["val"], **parts)
     label_names = videos["train"].label_names
-    first_epoch = _resume_or_start(config, model, optimizer, precision, label_names)
+    first_epoch = _resume_or_start(config, model, optimizer, precision, num_epochs, label_names)
     _write_config(config)
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
-    progress = Progress(log, log_period=config.log_period, num_epochs=num_epochs)
+    steps = [sampler.num_steps(epoch) for epoch in range(num_epochs)]
+    progress = Progress(log, log_period=config.log_period, steps_of_epochs=steps)
     for epoch in range(first_epoch, num_epochs):
-        loader.sampler.epoch = epoch
+        sampler.epoch = epoch
         torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path
         train_one_epoch(
             replica,
@@ -105,6 +105,7 @@ def train(
             progress,
             epoch=epoch,
             lr_at=lr_at,
+            share_done=sampler.share_done,
             make_targets=make_targets,
             max_norm=config.solver.clip_grad_l2norm,
             device=device,
@@ -114,7 +115,8 @@ def train(
             state = dict(model=model, optimizer=optimizer, precision=precision)
             _save(config, state, epoch=epoch, label_names=label_names)
         if validate and _is_due(epoch, config.train.eval_period, num_epochs):
-            report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, num_steps=len(loader))
+            step = progress.steps_before(epoch + 1)
+            report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, step=step)
     if first_epoch < num_epochs:
         log.say(
             f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
@@ -229,6 +231,31 @@ def _protocol(config: Config) -> str:
     )
 
 
+def _train_loader(
+    config: Config, grid: build.Multigrid, device: torch.device, videos: build.Records
+) -> DataLoader:
+    """This rank's batches of training; their sampler knows the steps."""
+    sampler = build.train_sampler(
+        config.train,
+        videos,
+        grid,
+        num_classes=config.model.num_classes,
+        rank=dist.rank(),
+        world_size=dist.world_size(),
+        seed=config.rng_seed,
+    )
+    return build.train_loader(
+        config.data,
+        config.data_loader,
+        videos,
+        sampler,
+        dataset=config.train.dataset,
+        device=device,
+        num_cores=dist.cores_of_process(),
+        seed=config.rng_seed,
+    )
+
+
 def _evaluator(
     config: Config,
     precision: Precision,
@@ -309,6 +336,7 @@ def _resume_or_start(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     precision: Precision,
+    num_epochs: int,
     label_names: Sequence[str],
 ) -> int:
     """Takes up the newest checkpoint, or the weights to start from; returns the first epoch to train."""
@@ -335,7 +363,7 @@ def _resume_or_start(
             )
         epoch = checkpoint.resume(contents, newest, model=model, optimizer=optimizer, precision=precision)
         logger.info("resumed from %s: %d epochs are done", newest, epoch)
-        if epoch >= config.solver.max_epoch:
+        if epoch >= num_epochs:
             logger.warning("nothing to train: SOLVER.MAX_EPOCH is %d", config.solver.max_epoch)
         if before and (changed := training_changes(before, config)):
             logger.warning("resumed with other settings than before: %s", ", ".join(changed))
@@ -349,12 +377,13 @@ def _resume_or_start(
 def _start_of_run(
     config: Config,
     model: nn.Module,
+    grid: build.Multigrid,
     device: torch.device,
     precision: Precision,
     videos: dict[str, build.Records],
 ) -> dict[str, str]:
     """What a person wants to know before hours are spent."""
-    data, solver, crop_size = config.data, config.solver, config.data.train_crop_size
+    data, crop_size = config.data, config.data.test_crop_size
     flops = count_flops(model, (3, data.num_frames, crop_size, crop_size)) / 1e9
     num_views = config.test.num_ensemble_views * config.test.num_spatial_crops
     sizes = ", ".join(f"{len(records)} {split}" for split, records in videos.items())
@@ -365,27 +394,42 @@ def _start_of_run(
     prints = [f"{records.fingerprint()[:12]} {split}" for split, records in videos.items()]
     num_named = {len(records.label_names) for records in videos.values()}
     names = f"; {max(num_named)} classes with names" if max(num_named) else "; classes without names"
+    pixels = f"{data.train_crop_size} pixels" + (
+        f", tested with {crop_size}" if crop_size != data.train_crop_size else ""
+    )
     facts = {
         "device": f"{report.device_in_words(device)}, {precision.mode}, processes: {dist.world_size()}",
         "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames {rate}, "
-        f"{crop_size} pixels{order}",
+        f"{pixels}{order}",
         "lists": f"sha256 {', '.join(prints)}{names}",
         "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M "
         f"parameters, {flops:.3g} GFLOPs a view, {flops * num_views:.4g} over "
         f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",
     }
     if config.train.enable:
-        num_steps = len(videos["train"]) // config.train.batch_size
-        facts["batch"] = (
-            f"{config.train.batch_size} videos over all processes, {num_steps} steps an epoch, "
-            f"{solver.max_epoch} epochs, {num_steps * solver.max_epoch} steps"
-        )
-        left_out = len(videos["train"]) % config.train.batch_size
-        facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
-        warmup = f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs"
-        warmup = warmup if solver.warmup_epochs else f"{solver.base_lr:g}"
-        facts["lr"] = f"{warmup}, then a cosine to {solver.cosine_end_lr:g}"
+        facts |= _course_of_training(config, grid, len(videos["train"]))
     return {**facts, "output": config.output_dir}
+
+
+def _course_of_training(config: Config, grid: build.Multigrid, num_videos: int) -> dict[str, str]:
+    """Batches, steps and learning rate of the training."""
+    solver, batch_size = config.solver, config.train.batch_size
+    steps = grid.steps_of_epochs(num_videos, batch_size)
+    a_number = " to ".join(map(str, sorted({min(steps), max(steps)})))
+    facts = {
+        "batch": f"{batch_size} videos over all processes, {a_number} steps an epoch, {len(steps)} epochs, "
+        f"{sum(steps)} steps"
+    }
+    left_out = grid.most_left_out(num_videos, batch_size)
+    facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
+    facts["batch"] += "; every class equally often" if config.train.sampler == "balanced" else ""
+    warmup = f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs"
+    warmup = warmup if solver.warmup_epochs else f"{solver.base_lr:g}"
+    facts["lr"] = f"{warmup}, then a cosine to {solver.cosine_end_lr:g}"
+    if grid.has_cycle:
+        facts["lr"] += "; times the last batch of the phase over B"
+        facts["multigrid"] = f"B = {batch_size}; steps in turn: {grid.in_words()}"
+    return facts
 
 
 def _is_due(epoch: int, period: int, num_epochs: int) -> bool:

@@ -18,8 +18,10 @@ TRAINING_SETTINGS = (
     "SOLVER.",
     "DATA.",
     "MODEL.",
+    "MULTIGRID.",
     "TRAIN.BATCH_SIZE",
     "TRAIN.DATASET",
+    "TRAIN.SAMPLER",
     "TRAIN.PRECISION",
     "RNG_SEED",
 )

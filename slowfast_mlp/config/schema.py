@@ -33,6 +33,11 @@ class Train:
     enable: bool = setting(True, "train before testing")
     dataset: str = setting("kinetics", "file of slowfast_mlp/data/datasets that reads the lists")
     batch_size: int = setting(64, "videos of a step, over all processes", low=1)
+    sampler: str = setting(
+        "shuffle",
+        "order of an epoch: every video once, or every class equally often",
+        choices=("shuffle", "balanced"),
+    )
     precision: str = setting(
         "auto",
         "arithmetic of the model; auto is bf16 where the device has it",
@@ -108,7 +113,7 @@ class Data:
     std: tuple[float, ...] = setting((0.225, 0.225, 0.225), "divides each channel", above=0)
     train_crop_size: int = setting(224, "side of a training crop, pixels", low=16)
     test_crop_size: int = setting(
-        224, "side of a test crop, pixels; fixed-size backbones need TRAIN_CROP_SIZE", low=16
+        224, "side of a test crop, pixels; most backbones need TRAIN_CROP_SIZE", low=16
     )
     test_short_size: int = setting(256, "short side before a single centre crop, pixels", low=16)
     train_jitter_scales_relative: tuple[float, ...] = setting(
@@ -160,6 +165,19 @@ class Solver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Multigrid:
+    """Smaller clips in larger batches (arXiv 1912.00998), for backbones that take any size."""
+
+    long_cycle: bool = setting(
+        False, "shorter and smaller clips in the epochs of a cycle; scales the learning rate"
+    )
+    short_cycle: bool = setting(False, "smaller crops in two of three steps")
+    epoch_factor: float = setting(
+        1.5, "epochs of a training with either cycle, over SOLVER.MAX_EPOCH", above=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TensorBoard:
     """TensorBoard."""
 
@@ -176,6 +194,7 @@ class Config:
     data_loader: DataLoader = dataclasses.field(default_factory=DataLoader)
     model: Model = dataclasses.field(default_factory=Model)
     solver: Solver = dataclasses.field(default_factory=Solver)
+    multigrid: Multigrid = dataclasses.field(default_factory=Multigrid)
     tensorboard: TensorBoard = dataclasses.field(default_factory=TensorBoard)
     num_gpus: int | None = setting(
         None, "GPUs of this machine to use; None is all there are, 0 the CPU", low=0

@@ -10,14 +10,14 @@ rate matters. A video of fewer than T frames gives frames several times.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-def clip_span(num_frames: int, sampling_rate: int, fps: float, target_fps: float) -> float:
+def clip_span(num_frames: int, sampling_rate: float, fps: float, target_fps: float) -> float:
     """Length of a clip in frames of a video of `fps`; at least one."""
     return max(1.0, sampling_rate * num_frames * fps / target_fps)
 
@@ -76,6 +76,9 @@ def view_segments(num_video_frames: int, num_frames: int, view: int, num_views: 
 class Clips(Protocol):
     """A rule for which frames make the clips of a video."""
 
+    def with_frames(self, num_frames: int) -> "Clips":
+        """The rule for clips of another number of frames, over the same span of the video."""
+
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
 
@@ -94,10 +97,15 @@ class DenseClips:
     """
 
     num_frames: int
-    sampling_rate: int
+    sampling_rate: float
     target_fps: float
     offset: bool
     shuffle: bool
+
+    def with_frames(self, num_frames: int) -> "DenseClips":
+        """Clips of another number of frames, over the same span of the video."""
+        rate = self.sampling_rate * self.num_frames / num_frames
+        return replace(self, num_frames=num_frames, sampling_rate=rate)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
@@ -129,6 +137,10 @@ class SegmentClips:
 
     num_frames: int
     shuffle: bool
+
+    def with_frames(self, num_frames: int) -> "SegmentClips":
+        """Clips of another number of frames; segments always span the whole video."""
+        return replace(self, num_frames=num_frames)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""

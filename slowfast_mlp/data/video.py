@@ -1,5 +1,6 @@
 """The data sets that turn records into views for training and evaluation."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from slowfast_mlp.data.clips import Clips
 from slowfast_mlp.data.decode import DecodeError
 from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.samplers import Draw
 from slowfast_mlp.data.sources import Source, open_record
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.seeds import mix_seeds
@@ -39,8 +41,11 @@ class Views(NamedTuple):
 
 
 class TrainVideos(Dataset[Views]):
-    """One random view of a record. Every draw comes from (seed, epoch, record), whatever worker or rank makes
-    it.
+    """One random view of a record. Every draw comes from (seed, epoch, record, visit), whatever worker or
+    rank makes it.
+
+    A key that names a number of frames or a crop size gets its clip in it; `transform` is then a dataclass
+    with the field `crop_size`.
 
     A video that cannot be decoded is replaced by another record of a sequence with the same seed, and
     reported. With `flipped_labels` [K] half of the views are mirrored here, and take the label of their class
@@ -69,19 +74,23 @@ class TrainVideos(Dataset[Views]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> Views:
-        index, epoch = key
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch, index))
+    def __getitem__(self, key: Draw) -> Views:
+        index, epoch, visit, num_frames, crop_size = Draw(*key)
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch, index, visit))
+        clip_rule = self.clips if num_frames is None else self.clips.with_frames(num_frames)
+        transform = self.transform
+        if crop_size is not None:
+            transform = dataclasses.replace(transform, crop_size=crop_size)
         failures = []
         for _ in range(REPLACEMENT_TRIES):
             record = self.records[index]
             try:
-                frames = self._read(record, generator)
+                frames = self._read(record, clip_rule, generator)
             except DecodeError as error:
                 failures.append(Failure(index, record.path, error.reason, 1))
                 index = int(torch.randint(len(self.records), (), generator=generator))
                 continue
-            clips = self.transform(frames, generator)  # V 3 T H W
+            clips = transform(frames, generator)  # V 3 T H W
             label = record.label
             if self.flipped_labels is not None and torch.rand((), generator=generator) < 0.5:
                 clips, label = clips.flip(-1), int(self.flipped_labels[label])
@@ -92,9 +101,9 @@ class TrainVideos(Dataset[Views]):
             f"{failures[-1].reason}. Check the list, DATA.PATH_PREFIX and the files."
         )
 
-    def _read(self, record: Record, generator: torch.Generator) -> Tensor:
+    def _read(self, record: Record, clip_rule: Clips, generator: torch.Generator) -> Tensor:
         with open_record(record, self.decoder, channel_order=self.channel_order) as video:
-            return video.read(self.clips.random(video.num_frames, video.fps, generator).tolist())
+            return video.read(clip_rule.random(video.num_frames, video.fps, generator).tolist())
 
 
 class EvalVideos(Dataset[Views]):

@@ -36,17 +36,15 @@ def device_in_words(device: torch.device) -> str:
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
-def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, num_steps: int) -> None:
-    """Tells of a validation after epoch index `epoch`."""
+def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
+    """Tells of a validation after epoch index `epoch` and `step` steps of the run."""
     top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
     for failure in evaluation.failures[:MAX_FAILURES_NAMED]:
         logger.warning("a video of the validation cannot be decoded: %s: %s", failure.path, failure.reason)
     log.say(
         f"val    epoch {epoch + 1}/{num_epochs}  top1 {top1:.2f} %  top5 {top5:.2f} %  {_decoded(evaluation)}"
     )
-    log.metrics(
-        "val", step=(epoch + 1) * num_steps, epoch=epoch + 1, top1=top1, top5=top5, **_counts(evaluation)
-    )
+    log.metrics("val", step=step, epoch=epoch + 1, top1=top1, top5=top5, **_counts(evaluation))
     log.json_stats(
         epoch_level=True,
         _type="val_epoch",

@@ -24,24 +24,26 @@ def train_one_epoch(
     *,
     epoch: int,
     lr_at: Callable[[float], float],
+    share_done: Callable[[int], float],
     make_targets: Callable[[Tensor], Tensor],
     max_norm: float | None,
     device: torch.device,
 ) -> None:
     """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `make_targets` labels
-    [B] to targets [B, K].
+    [B] to targets [B, K], and `share_done` a step to the share of the epoch's clips before it: steps may have
+    batches of different sizes.
 
     Waits for the device only where `progress` writes a line. Raises UserError when the loss is not finite
     there.
     """
     model.train()
     sums = RunningSums(("loss", "correct", "correct5", "clips", "grad_norm", "steps"), device)
-    progress.start_epoch(epoch, num_steps=len(loader))
+    progress.start_epoch(epoch)
     waited_since = time.perf_counter()
     for step, views in enumerate(loader):
         progress.add_wait(time.perf_counter() - waited_since)
         progress.add_failures(views.failures)
-        lr = lr_at(epoch + step / len(loader))
+        lr = lr_at(epoch + share_done(step))
         for group in optimizer.param_groups:
             group["lr"] = lr
         clips = views.clips.to(device, non_blocking=True)  # B 3 T H W

@@ -6,7 +6,8 @@ from torch.utils.data import DataLoader
 
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.samplers import Draw, EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.transforms import TrainTransform
 from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
@@ -59,12 +60,11 @@ def test_a_training_item_is_a_clip_of_its_record(records):
 
 def test_draws_depend_on_seed_epoch_and_record_alone(records):
     def drawn(seed, epoch, workers):
-        sampler = TrainSampler(6, batch_size=2, rank=0, world_size=1, seed=5)
+        sampler = TrainSampler(torch.zeros(6, dtype=torch.int64), batch_size=2, rank=0, world_size=1, seed=5)
         sampler.epoch = epoch
         loader = DataLoader(
             train_set(records, seed),
-            batch_size=2,
-            sampler=sampler,
+            batch_sampler=sampler,
             num_workers=workers,
             collate_fn=collate_views,
         )
@@ -107,7 +107,9 @@ def test_training_gives_up_when_nothing_can_be_read():
     broken = [Record(f"/nowhere/{n}.mp4", 0) for n in range(3)]
     loader = DataLoader(
         train_set(broken),
-        sampler=TrainSampler(3, batch_size=1, rank=0, world_size=1, seed=0),
+        batch_sampler=TrainSampler(
+            torch.zeros(3, dtype=torch.int64), batch_size=1, rank=0, world_size=1, seed=0
+        ),
         collate_fn=collate_views,
         num_workers=1,
     )
@@ -167,3 +169,28 @@ def test_a_mirrored_clip_takes_the_label_of_its_mirror_image(records):
             assert after.labels.tolist() == ([swapped] if flipped else before.labels.tolist())
             seen.add((index, flipped))
     assert len(seen) == 6
+
+
+def test_a_key_may_ask_for_another_number_of_frames_and_another_crop(records):
+    transform = TrainTransform(
+        crop_size=32, area=(1, 1), aspect=(3, 3), flip=False, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    dataset = TrainVideos(
+        records, clips=clips(num_frames=8, sampling_rate=4), transform=transform, decoder="auto", seed=0
+    )
+    assert dataset[Draw(2, 0)].clips.shape == (1, 3, 8, 32, 32)
+    assert dataset[Draw(2, 0, num_frames=4, crop_size=48)].clips.shape == (1, 3, 4, 48, 48)
+
+
+def test_fewer_frames_are_spread_over_the_same_span(records):
+    dataset = train_set(records, num_frames=8, sampling_rate=4)  # 32 of 42 frames
+    eight, four = (shown(dataset[Draw(2, 0, num_frames=number)].clips[0]) for number in (None, 4))
+    assert (len(eight), len(four)) == (8, 4)
+    assert (eight[0], eight[-1]) == (four[0], four[-1])
+
+
+def test_a_record_that_an_epoch_draws_again_gets_another_clip(records):
+    dataset = train_set(records)
+    views = [dataset[Draw(2, 0, visit)].clips for visit in (0, 0, 1, 2)]
+    assert torch.equal(views[0], views[1])
+    assert len({tuple(shown(clip[0])) for clip in views}) == 3
