@@ -17,21 +17,18 @@ from slowfast_mlp import models
 from slowfast_mlp.config import schema
 from slowfast_mlp.data import datasets
 from slowfast_mlp.data.augment import HOST_MODES, PlanDrawer, augment_exactly
-from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.clips import Clips, DenseClips, SegmentClips
+from slowfast_mlp.data.mirror import mirrored_labels
 from slowfast_mlp.data.mixup import Mixup
+from slowfast_mlp.data.multigrid import Multigrid, demand_model
 from slowfast_mlp.data.randaugment import parse_randaugment
-from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.records import Records, check_labels, find_missing
+from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_classes
 from slowfast_mlp.data.to_input import ToInput
 from slowfast_mlp.data.transforms import ViewTransform
-from slowfast_mlp.data.video import (
-    EvalVideos,
-    Record,
-    TrainVideos,
-    check_labels,
-    collate_views,
-    find_missing,
-)
+from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
 from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.engine.class_names import class_order, differing_names
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import adamw
 from slowfast_mlp.engine.schedule import WarmupCosine
@@ -43,9 +40,9 @@ logger = logging.getLogger(__name__)
 MAX_WORKERS = 8
 
 
-def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> list[Record]:
+def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> Records:
     """The records of a split, with labels that fit and at least some files that exist."""
-    module = find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
+    module = _dataset_module(dataset)
     shared = {"root", "split", "prefix", "separator"}
     _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
     found = module.read_records(
@@ -65,20 +62,18 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
     return found
 
 
-def train_loader(
-    data: schema.Data,
-    aug: schema.Aug,
-    loading: schema.DataLoader,
-    videos: Sequence[Record],
+def train_sampler(
+    train: schema.Train,
+    videos: Records,
+    grid: Multigrid,
     *,
-    batch_size: int,
+    num_classes: int,
     rank: int,
     world_size: int,
-    device: torch.device,
-    num_cores: int,
     seed: int,
-) -> DataLoader:
-    """Batches of AUG.NUM_SAMPLE random views a video; `batch_size` videos are those of all ranks."""
+) -> TrainSampler:
+    """The order of the epochs, in steps of the shapes of `grid`, on this rank."""
+    batch_size = train.batch_size
     if batch_size % world_size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
@@ -88,25 +83,56 @@ def train_loader(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
             "would be no step. Set it to the number of videos or less."
         )
-    dataset = TrainVideos(
+    largest = batch_size * max(shape.batch_factor for shape in grid.all_shapes())
+    if len(videos) < largest:
+        raise UserError(
+            f"MULTIGRID makes steps of up to {largest} videos of TRAIN.BATCH_SIZE {batch_size}, more than "
+            f"the {len(videos)} of the train list. Lower TRAIN.BATCH_SIZE, or leave out a cycle."
+        )
+    if train.sampler == "balanced" and (empty := empty_classes(videos.labels, num_classes)):
+        logger.warning(
+            "TRAIN.SAMPLER balanced: %d of %d classes have no training video and are never drawn, such as "
+            "class %d",
+            len(empty), num_classes, empty[0],
+        )  # fmt: skip
+    return TrainSampler(
+        videos.labels,
+        batch_size=batch_size,
+        rank=rank,
+        world_size=world_size,
+        seed=seed,
+        order=train.sampler,
+        shapes_at=grid.shapes_at,
+    )
+
+
+def train_loader(
+    data: schema.Data,
+    aug: schema.Aug,
+    loading: schema.DataLoader,
+    videos: Records,
+    sampler: TrainSampler,
+    *,
+    dataset: str,
+    device: torch.device,
+    num_cores: int,
+    seed: int,
+) -> DataLoader:
+    """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
+    train_videos = TrainVideos(
         videos,
-        clips=_clips(data, offset=data.use_offset_sampling),
+        clips=_clips(data, dataset, offset=data.use_offset_sampling),
         draw_plan=plan_drawer(data, aug),
-        augment=None
-        if aug.mode == "device"
-        else partial(HOST_MODES[aug.mode], crop_size=data.train_crop_size),
+        augment=HOST_MODES.get(aug.mode),
         num_samples=aug.num_sample,
         decoder=data.decoder,
         seed=seed,
+        channel_order=data.channel_order,
+        flipped_labels=_flipped_labels(data, dataset, videos.label_names),
     )
-    sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
     workers = _worker_arguments(loading, device, num_cores)
     return DataLoader(
-        dataset,
-        batch_size=batch_size // world_size,
-        sampler=sampler,
-        persistent_workers=workers["num_workers"] > 0,
-        **workers,
+        train_videos, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers
     )
 
 
@@ -128,8 +154,7 @@ def to_input(data: schema.Data, device: torch.device) -> ToInput:
     """What makes the model's clips of views, on the device; with the augmentation that AUG.MODE leaves to
     it.
     """
-    augment = partial(augment_exactly, crop_size=data.train_crop_size)
-    return ToInput(mean=data.mean, std=data.std, device=device, augment=augment)
+    return ToInput(mean=data.mean, std=data.std, device=device, augment=augment_exactly)
 
 
 def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mixup | None:
@@ -151,13 +176,23 @@ def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mi
     )
 
 
+def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
+    """What is done to training clips beside crop and flip, and where."""
+    done = [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"] * aug.enable
+    kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha} if mixup.enable else {}
+    done += [f"{kind} {alpha:g}" for kind, alpha in kinds.items() if alpha]
+    return "".join(f", {words}" for words in done) + f"; {aug.mode}"
+
+
 def eval_loader(
     data: schema.Data,
     loading: schema.DataLoader,
-    videos: Sequence[Record],
+    videos: Records,
     *,
+    dataset: str,
     num_clips: int,
     num_crops: int,
+    single_crop: str,
     offset: bool,
     batch_size: int,
     rank: int,
@@ -173,22 +208,56 @@ def eval_loader(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
         num_crops=num_crops,
+        single_crop=single_crop,
     )
-    dataset = EvalVideos(
+    eval_videos = EvalVideos(
         videos,
-        clips=_clips(data, offset=offset),
+        clips=_clips(data, dataset, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
         transform=transform,
         decoder=data.decoder,
         seed=seed,
+        channel_order=data.channel_order,
     )
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
-    return DataLoader(dataset, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
 
 
-def _clips(data: schema.Data, *, offset: bool) -> DenseClips:
+def sampling(data: schema.Data, dataset: str) -> str:
+    """How frames are chosen, dense or segments: the data set's own way unless the setting says."""
+    return _dataset_module(dataset).SAMPLING if data.sampling == "auto" else data.sampling
+
+
+def _dataset_module(dataset: str) -> ModuleType:
+    return find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
+
+
+def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
+    """Labels [K] of the classes seen in a mirror, if flips are on and change any. Raises UserError where
+    they would give wrong labels.
+    """
+    if not data.random_flip:
+        return None
+    if not label_names and _dataset_module(dataset).SIDES_ARE_CLASSES:
+        raise UserError(
+            f"DATA.RANDOM_FLIP True: {dataset} has classes that tell left from right, and their names, which "
+            "say which labels to swap, are unknown. Set DATA.RANDOM_FLIP False, or DATA.ARGS label_names."
+        )
+    try:
+        flipped = mirrored_labels(label_names)
+    except ValueError as error:
+        raise UserError(f"DATA.RANDOM_FLIP True: {error}. Set DATA.RANDOM_FLIP False.") from error
+    num_swapped = int((flipped != torch.arange(len(flipped))).sum())
+    if num_swapped:
+        logger.info("mirrored clips swap the labels of %d classes that tell left from right", num_swapped)
+    return flipped if num_swapped else None
+
+
+def _clips(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+    if sampling(data, dataset) == "segments":
+        return SegmentClips(num_frames=data.num_frames, shuffle=data.shuffle_frames)
     return DenseClips(
         num_frames=data.num_frames,
         sampling_rate=data.sampling_rate,
@@ -214,12 +283,6 @@ def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_core
 
 def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_size: int) -> nn.Module:
     """The backbone: its class with the shared arguments, the variant's row, and MODEL.ARGS on top."""
-    if test_crop_size != crop_size:
-        raise UserError(
-            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
-            f"{section.name} mixes tokens by place, so it takes one size. Set DATA.TEST_CROP_SIZE "
-            f"{crop_size}."
-        )
     module = _model_module(section)
     if section.variant not in module.VARIANTS:
         names = list(module.VARIANTS)
@@ -230,9 +293,31 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
     shared = {"num_classes": section.num_classes, "num_frames": num_frames, "crop_size": crop_size}
     _check_arguments(module.MODEL.__init__, section.args, {"self", *shared}, f"MODEL.ARGS of {section.name}")
     try:
-        return module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
+        net = module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
     except ValueError as error:
         raise UserError(f"{section.name} {section.variant}: {error}") from error
+    if not net.clip_sizes.takes(num_frames, test_crop_size):
+        raise UserError(
+            f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
+            f"{section.name} takes clips of {net.clip_sizes.in_words()}. Set DATA.TEST_CROP_SIZE {crop_size}."
+        )
+    return net
+
+
+def multigrid(
+    multigrid: schema.Multigrid, data: schema.Data, net: nn.Module, *, name: str, max_epoch: int
+) -> Multigrid:
+    """The shapes of the training's steps, every one of which the model takes; `name` is that of the model."""
+    grid = Multigrid(
+        long_cycle=multigrid.long_cycle,
+        short_cycle=multigrid.short_cycle,
+        epoch_factor=multigrid.epoch_factor,
+        num_frames=data.num_frames,
+        crop_size=data.train_crop_size,
+        max_epoch=max_epoch,
+    )
+    demand_model(grid, takes=net.clip_sizes.takes, legal=net.clip_sizes.in_words(), name=name)
+    return grid
 
 
 def official_weights(section: schema.Model, contents: dict[str, Any], path: str) -> dict[str, torch.Tensor]:
@@ -240,14 +325,17 @@ def official_weights(section: schema.Model, contents: dict[str, Any], path: str)
     return _hook(_model_module(section), "from_official")(checkpoint.weights_of(contents, path))
 
 
-def start_weights(section: schema.Model, net: nn.Module, path: str) -> checkpoint.LoadReport:
+def start_weights(
+    section: schema.Model, net: nn.Module, path: str, *, label_names: Sequence[str] = ()
+) -> checkpoint.LoadReport:
     """Fills the model from a checkpoint to start training from, and says what became of every entry.
 
-    Image weights are inflated for a video model; tables of positions are resampled; a head for another number
-    of classes is left as it was built.
+    Image weights are inflated for a video model; tables of positions are resampled; the rows of a head
+    are put into the order of `label_names`, and a head for other classes is left as it was built.
     """
     module = _model_module(section)
-    weights = official_weights(section, checkpoint.read(path), path)
+    contents = checkpoint.read(path)
+    weights = official_weights(section, contents, path)
     own = net.state_dict()
     may_miss: tuple[str, ...] = ()
     if _is_of_images(weights, own, module.NOT_IN_IMAGE_WEIGHTS):
@@ -263,11 +351,33 @@ def start_weights(section: schema.Model, net: nn.Module, path: str) -> checkpoin
             path, num_classes.pop(), section.num_classes,
         )  # fmt: skip
         weights = {name: value for name, value in weights.items() if name not in head}
+    weights = _sort_head(weights, head, checkpoint.label_names_of(contents), label_names, path)
     if not head & set(weights):
         may_miss += tuple(head)
     report = checkpoint.load_weights(net, weights, source=path, may_miss=may_miss)
     logger.info("started from %s: %s", path, report)
     return report
+
+
+def _sort_head(
+    weights: dict[str, torch.Tensor],
+    head: set[str],
+    trained: Sequence[str],
+    wanted: Sequence[str],
+    path: str,
+) -> dict[str, torch.Tensor]:
+    """The weights with the rows of the head in the order of `wanted`, and without head for other classes."""
+    if not trained or not wanted or list(trained) == list(wanted) or not head & set(weights):
+        return weights
+    if set(trained) != set(wanted):
+        logger.warning(
+            "%s was trained on other classes (%s): its head is left out and learnt anew",
+            path, differing_names(trained, wanted),
+        )  # fmt: skip
+        return {name: value for name, value in weights.items() if name not in head}
+    logger.warning("%s has the classes in another order: its head is sorted by their names", path)
+    order = class_order(trained, wanted)
+    return {name: value[order] if name in head else value for name, value in weights.items()}
 
 
 def _hook(module: ModuleType, name: str) -> Callable[..., dict[str, torch.Tensor]]:
@@ -291,21 +401,22 @@ def optimizer(solver: schema.Solver, net: nn.Module) -> torch.optim.Optimizer:
     return adamw(net, lr=solver.base_lr, weight_decay=solver.weight_decay)
 
 
-def schedule(solver: schema.Solver) -> WarmupCosine:
-    """The learning rate over the epochs."""
-    if solver.warmup_epochs >= solver.max_epoch:
+def schedule(solver: schema.Solver, grid: Multigrid) -> Callable[[float], float]:
+    """The learning rate over the epochs, in proportion to the batch of their phase."""
+    if solver.warmup_epochs >= grid.num_epochs:
         logger.warning(
-            "SOLVER.WARMUP_EPOCHS %g is not below SOLVER.MAX_EPOCH %d: the learning rate never reaches "
-            "BASE_LR",
-            solver.warmup_epochs, solver.max_epoch,
+            "SOLVER.WARMUP_EPOCHS %g is not below the %d epochs of SOLVER.MAX_EPOCH %d: the learning rate "
+            "never reaches BASE_LR",
+            solver.warmup_epochs, grid.num_epochs, solver.max_epoch,
         )  # fmt: skip
-    return WarmupCosine(
+    curve = WarmupCosine(
         base_lr=solver.base_lr,
         start_lr=solver.warmup_start_lr,
         end_lr=solver.cosine_end_lr,
         warmup_epochs=solver.warmup_epochs,
-        max_epoch=solver.max_epoch,
+        max_epoch=grid.num_epochs,
     )
+    return lambda epoch: curve(epoch) * grid.lr_factor(epoch)
 
 
 def targets(solver: schema.Solver, num_classes: int) -> Callable[[torch.Tensor], torch.Tensor]:

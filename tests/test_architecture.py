@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "run": {"config", "build", "engine"},
     "convert": {"config", "build", "engine"},
     "model_table": {"config", "build", "engine"},
-    "tools": {"config", "run", "convert", "model_table", "engine.distributed"},
+    "learning": {"config", "run", "engine"},
+    "tools": {"config", "run", "convert", "model_table", "learning", "engine.distributed"},
 }
 OPEN_TO_ALL = {"errors", "seeds"}
 HOMES = {
@@ -41,6 +42,7 @@ HOMES = {
     "simplejson": {"engine/log.py"},
     "decord": {"data/decode.py"},
     "av": {"data/decode.py", "data/encode.py"},
+    "PIL": {"data/pictures.py"},
     "yaml": {"config/load.py", "config/changes.py"},
     "fvcore.common.config": {"config/load.py"},
     "fvcore.nn": {"engine/profile.py"},

@@ -20,8 +20,10 @@ TRAINING_SETTINGS = (
     "AUG.",
     "MIXUP.",
     "MODEL.",
+    "MULTIGRID.",
     "TRAIN.BATCH_SIZE",
     "TRAIN.DATASET",
+    "TRAIN.SAMPLER",
     "TRAIN.PRECISION",
     "RNG_SEED",
 )

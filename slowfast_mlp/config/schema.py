@@ -33,6 +33,11 @@ class Train:
     enable: bool = setting(True, "train before testing")
     dataset: str = setting("kinetics", "file of slowfast_mlp/data/datasets that reads the lists")
     batch_size: int = setting(64, "videos of a step, over all processes", low=1)
+    sampler: str = setting(
+        "shuffle",
+        "order of an epoch: every video once, or every class equally often",
+        choices=("shuffle", "balanced"),
+    )
     precision: str = setting(
         "auto",
         "arithmetic of the model; auto is bf16 where the device has it",
@@ -58,6 +63,12 @@ class Test:
     num_spatial_crops: int = setting(
         1, "crops of a clip: 1 (centre) or 3 along the longer side", low=1, high=3
     )
+    single_crop: str = setting(
+        "centre",
+        "the crop where there is one: centre, of DATA.TEST_SHORT_SIZE; or first, the left or top one of "
+        "three, as the papers' code takes for Something-Something",
+        choices=("centre", "first"),
+    )
     ensemble: str = setting(
         "logits",
         "what is summed over views; the papers of this family sum logits",
@@ -79,8 +90,18 @@ class Data:
     path_label_separator: str = setting(" ", "stands between path and label")
     args: dict[str, Any] = setting(dict, "keyword arguments of the data set's read_records")
     decoder: str = setting("auto", "auto is pyav", choices=("auto", "pyav", "decord"))
+    channel_order: str = setting(
+        "RGB",
+        "order of the colours; BGR for weights of the forks on Something-Something, trained on OpenCV's",
+        choices=("RGB", "BGR"),
+    )
+    sampling: str = setting(
+        "auto",
+        "frames of a clip: dense, at a rate; segments, one of each part of the video; auto is the data set's",
+        choices=("auto", "dense", "segments"),
+    )
     num_frames: int = setting(16, "frames of a clip; 1 makes the image model", low=1)
-    sampling_rate: int = setting(4, "frames of the video per frame of the clip", low=1)
+    sampling_rate: int = setting(4, "frames of the video per frame of the clip, dense", low=1)
     target_fps: float = setting(30.0, "frame rate at which SAMPLING_RATE counts", above=0)
     use_offset_sampling: bool = setting(
         True, "test clips from the first to the last frame, a single one in the middle"
@@ -92,7 +113,7 @@ class Data:
     std: tuple[float, ...] = setting((0.225, 0.225, 0.225), "divides each channel", above=0)
     train_crop_size: int = setting(224, "side of a training crop, pixels", low=16)
     test_crop_size: int = setting(
-        224, "side of a test crop, pixels; fixed-size backbones need TRAIN_CROP_SIZE", low=16
+        224, "side of a test crop, pixels; most backbones need TRAIN_CROP_SIZE", low=16
     )
     test_short_size: int = setting(256, "short side before a single centre crop, pixels", low=16)
     train_jitter_scales_relative: tuple[float, ...] = setting(
@@ -102,7 +123,7 @@ class Data:
         (0.75, 1.3333), "range of a training crop's width over height", above=0
     )
     random_flip: bool = setting(
-        True, "mirror half of the training clips; wrong where left and right are classes"
+        True, "mirror half of the training clips; classes that tell left from right swap their labels"
     )
 
 
@@ -178,6 +199,19 @@ class Solver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Multigrid:
+    """Smaller clips in larger batches (arXiv 1912.00998), for backbones that take any size."""
+
+    long_cycle: bool = setting(
+        False, "shorter and smaller clips in the epochs of a cycle; scales the learning rate"
+    )
+    short_cycle: bool = setting(False, "smaller crops in two of three steps")
+    epoch_factor: float = setting(
+        1.5, "epochs of a training with either cycle, over SOLVER.MAX_EPOCH", above=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TensorBoard:
     """TensorBoard."""
 
@@ -196,6 +230,7 @@ class Config:
     data_loader: DataLoader = dataclasses.field(default_factory=DataLoader)
     model: Model = dataclasses.field(default_factory=Model)
     solver: Solver = dataclasses.field(default_factory=Solver)
+    multigrid: Multigrid = dataclasses.field(default_factory=Multigrid)
     tensorboard: TensorBoard = dataclasses.field(default_factory=TensorBoard)
     num_gpus: int | None = setting(
         None, "GPUs of this machine to use; None is all there are, 0 the CPU", low=0

@@ -32,13 +32,14 @@ MAX_NOISE_SEED = 2**62
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """One training view as numbers: ops on the frames as decoded, then the crop that is resized, the
-    mirroring, and what is erased in the end.
+    mirroring, and what is erased in the end. The view has `size` pixels a side.
 
     `erasure` is a box of the finished view, filled with noise of `noise_seed`.
     """
 
     ops: tuple[Op, ...]
     crop: Box
+    size: int
     flip: bool
     erasure: Box | None
     noise_seed: int
@@ -74,7 +75,9 @@ class PlanDrawer:
         if self.erase_prob and torch.rand((), generator=generator) < self.erase_prob:
             erasure = draw_erasure(self.crop_size, self.crop_size, generator)
             noise_seed = int(torch.randint(MAX_NOISE_SEED, (), generator=generator))
-        return Plan(ops=ops, crop=crop, flip=flip, erasure=erasure, noise_seed=noise_seed)
+        return Plan(
+            ops=ops, crop=crop, size=self.crop_size, flip=flip, erasure=erasure, noise_seed=noise_seed
+        )
 
 
 def draw_color_jitter(strength: float, generator: torch.Generator) -> tuple[Op, ...]:
@@ -86,7 +89,7 @@ def draw_color_jitter(strength: float, generator: torch.Generator) -> tuple[Op, 
     return tuple((names[n], low + draw * (1 + strength - low)) for n, draw in zip(order, draws))
 
 
-def augment_exactly(frames: Tensor, plan: Plan, crop_size: int) -> Tensor:
+def augment_exactly(frames: Tensor, plan: Plan) -> Tensor:
     """[T, H, W, 3] uint8 -> [T, S, S, 3] uint8: op by op on the whole frames, in the order of the recipe.
 
     What comes after the last op that must see the whole frame is done to the crop alone: the result is the
@@ -98,19 +101,19 @@ def augment_exactly(frames: Tensor, plan: Plan, crop_size: int) -> Tensor:
         canvas.crop(plan.crop)
     for position, (name, argument) in enumerate(plan.ops):
         canvas.apply(name, argument, box=plan.crop if position == last else None)
-    return _finish(canvas.frames(), plan.flip, crop_size)
+    return _finish(canvas.frames(), plan)
 
 
-def augment_fused(frames: Tensor, plan: Plan, crop_size: int) -> Tensor:
+def augment_fused(frames: Tensor, plan: Plan) -> Tensor:
     """As `augment_exactly`, in half of the time and not quite the same: all that moves pixels is one bilinear
     map, and the ops on colours come after it, so that AutoContrast, Equalize, Contrast and Sharpness see the
     view instead of the whole frame.
     """
     moves = [op for op in plan.ops if op[0] in MAPS]
     if moves:
-        view = warp_through(frames, moves, plan.crop, crop_size, plan.flip)
+        view = warp_through(frames, moves, plan.crop, plan.size, plan.flip)
     else:
-        view = _finish(crop_frames(frames, plan.crop), plan.flip, crop_size)
+        view = _finish(crop_frames(frames, plan.crop), plan)
     canvas = Canvas(view)
     for name, argument in plan.ops:
         if name not in MAPS:
@@ -119,7 +122,7 @@ def augment_fused(frames: Tensor, plan: Plan, crop_size: int) -> Tensor:
 
 
 # AUG.MODE -> what the host does; for `device` it does nothing.
-HOST_MODES: dict[str, Callable[..., Tensor]] = {"exact": augment_exactly, "fused": augment_fused}
+HOST_MODES: dict[str, Callable[[Tensor, Plan], Tensor]] = {"exact": augment_exactly, "fused": augment_fused}
 
 
 class Canvas:
@@ -179,7 +182,7 @@ def crop_frames(frames: Tensor, box: Box) -> Tensor:
     return frames[:, top : top + height, left : left + width].contiguous()
 
 
-def _finish(frames: Tensor, flip: bool, crop_size: int) -> Tensor:
+def _finish(frames: Tensor, plan: Plan) -> Tensor:
     """Resized, and mirrored if so: [T, h, w, 3] -> [T, S, S, 3]."""
-    frames = resize(frames, (crop_size, crop_size))
-    return frames.flip(2) if flip else frames
+    frames = resize(frames, (plan.size, plan.size))
+    return frames.flip(2) if plan.flip else frames

@@ -1,41 +1,210 @@
 """Which records an epoch visits, in which order, and on which rank."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
+from slowfast_mlp.data.multigrid import StepShape, count_steps, records_before
 from slowfast_mlp.seeds import mix_seeds
 
+logger = logging.getLogger(__name__)
 
-class TrainSampler(Sampler[tuple[int, int]]):
-    """Pairs (record, epoch) of this rank's share of the epoch's shuffle.
+# What must be the same for a state to mean anything, and how the user knows it.
+FIXED_IN_STATE = {
+    "seed": "RNG_SEED",
+    "num_records": "number of records in the train list:",
+    "order": "TRAIN.SAMPLER",
+}
 
-    The order is drawn for the whole set and dealt out in batches, so that a step sees the same records on any
-    number of ranks. What is left over at the end, less than a global batch, is dropped. Set `epoch` before
-    each epoch; it goes along with the record, because worker processes hold a copy of the data set that
-    cannot be told.
+
+class Draw(NamedTuple):
+    """One item of training: a record in an epoch, and the size of its clip, None being that of the data set.
+
+    `visit` counts how often the epoch has drawn the record before. All of it goes along with the record,
+    because worker processes hold a copy of the data set that cannot be told.
     """
 
-    def __init__(self, num_records: int, *, batch_size: int, rank: int, world_size: int, seed: int):
+    record: int
+    epoch: int
+    visit: int = 0
+    num_frames: int | None = None
+    crop_size: int | None = None
+
+
+def shuffled(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Every record once, in random order. Labels [N] -> records [N]."""
+    return torch.randperm(len(labels), generator=generator)
+
+
+def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As many draws as there are records, every class equally often. Labels [N] -> records [N].
+
+    The draws come in rounds: each round has one record of every class that has any, classes in random order;
+    the last round may be cut. So however long a part of the epoch is taken from its start, classes differ by
+    at most one. A class gives its records in random order, and all of them before any comes again.
+    """
+    _, counts = labels.unique(return_counts=True)  # of the classes that have records, ascending
+    num_rounds = -(-len(labels) // len(counts))
+    columns = []
+    for members in labels.argsort(stable=True).split(counts.tolist()):
+        passes = [
+            members[torch.randperm(len(members), generator=generator)]
+            for _ in range(-(-num_rounds // len(members)))
+        ]
+        columns.append(torch.cat(passes)[:num_rounds])
+    rounds = torch.stack(columns, dim=1)  # rounds, classes
+    places = torch.rand(rounds.shape, generator=generator, dtype=torch.float64).argsort(dim=1)
+    return rounds.gather(1, places).flatten()[: len(labels)]
+
+
+# The values of TRAIN.SAMPLER: labels [N] and a generator -> the records of an epoch in order [N].
+ORDERS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {"shuffle": shuffled, "balanced": balanced}
+
+
+def plain_shapes(epoch: int) -> tuple[StepShape, ...]:
+    """Every step of every epoch has the batch size, and clips as the data set makes them."""
+    return (StepShape(),)
+
+
+class TrainSampler(Sampler[list[Draw]]):
+    """This rank's share of the steps of an epoch.
+
+    The order is drawn for all ranks from (seed, epoch), cut into steps and each of them dealt out, so that a
+    step sees the same records on any number of ranks. Steps have the shapes of `shapes_at(epoch)` in turn;
+    what is left over at the end, less than the next step takes, is dropped. `batch_size` is that of all
+    ranks; `labels` [N] are those of the records. Set `epoch` before each epoch.
+
+    To go on in the middle of an epoch, save `state_dict(step)`, where the loop says how many steps are done:
+    workers fetch ahead, so the sampler cannot know. After `load_state_dict` the epoch of the state has only
+    the steps that are left, numbered on from that one, and all other epochs are whole.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        *,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        seed: int,
+        order: str = "shuffle",
+        shapes_at: Callable[[int], Sequence[StepShape]] = plain_shapes,
+    ):
         if batch_size % world_size:
             raise ValueError(f"a batch of {batch_size} cannot be dealt out to {world_size} ranks")
-        self.num_records = num_records
+        self.labels = labels
+        self.num_records = len(labels)
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
         self.seed = seed
+        self.order = order
+        self.shapes_at = shapes_at
         self.epoch = 0
+        self._taken_up: dict[str, int] = {"epoch": -1}
 
     def __len__(self) -> int:
-        return self.num_records // self.batch_size * self.batch_size // self.world_size
+        """Steps that are left of `epoch`."""
+        return self.num_steps(self.epoch) - self.first_step
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    @property
+    def first_step(self) -> int:
+        """The step of `epoch` that comes first: 0, or where a loaded state goes on."""
+        return self._taken_up["step"] if self.epoch == self._taken_up["epoch"] else 0
+
+    def num_steps(self, epoch: int) -> int:
+        """Steps of an epoch, with those that were done before a loaded state."""
+        return count_steps(self.num_records - self._offset(epoch), self._batch_sizes(epoch))
+
+    def share_done(self, step: int) -> float:
+        """The share of the clips of `epoch` that were seen before a step, 0 to 1: its clock."""
+        num_steps = self.num_steps(self.epoch)
+        return self._num_seen(self.epoch, step) / max(1, self._num_seen(self.epoch, num_steps))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
-        order = torch.randperm(self.num_records, generator=generator)
-        order = order[: self.num_records // self.batch_size * self.batch_size]
-        share = order.reshape(-1, self.world_size, self.batch_size // self.world_size)[:, self.rank]
-        yield from ((index, self.epoch) for index in share.flatten().tolist())
+        order = ORDERS[self.order](self.labels, generator)  # N
+        visits = count_visits(order)  # N
+        shapes, sizes = self.shapes_at(self.epoch), self._batch_sizes(self.epoch)
+        for step in range(self.first_step, self.num_steps(self.epoch)):
+            shape, size = shapes[step % len(shapes)], sizes[step % len(sizes)] // self.world_size
+            start = self._num_seen(self.epoch, step) + self.rank * size
+            share = slice(start, start + size)
+            yield [
+                Draw(record, self.epoch, visit, shape.num_frames, shape.crop_size)
+                for record, visit in zip(order[share].tolist(), visits[share].tolist())
+            ]
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """Where training stands after `step` steps of `epoch`, the same on every rank; plain numbers."""
+        if not self.first_step <= step <= self.num_steps(self.epoch):
+            raise ValueError(f"step {step} of an epoch of {self.num_steps(self.epoch)}")
+        done = step == self.num_steps(self.epoch)
+        epoch = self.epoch + done
+        return {
+            "epoch": epoch,
+            "step": 0 if done else step,
+            "num_seen": 0 if done else self._num_seen(epoch, step),
+            "batch_sizes": self._batch_sizes(epoch),
+            **self._fixed(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the state was saved; sets `epoch`.
+
+        The number of ranks may be another. With another batch size training goes on after the records that
+        were seen, in the same order, and a warning says so. Raises ValueError for another list, seed or
+        order.
+        """
+        for name, now in self._fixed().items():
+            if state[name] != now:
+                raise ValueError(
+                    f"The training to resume had {FIXED_IN_STATE[name]} {state[name]}, not {now}: its epoch "
+                    "cannot go on in the same order. Use its settings and lists, or another OUTPUT_DIR."
+                )
+        sizes = self._batch_sizes(state["epoch"])
+        if state["step"] and sizes != state["batch_sizes"]:
+            logger.warning(
+                "epoch %d goes on after the %d records that were seen, in the same order, but in steps of %s "
+                "instead of %s records: from here on it is not the unbroken run",
+                state["epoch"] + 1, state["num_seen"], sizes, state["batch_sizes"],
+            )  # fmt: skip
+        self.epoch = state["epoch"]
+        self._taken_up = {name: state[name] for name in ("epoch", "step", "num_seen")}
+
+    def _fixed(self) -> dict[str, Any]:
+        return {"seed": self.seed, "num_records": self.num_records, "order": self.order}
+
+    def _batch_sizes(self, epoch: int) -> list[int]:
+        return [self.batch_size * shape.batch_factor for shape in self.shapes_at(epoch)]
+
+    def _num_seen(self, epoch: int, step: int) -> int:
+        """Records of the epoch's order before a step."""
+        return self._offset(epoch) + records_before(step, self._batch_sizes(epoch))
+
+    def _offset(self, epoch: int) -> int:
+        """Records that the steps before a loaded state saw more (or fewer) than they would have now."""
+        if epoch != self._taken_up["epoch"]:
+            return 0
+        before = records_before(self._taken_up["step"], self._batch_sizes(epoch))
+        return self._taken_up["num_seen"] - before
+
+
+def count_visits(order: Tensor) -> Tensor:
+    """How often each record of an order [N] stands before in it [N]."""
+    ordered, places = order.sort(stable=True)
+    visits = torch.empty_like(order)
+    visits[places] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    return visits
+
+
+def empty_classes(labels: Tensor, num_classes: int) -> list[int]:
+    """The classes, 0 to num_classes - 1, that none of the labels [N] is."""
+    return sorted(set(range(num_classes)) - set(labels.tolist()))
 
 
 class EvalBatchSampler(Sampler[list[int]]):

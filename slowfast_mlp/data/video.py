@@ -1,28 +1,23 @@
-"""Records of videos and the data sets that turn them into views for training and evaluation."""
+"""The data sets that turn records into views for training and evaluation."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from slowfast_mlp.data.augment import Plan
-from slowfast_mlp.data.clips import DenseClips
-from slowfast_mlp.data.decode import DecodeError, open_video
+from slowfast_mlp.data.augment import Plan, PlanDrawer
+from slowfast_mlp.data.clips import Clips
+from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.samplers import Draw
+from slowfast_mlp.data.sources import Source, open_record
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.seeds import mix_seeds
 
 REPLACEMENT_TRIES = 10
-NUM_LOOKED_AT = 64  # videos of a list whose existence is checked before a run starts
-
-
-class Record(NamedTuple):
-    """One line of a list."""
-
-    path: str
-    label: int
 
 
 class Failure(NamedTuple):
@@ -53,9 +48,10 @@ class Views(NamedTuple):
 class TrainVideos(Dataset[Views]):
     """Random views of a record: `num_samples` plans for the frames of one clip, which is decoded once.
 
-    Every draw comes from (seed, epoch, record) and, from the second view on, the number of the view, whatever
-    worker or rank makes it. `augment` carries a plan out; without it the frames travel as decoded, with the
-    plans. A mirrored view of label n has the label `flipped_labels`[n].
+    Every draw comes from (seed, epoch, record, visit) and, from the second view on, the number of the view,
+    whatever worker or rank makes it. A key that names a number of frames or a crop size gets its clip in it.
+    `augment` carries a plan out; without it the frames travel as decoded, with the plans. A mirrored view of
+    label n has the label `flipped_labels`[n].
 
     A video that cannot be decoded is replaced by another record of a sequence with the same seed, and
     reported.
@@ -65,12 +61,13 @@ class TrainVideos(Dataset[Views]):
         self,
         records: Sequence[Record],
         *,
-        clips: DenseClips,
-        draw_plan: Callable[[int, int, torch.Generator], Plan],
+        clips: Clips,
+        draw_plan: PlanDrawer,
         augment: Callable[[Tensor, Plan], Tensor] | None,
         num_samples: int,
         decoder: str,
         seed: int,
+        channel_order: str = "RGB",
         flipped_labels: Tensor | None = None,
     ):
         self.records = records
@@ -79,27 +76,32 @@ class TrainVideos(Dataset[Views]):
         self.augment = augment
         self.num_samples = num_samples
         self.decoder = decoder
+        self.channel_order = channel_order
         self.seed = seed
         self.flipped_labels = flipped_labels
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: tuple[int, int]) -> Views:
-        index, epoch = key
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch, index))
+    def __getitem__(self, key: Draw) -> Views:
+        asked, epoch, visit, num_frames, crop_size = Draw(*key)
+        index = asked
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch, asked, visit))
+        clip_rule = self.clips if num_frames is None else self.clips.with_frames(num_frames)
         failures = []
         for _ in range(REPLACEMENT_TRIES):
             record = self.records[index]
             try:
-                frames = self._read(record, generator)
+                frames = self._read(record, clip_rule, generator)
             except DecodeError as error:
                 failures.append(Failure(index, record.path, error.reason, self.num_samples))
                 index = int(torch.randint(len(self.records), (), generator=generator))
                 continue
-            seeds = [mix_seeds(self.seed, epoch, key[0], sample) for sample in range(1, self.num_samples)]
+            draw = self.draw_plan
+            draw = draw if crop_size is None else dataclasses.replace(draw, crop_size=crop_size)
+            seeds = [mix_seeds(self.seed, epoch, asked, visit, n) for n in range(1, self.num_samples)]
             generators = [generator, *(torch.Generator().manual_seed(seed) for seed in seeds)]
-            plans = tuple(self.draw_plan(*frames.shape[1:3], generator) for generator in generators)
+            plans = tuple(draw(*frames.shape[1:3], generator) for generator in generators)
             labels = self._labels(record.label, plans)
             videos = torch.full_like(labels, index)
             if self.augment is None:
@@ -117,9 +119,9 @@ class TrainVideos(Dataset[Views]):
         mirrored = label if self.flipped_labels is None else int(self.flipped_labels[label])
         return torch.tensor([mirrored if plan.flip else label for plan in plans])
 
-    def _read(self, record: Record, generator: torch.Generator) -> Tensor:
-        with open_video(record.path, self.decoder) as video:
-            return video.read(self.clips.random(video.num_frames, video.fps, generator).tolist())
+    def _read(self, record: Record, clip_rule: Clips, generator: torch.Generator) -> Tensor:
+        with open_record(record, self.decoder, channel_order=self.channel_order) as video:
+            return video.read(clip_rule.random(video.num_frames, video.fps, generator).tolist())
 
 
 class EvalVideos(Dataset[Views]):
@@ -134,12 +136,13 @@ class EvalVideos(Dataset[Views]):
         self,
         records: Sequence[Record],
         *,
-        clips: DenseClips,
+        clips: Clips,
         num_clips: int,
         num_crops: int,
         transform: Callable[[Tensor], Tensor],
         decoder: str,
         seed: int,
+        channel_order: str = "RGB",
     ):
         self.records = records
         self.clips = clips
@@ -147,6 +150,7 @@ class EvalVideos(Dataset[Views]):
         self.num_crops = num_crops
         self.transform = transform
         self.decoder = decoder
+        self.channel_order = channel_order
         self.seed = seed
 
     def __len__(self) -> int:
@@ -158,7 +162,7 @@ class EvalVideos(Dataset[Views]):
         reason = ""
         decoded: list[Tensor] = []
         try:
-            with open_video(record.path, self.decoder) as video:
+            with open_record(record, self.decoder, channel_order=self.channel_order) as video:
                 decoded, reason = self._read_clips(video, generator)
         except DecodeError as error:
             reason = error.reason
@@ -168,7 +172,7 @@ class EvalVideos(Dataset[Views]):
         failures = (Failure(index, record.path, reason, num_missing),) if num_missing else ()
         return Views(views, labels, torch.full_like(labels, index), failures)
 
-    def _read_clips(self, video, generator: torch.Generator) -> tuple[list[Tensor], str]:
+    def _read_clips(self, video: Source, generator: torch.Generator) -> tuple[list[Tensor], str]:
         """Frames [T, H, W, 3] of every clip that can be decoded, and why the others cannot."""
         clips = self.clips.views(video.num_frames, video.fps, self.num_clips, generator)
         wanted = torch.cat(clips).unique()  # sorted
@@ -211,29 +215,3 @@ def _join_clips(clips: Sequence[Tensor]) -> Tensor:
         joined.share_memory_()
     torch.cat(clips, out=joined)
     return joined.permute(0, 4, 1, 2, 3) if joined.ndim == 5 else joined
-
-
-def check_labels(records: Sequence[Record], num_classes: int, split: str) -> None:
-    """Raises UserError for the first label outside 0 to num_classes - 1."""
-    for record in records:
-        if not 0 <= record.label < num_classes:
-            raise UserError(
-                f"The {split} list gives {record.path!r} the label {record.label}; MODEL.NUM_CLASSES "
-                f"{num_classes} allows 0 to {num_classes - 1}. Mend the list or the setting."
-            )
-
-
-def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]:
-    """Which of an even sample of the files do not exist, and the size of that sample.
-
-    Raises UserError when none exists.
-    """
-    step = max(1, len(records) // NUM_LOOKED_AT)
-    sample = records[::step]
-    missing = [record.path for record in sample if not g_pathmgr.exists(record.path)]
-    if len(missing) == len(sample):
-        raise UserError(
-            f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
-            f"{missing[0]}. Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
-        )
-    return missing, len(sample)

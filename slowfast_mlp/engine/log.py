@@ -116,6 +116,16 @@ class _Plain(logging.Formatter):
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
+def last_metrics(output_dir: str, kind: str) -> dict[str, Any]:
+    """The newest line of `kind` ("train", "val", "test") in a run's metrics.jsonl. Raises UserError."""
+    path = Path(output_dir) / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = [record for record in map(simplejson.loads, lines) if record["kind"] == kind]
+    if not found:
+        raise UserError(f"{path} has no line of the kind {kind!r}: the run did not come so far.")
+    return found[-1]
+
+
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 

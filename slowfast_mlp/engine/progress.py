@@ -4,6 +4,7 @@ import logging
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,18 +20,26 @@ MAX_FAILURES_NAMED = 3
 
 
 class Progress:
-    """Times of a training run, and the lines that it writes every `log_period` steps."""
+    """Times of a training run, and the lines that it writes every `log_period` steps.
 
-    def __init__(self, log: RunLog, *, log_period: int, num_epochs: int):
+    `steps_of_epochs` are the numbers of steps of all its epochs, which may differ.
+    """
+
+    def __init__(self, log: RunLog, *, log_period: int, steps_of_epochs: Sequence[int]):
         self.log = log
         self.log_period = log_period
-        self.num_epochs = num_epochs
+        self.steps_of_epochs = steps_of_epochs
+        self.num_epochs = len(steps_of_epochs)
         self._seconds_per_step: float | None = None
         self._failed: dict[str, str] = {}
 
-    def start_epoch(self, epoch: int, *, num_steps: int) -> None:
+    def steps_before(self, epoch: int) -> int:
+        """Steps of the run before epoch index `epoch`."""
+        return sum(self.steps_of_epochs[:epoch])
+
+    def start_epoch(self, epoch: int) -> None:
         """Begins epoch index `epoch`."""
-        self.epoch, self.num_steps = epoch, num_steps
+        self.epoch, self.num_steps = epoch, self.steps_of_epochs[epoch]
         self._epoch_sums: dict[str, float] = {}
         self._window_start = self._epoch_start = time.perf_counter()
         self._wait = self._epoch_wait = 0.0
@@ -66,7 +75,8 @@ class Progress:
         self._seconds_per_step = (
             newest if smoothed is None else smoothed + ETA_SMOOTHING * (newest - smoothed)
         )
-        left = (self.num_epochs - self.epoch) * self.num_steps - step - 1
+        step_in_run = self.steps_before(self.epoch) + step + 1
+        left = self.steps_before(self.num_epochs) - step_in_run
         eta = duration(left * self._seconds_per_step)
         rates = _rates(sums)
         values = {
@@ -82,7 +92,6 @@ class Progress:
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
             + (f"  failed videos {len(self._failed)}" if self._failed else "")
         )
-        step_in_run = self.epoch * self.num_steps + step + 1
         self.log.metrics("train", step=step_in_run, epoch=self.epoch + 1, **values)
         self.log.json_stats(
             epoch_level=False,
@@ -107,12 +116,13 @@ class Progress:
             f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss "
             f"{rates['loss']:.4f}{_top1(rates)}" + (f"  failed videos so far {len(failed)}" if failed else "")
         )
-        step_in_run = (self.epoch + 1) * self.num_steps
+        step_in_run = self.steps_before(self.epoch + 1)
         self.log.metrics(
             "train_epoch", step=step_in_run, epoch=self.epoch + 1, **rates, lr=lr,
             seconds=seconds, data_wait=self._epoch_wait / seconds, failed_videos=len(failed),
         )  # fmt: skip
-        eta = duration((self.num_epochs - self.epoch - 1) * self.num_steps * (self._seconds_per_step or 0))
+        left = self.steps_before(self.num_epochs) - step_in_run
+        eta = duration(left * (self._seconds_per_step or 0))
         self.log.json_stats(
             epoch_level=True, _type="train_epoch", dt=seconds, RAM=f"{_memory_gib():.2f}G",
             **self._stats(rates, lr, eta),

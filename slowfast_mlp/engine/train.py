@@ -26,13 +26,15 @@ def train_one_epoch(
     epoch: int,
     lr_at: Callable[[float], float],
     to_input: Callable[[Any], Tensor],
+    share_done: Callable[[int], float],
     make_targets: Callable[[Tensor], Tensor],
     mix: Callable[..., tuple[Tensor, Tensor]] | None,
     max_norm: float | None,
     device: torch.device,
 ) -> None:
     """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `to_input` the
-    loader's Views to clips [B, 3, T, H, W], `make_targets` labels [B] to targets [B, K].
+    loader's Views to clips [B, 3, T, H, W], `make_targets` labels [B] to targets [B, K], and `share_done` a
+    step to the share of the epoch's clips before it: steps may have batches of different sizes.
 
     `mix` mixes clips and targets, given the epoch and the step; then no accuracy is reported, because a mixed
     clip has no class. Waits for the device only where `progress` writes a line. Raises UserError when the
@@ -41,12 +43,12 @@ def train_one_epoch(
     model.train()
     names = ("loss", "clips", "grad_norm", "steps") + (() if mix else ("correct", "correct5"))
     sums = RunningSums(names, device)
-    progress.start_epoch(epoch, num_steps=len(loader))
+    progress.start_epoch(epoch)
     waited_since = time.perf_counter()
     for step, views in enumerate(loader):
         progress.add_wait(time.perf_counter() - waited_since)
         progress.add_failures(views.failures)
-        lr = lr_at(epoch + step / len(loader))
+        lr = lr_at(epoch + share_done(step))
         for group in optimizer.param_groups:
             group["lr"] = lr
         clips = to_input(views)  # B 3 T H W

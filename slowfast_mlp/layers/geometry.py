@@ -1,6 +1,7 @@
 """What backbones of fixed geometry check: tables of numbers a stage, divisors, and the shape of a clip."""
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -29,8 +30,37 @@ def demand_stages(num_stages: int, **tables: tuple[int, ...] | None) -> None:
             )
 
 
-def demand_clips(clips: Tensor, num_frames: int, crop_size: int) -> None:
-    """Raises ValueError unless `clips` are [B, 3, num_frames, crop_size, crop_size]."""
-    expected = (3, num_frames, crop_size, crop_size)
-    if tuple(clips.shape[1:]) != expected:
-        raise ValueError(f"This model takes clips [B, {str(expected)[1:-1]}]; got {list(clips.shape)}.")
+@dataclass(frozen=True, kw_only=True)
+class ClipSizes:
+    """The clips [B, 3, T, S, S] that a model takes: those that it was built for, or also others.
+
+    `frames_from` and `crop_from` are the least T and S of a model that takes any from there on; None means
+    that it takes `num_frames` or `crop_size` alone, because a weight belongs to each place.
+    """
+
+    num_frames: int
+    crop_size: int
+    frames_from: int | None = None
+    crop_from: int | None = None
+
+    def takes(self, num_frames: int, crop_size: int) -> bool:
+        """Whether clips of these numbers of frames and pixels a side go through the model."""
+        fits_time = (
+            num_frames == self.num_frames if self.frames_from is None else num_frames >= self.frames_from
+        )
+        fits_space = crop_size == self.crop_size if self.crop_from is None else crop_size >= self.crop_from
+        return fits_time and fits_space
+
+    def in_words(self) -> str:
+        """The legal sizes, for an error."""
+        frames = f"{self.num_frames}" if self.frames_from is None else f"{self.frames_from} or more"
+        crop = f"{self.crop_size}" if self.crop_from is None else f"{self.crop_from} or more"
+        return f"{frames} frames, {crop} pixels a side"
+
+    def demand(self, clips: Tensor) -> None:
+        """Raises ValueError unless the model takes `clips`."""
+        is_clip = clips.ndim == 5 and clips.shape[1] == 3 and clips.shape[3] == clips.shape[4]
+        if not (is_clip and self.takes(*clips.shape[2:4])):
+            raise ValueError(
+                f"This model takes clips [B, 3, T, S, S] of {self.in_words()}; got {list(clips.shape)}."
+            )

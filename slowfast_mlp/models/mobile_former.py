@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
-from slowfast_mlp.layers.geometry import demand_clips, divisors
+from slowfast_mlp.layers.geometry import ClipSizes, divisors
 from slowfast_mlp.layers.token_bridge import (
     NUM_BRIDGE_HEADS,
     DynamicReLU,
@@ -161,7 +161,8 @@ def _shuffle(groups: int) -> nn.Module:
 
 class MobileFormer(nn.Module):
     """Mobile-Former for clips of `num_frames` frames of `crop_size` pixels a side; one frame makes the image
-    model. Nothing depends on the number of frames or pixels but the cost.
+    model. No weight depends on the number of frames or pixels: it takes any crop, and any number of frames
+    where time is not convolved.
 
     `blocks` are rows of a kind and widths as in the paper's table, "D C>h1>C'>h2>C'" as ("D", h1, C', h2):
     ("lite", h, C', stride), ("M", h, C'), ("D", h1, C', h2). `groups` are those of every point-wise
@@ -208,6 +209,14 @@ class MobileFormer(nn.Module):
         _demand(not wrong, "temporal_stages", list(temporal_stages), f"choose from {list(STAGES)}")
         self.num_frames = num_frames
         self.crop_size = crop_size
+        has_time = time.kind != "none" and bool(temporal_stages)
+        # Maps are [B·T, C, H, W], and a convolution in time knows T. Without one a video may have any.
+        self.clip_sizes = ClipSizes(
+            num_frames=num_frames,
+            crop_size=crop_size,
+            frames_from=None if has_time or num_frames == 1 else 2,
+            crop_from=MIN_CROP_SIZE,
+        )
         self.num_classes = num_classes
         self.tokens = nn.Embedding(num_tokens, token_dim)
         self.stem = nn.Sequential(
@@ -244,7 +253,7 @@ class MobileFormer(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
-        demand_clips(x, self.num_frames, self.crop_size)
+        self.clip_sizes.demand(x)
         tokens = self.tokens.weight.expand(x.shape[0], -1, -1)  # B M D: of the clip, not of its frames
         x = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
         x = self.stem(x.contiguous(memory_format=torch.channels_last))

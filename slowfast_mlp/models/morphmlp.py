@@ -14,16 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages, divisors, map_sizes
+from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors, map_sizes
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.mlp import Mlp
 
 RELEASED_CHUNK_LENS = (14, 28, 28, 49)
 # Chunk length as rows of the stage's map; None is the whole map. At 224 pixels this is RELEASED_CHUNK_LENS.
 CHUNK_ROWS = (0.25, 1, 2, None)
-# Time positions and width for which the official network mixes in fewer groups than positions: 16 does not
-# divide 392, so its 32-frame net takes 14 groups there (and mlp_t is 448 wide).
-RELEASED_TEMPORAL_GROUPS = {(16, 392): 14}
 TEMPORAL_INITS = ("official", "untied")
 # Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
 # with.
@@ -216,9 +213,10 @@ class MorphMLP(nn.Module):
 
     `chunk_lens`, one a stage, must divide that stage's tokens and its width. Where None they are the released
     14, 28, 28, 49 if these fit, else a quarter row, one row, two rows and the whole map. `temporal_groups`,
-    one a stage, must divide the width; where None there are as many as time positions (half of the frames),
-    which must then divide the width, but for the released 14 at 16 positions and width 392. `drop_path` is
-    the rate of the last block; it grows linearly from 0 at the first. `temporal_init`: see TemporalMorphFC.
+    one a stage, must divide the width; where None it is the largest divisor of the width that is not above
+    the number of time positions (half of the frames), which gives the released 8 for 16 frames, and 16, 16,
+    14, 16 for 32. `drop_path` is the rate of the last block; it grows linearly from 0 at the first.
+    `temporal_init`: see TemporalMorphFC.
 
     The image model is reconstructed: the authors released no code of it. Its figures equal the paper's for T,
     B and L; S has 40.5 M parameters, printed as 38 M.
@@ -255,6 +253,7 @@ class MorphMLP(nn.Module):
             temporal_groups = _temporal_groups(num_frames, dims, temporal_groups)
         self.num_frames = num_frames
         self.crop_size = crop_size
+        self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
         self.num_classes = num_classes
         self.chunk_lens = chunk_lens
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
@@ -290,7 +289,7 @@ class MorphMLP(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        demand_clips(x, self.num_frames, self.crop_size)
+        self.clip_sizes.demand(x)
         for stage in range(1, NUM_STAGES + 1):
             x = getattr(self, f"patch_embed{stage}")(x)  # B T H W C
             for block in getattr(self, f"blocks{stage}"):
@@ -354,13 +353,7 @@ def _temporal_groups(
     positions = time_positions(num_frames)
     if positions < 2:
         raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or 3 and more for video.")
-    groups = given or _derived_temporal_groups(positions, dims)
-    if groups is None:
-        fitting = [2 * n for n in range(2, 65) if _derived_temporal_groups(n, dims)]
-        raise ValueError(
-            f"DATA.NUM_FRAMES {num_frames} gives {positions} time positions, which do not divide the widths "
-            f"{tuple(dims)}. Use 1 or one of {fitting} or a frame less, or set MODEL.ARGS.temporal_groups."
-        )
+    groups = given or [max(n for n in divisors(dim) if n <= positions) for dim in dims]
     for stage, (dim, num_groups) in enumerate(zip(dims, groups), start=1):
         if dim % num_groups:
             raise ValueError(
@@ -368,11 +361,6 @@ def _temporal_groups(
                 f"its width {dim}. Use one of {divisors(dim)}."
             )
     return tuple(groups)
-
-
-def _derived_temporal_groups(positions: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
-    groups = tuple(RELEASED_TEMPORAL_GROUPS.get((positions, dim), positions) for dim in dims)
-    return groups if all(dim % num_groups == 0 for dim, num_groups in zip(dims, groups)) else None
 
 
 MODEL = MorphMLP

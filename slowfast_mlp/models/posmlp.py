@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages
+from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.positional import (
     GatingUnit,
     LearnedPosition,
@@ -187,6 +187,7 @@ class PosMLP(nn.Module):
             raise ValueError(f"MODEL.ARGS.encoding {encoding!r}: use one of {', '.join(ENCODINGS)}.")
         self.num_frames = num_frames
         self.crop_size = crop_size
+        self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
         self.num_classes = num_classes
         self.patch_embed = Stem(dims[0])
         self.levels = nn.ModuleList()
@@ -214,7 +215,7 @@ class PosMLP(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, 1, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        demand_clips(x, self.num_frames, self.crop_size)
+        self.clip_sizes.demand(x)
         x = self.patch_embed(x)  # B 1 H/4 W/4 C
         for level in self.levels:
             x = level(x)

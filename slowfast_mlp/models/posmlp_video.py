@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.positional import (
     GatingUnit,
@@ -184,6 +184,7 @@ class PosMLPVideo(nn.Module):
         lengths = _time_windows(num_frames, time_windows)
         self.num_frames = num_frames
         self.crop_size = crop_size
+        self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
         self.num_classes = num_classes
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         for stage, (dim, depth, groups) in enumerate(zip(dims, depths, num_groups)):
@@ -202,7 +203,7 @@ class PosMLPVideo(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        demand_clips(x, self.num_frames, self.crop_size)
+        self.clip_sizes.demand(x)
         for stage in range(1, NUM_STAGES + 1):
             x = getattr(self, f"patch_embed{stage}")(x)  # B T H W C
             for block in getattr(self, f"blocks{stage}"):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import NUM_STAGES, demand_clips, demand_stages, divisors
+from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors
 from slowfast_mlp.layers.mlp import Mlp
 
 TOTAL_STRIDE = 32
@@ -199,6 +199,12 @@ class VAST(nn.Module):
         _demand_scale(dict(dropout=dropout, drop_path=drop_path), mlp_ratio=mlp_ratio, norm_eps=norm_eps)
         self.num_frames = num_frames
         self.crop_size = crop_size
+        self.clip_sizes = ClipSizes(
+            num_frames=num_frames,
+            crop_size=crop_size,
+            frames_from=2 if video else None,  # the image model has no time
+            crop_from=TOTAL_STRIDE,
+        )
         self.num_classes = num_classes
         mixer = partial(
             AffineShift, steps=steps, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
@@ -232,7 +238,7 @@ class VAST(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        demand_clips(x, self.num_frames, self.crop_size)
+        self.clip_sizes.demand(x)
         x = x.permute(0, 2, 3, 4, 1)  # B T H W C, C = 3: channels last from here on
         for stage in range(1, NUM_STAGES + 1):
             x = getattr(self, f"patch_embed{stage}")(x)

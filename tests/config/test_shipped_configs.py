@@ -10,6 +10,7 @@ import yaml
 from slowfast_mlp import build, models
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.config.schema import Config, Mixup
+from slowfast_mlp.data.multigrid import Multigrid
 from slowfast_mlp.lookup import find_module
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -68,7 +69,16 @@ def test_kinetics_recipes_are_the_papers(name, variant, num_frames, drop_path):
     config = load_config(str(CONFIGS / f"Kinetics/MORPHMLP_{name}.yaml"))
     assert (config.model.variant, config.model.args) == (variant, {"drop_path": drop_path})
     assert (config.data.num_frames, config.data.sampling_rate) == (num_frames, 4)
-    lr_at = build.schedule(config.solver)
+    assert not (config.multigrid.short_cycle or config.multigrid.long_cycle)
+    plain = Multigrid(
+        long_cycle=False,
+        short_cycle=False,
+        epoch_factor=1,
+        num_frames=num_frames,
+        crop_size=224,
+        max_epoch=60,
+    )
+    lr_at = build.schedule(config.solver, plain)
     # Worked out by hand from the formula: 1e-6 + (2e-4 - 1e-6) e/10, then 1e-6 + (2e-4 - 1e-6)(1 + cos)/2.
     assert [lr_at(epoch) for epoch in (0, 5, 10, 35, 60)] == pytest.approx(
         [1e-6, 1.005e-4, 2e-4, 1.005e-4, 1e-6]

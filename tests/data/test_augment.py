@@ -29,8 +29,8 @@ def drawer(**changes):
     return PlanDrawer(**{**values, **changes})
 
 
-def plan(*ops, crop=(0, 0, 40, 60), flip=False):
-    return Plan(ops=ops, crop=crop, flip=flip, erasure=None, noise_seed=0)
+def plan(*ops, crop=(0, 0, 40, 60), size=24, flip=False):
+    return Plan(ops=ops, crop=crop, size=size, flip=flip, erasure=None, noise_seed=0)
 
 
 def noise(num_frames=2, height=40, width=60, seed=0):
@@ -56,16 +56,16 @@ def draw(drawer, number, size=(40, 60)):
 
 def test_a_whole_crop_without_ops_is_a_plain_resize():
     frames = noise(height=24, width=24)
-    assert torch.equal(augment_exactly(frames, plan(crop=(0, 0, 24, 24)), 24), frames)
-    resized = augment_exactly(noise(), plan(crop=(3, 5, 20, 30)), 24)
+    assert torch.equal(augment_exactly(frames, plan(crop=(0, 0, 24, 24))), frames)
+    resized = augment_exactly(noise(), plan(crop=(3, 5, 20, 30)))
     assert torch.equal(resized, resize(noise()[:, 3:23, 5:35].contiguous(), (24, 24)))
 
 
 def test_flips_mirror_half_of_the_clips_and_only_when_asked():
     assert 70 < sum(p.flip for p in draw(drawer(), 200)) < 130
     assert not any(p.flip for p in draw(drawer(flip=False), 50))
-    mirrored = augment_exactly(noise(), plan(flip=True), 24)
-    assert torch.equal(mirrored, augment_exactly(noise(), plan(), 24).flip(2))
+    mirrored = augment_exactly(noise(), plan(flip=True))
+    assert torch.equal(mirrored, augment_exactly(noise(), plan()).flip(2))
 
 
 def test_erasures_keep_to_their_share_and_have_seeds_of_their_own():
@@ -114,7 +114,7 @@ def test_what_is_done_to_the_crop_alone_gives_what_whole_frames_would(ops, top, 
         canvas.apply(name, argument)
     expected = resize(crop_frames(canvas.frames(), crop), (24, 24))
     expected = expected.flip(2) if flip else expected
-    assert torch.equal(augment_exactly(noise(), plan(*ops, crop=crop, flip=flip), 24), expected)
+    assert torch.equal(augment_exactly(noise(), plan(*ops, crop=crop, flip=flip)), expected)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -130,8 +130,8 @@ def test_what_is_done_to_the_crop_alone_gives_what_whole_frames_would(ops, top, 
     ],
 )
 def test_fused_differs_by_a_level_or_so_where_no_op_looks_at_the_whole_frame(ops, flip):
-    the_plan = plan(*ops, crop=(20, 30, 90, 100), flip=flip)
-    exact, fused = (carry_out(smooth(), the_plan, 64).int() for carry_out in (augment_exactly, augment_fused))
+    the_plan = plan(*ops, crop=(20, 30, 90, 100), size=64, flip=flip)
+    exact, fused = (carry_out(smooth(), the_plan).int() for carry_out in (augment_exactly, augment_fused))
     difference = (exact - fused).abs()
     # Every map of the exact mode cuts off, half a level on average; edges of what a map leaves empty are
     # smoothed more than once there.
@@ -140,8 +140,8 @@ def test_fused_differs_by_a_level_or_so_where_no_op_looks_at_the_whole_frame(ops
 
 
 def test_fused_and_exact_follow_the_same_plan_of_ops_that_look_around():
-    exact = augment_exactly(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160)), 64)
-    fused = augment_fused(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160)), 64)
+    exact = augment_exactly(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
+    fused = augment_fused(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
     # A crop of everything has nearly the histogram of the frame.
     assert (exact.int() - fused.int()).abs().float().mean() < 3
     assert LOOKS_AROUND - {"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"} == {
@@ -153,7 +153,7 @@ def test_fused_and_exact_follow_the_same_plan_of_ops_that_look_around():
 def test_the_frames_given_are_not_changed_and_views_have_the_size_asked_for(mode):
     frames = noise()
     for the_plan in draw(drawer(randaugment=RANDAUGMENT), 30):
-        view = mode(frames, the_plan, 24)
+        view = mode(frames, the_plan)
         assert (view.shape, view.dtype) == ((2, 24, 24, 3), torch.uint8)
     assert torch.equal(frames, noise())
 
@@ -161,7 +161,7 @@ def test_the_frames_given_are_not_changed_and_views_have_the_size_asked_for(mode
 def test_all_frames_of_a_clip_are_changed_alike():
     frames = noise(1).expand(3, -1, -1, -1)
     for the_plan in draw(drawer(randaugment=RANDAUGMENT), 30):
-        one, two, three = augment_exactly(frames, the_plan, 24)
+        one, two, three = augment_exactly(frames, the_plan)
         assert torch.equal(one, two) and torch.equal(two, three)
 
 

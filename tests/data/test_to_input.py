@@ -1,7 +1,6 @@
 """From views to the model's input, and the modes that share the work between host and device differently."""
 
 import dataclasses
-from functools import partial
 
 import pytest
 import torch
@@ -9,12 +8,12 @@ import torch
 from slowfast_mlp.data.augment import PlanDrawer, augment_exactly
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.randaugment import parse_randaugment
+from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.to_input import ToInput
-from slowfast_mlp.data.video import Record, TrainVideos, Views, collate_views
+from slowfast_mlp.data.video import TrainVideos, Views, collate_views
 
 MEAN, STD = (0.45, 0.4, 0.5), (0.225, 0.2, 0.25)
 CPU = torch.device("cpu")
-ON_CROP = partial(augment_exactly, crop_size=24)
 
 
 def to_input(**changes):
@@ -62,14 +61,14 @@ def test_augmenting_on_the_device_gives_what_the_host_gives_bit_for_bit(records)
     for epoch in range(10):
         host, device = (
             collate_views([train_set(records, augment)[(n, epoch)] for n in range(3)])
-            for augment in (ON_CROP, None)
+            for augment in (augment_exactly, None)
         )
         assert (host.clips.shape, host.sizes) == ((6, 3, 4, 24, 24), ())
         assert (device.clips.shape, device.sizes) == ((3 * 4 * 48 * 144 * 3,), ((4, 48, 144),) * 3)
         assert device.clips.dtype == host.clips.dtype == torch.uint8
         assert host.plans == device.plans and len(host.plans) == 6
         assert torch.equal(host.labels, device.labels)
-        one, other = to_input()(host), to_input(augment=ON_CROP)(device)
+        one, other = to_input()(host), to_input(augment=augment_exactly)(device)
         assert torch.equal(one, other)
 
 
@@ -79,8 +78,8 @@ def test_a_gpu_augments_as_the_cpu_does_but_for_rounding(records):
     for epoch in range(5):
         batch = collate_views([train_set(records, None)[(n, epoch)] for n in range(3)])
         batch = batch._replace(plans=tuple(dataclasses.replace(plan, erasure=None) for plan in batch.plans))
-        expected = to_input(augment=ON_CROP)(batch)
-        given = ToInput(mean=MEAN, std=STD, device=cuda, augment=ON_CROP)(batch).cpu()
+        expected = to_input(augment=augment_exactly)(batch)
+        given = ToInput(mean=MEAN, std=STD, device=cuda, augment=augment_exactly)(batch).cpu()
         assert (given - expected).abs().mean() < 0.5 / 255 / min(STD)
 
 
@@ -89,13 +88,15 @@ def test_videos_of_different_sizes_travel_together(records):
     cut = items[1].clips.reshape(4, 48, 144, 3)[:, :40, :100].contiguous()
     crops = [dataclasses.replace(plan, crop=(0, 0, 30, 40)) for plan in items[1].plans]
     items[1] = items[1]._replace(clips=cut.flatten(), sizes=((4, 40, 100),), plans=tuple(crops))
-    together = to_input(augment=ON_CROP)(collate_views(items))
-    alone = [to_input(augment=ON_CROP)(item) for item in items]
+    together = to_input(augment=augment_exactly)(collate_views(items))
+    alone = [to_input(augment=augment_exactly)(item) for item in items]
     assert torch.equal(together, torch.cat(alone))
 
 
 def test_boxes_are_erased_in_normalised_units_and_only_where_the_plan_says(records):
-    batch = collate_views([train_set(records, ON_CROP)[(n, epoch)] for n in range(3) for epoch in range(8)])
+    batch = collate_views(
+        [train_set(records, augment_exactly)[(n, epoch)] for n in range(3) for epoch in range(8)]
+    )
     clips = to_input()(batch)
     untouched = to_input()(batch._replace(plans=()))
     num_erased = 0
@@ -111,7 +112,7 @@ def test_boxes_are_erased_in_normalised_units_and_only_where_the_plan_says(recor
 
 
 def test_the_views_themselves_are_left_as_they_are(records):
-    batch = collate_views([train_set(records, ON_CROP)[(0, 0)]])
+    batch = collate_views([train_set(records, augment_exactly)[(0, 0)]])
     before = batch.clips.clone()
     assert torch.equal(to_input()(batch), to_input()(batch))
     assert torch.equal(batch.clips, before)

@@ -1,7 +1,5 @@
 """The data sets on real files: what an item holds, and what becomes of videos that cannot be read."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -9,15 +7,10 @@ from torch.utils.data import DataLoader
 from slowfast_mlp.data.augment import PlanDrawer, augment_exactly
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.randaugment import parse_randaugment
-from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
-from slowfast_mlp.data.video import (
-    EvalVideos,
-    Record,
-    TrainVideos,
-    check_labels,
-    collate_views,
-    find_missing,
-)
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.samplers import Draw, EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.to_input import ToInput
+from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
 
@@ -44,8 +37,8 @@ def records(write_numbered):
 
 def train_set(records, seed=0, **changes):
     drawer = PlanDrawer(crop_size=32, area=(0.5, 1), aspect=(0.75, 1.3333), flip=True, erase_prob=0.5)
-    settings = dict(draw_plan=drawer, augment=lambda frames, plan: frames, num_samples=1)
-    return TrainVideos(records, clips=clips(), decoder="auto", seed=seed, **{**settings, **changes})
+    settings = dict(draw_plan=drawer, augment=lambda frames, plan: frames, num_samples=1, clips=clips())
+    return TrainVideos(records, decoder="auto", seed=seed, **{**settings, **changes})
 
 
 def eval_set(records, num_clips=3, transform=keep_pixels, num_crops=1, **changes):
@@ -71,12 +64,11 @@ def test_a_training_item_is_a_clip_of_its_record(records):
 
 def test_draws_depend_on_seed_epoch_and_record_alone(records):
     def drawn(seed, epoch, workers):
-        sampler = TrainSampler(6, batch_size=2, rank=0, world_size=1, seed=5)
+        sampler = TrainSampler(torch.zeros(6, dtype=torch.int64), batch_size=2, rank=0, world_size=1, seed=5)
         sampler.epoch = epoch
         loader = DataLoader(
             train_set(records, seed),
-            batch_size=2,
-            sampler=sampler,
+            batch_sampler=sampler,
             num_workers=workers,
             collate_fn=collate_views,
         )
@@ -97,16 +89,15 @@ def everything(records, **changes):
         randaugment=parse_randaugment("rand-m7-n4-mstd0.5-inc1"),
         erase_prob=0.5,
     )
-    on_crop = partial(augment_exactly, crop_size=32)
-    return train_set(records, **{**dict(draw_plan=drawer, augment=on_crop, num_samples=3), **changes})
+    return train_set(records, **{**dict(draw_plan=drawer, augment=augment_exactly, num_samples=3), **changes})
 
 
 def epoch_of(data, workers=0, rank=0, world_size=1, epoch=1):
     """Views and plans of every video of an epoch, as the loader of a rank gives them."""
-    sampler = TrainSampler(6, batch_size=2, rank=rank, world_size=world_size, seed=5)
+    labels = torch.zeros(6, dtype=torch.int64)
+    sampler = TrainSampler(labels, batch_size=2, rank=rank, world_size=world_size, seed=5)
     sampler.epoch = epoch
-    size = 2 // world_size
-    loader = DataLoader(data, batch_size=size, sampler=sampler, num_workers=workers, collate_fn=collate_views)
+    loader = DataLoader(data, batch_sampler=sampler, num_workers=workers, collate_fn=collate_views)
     found = {}
     for views in loader:
         for video, clip, plan in zip(views.videos.tolist(), views.clips, views.plans):
@@ -199,7 +190,9 @@ def test_training_gives_up_when_nothing_can_be_read():
     broken = [Record(f"/nowhere/{n}.mp4", 0) for n in range(3)]
     loader = DataLoader(
         train_set(broken),
-        sampler=TrainSampler(3, batch_size=1, rank=0, world_size=1, seed=0),
+        batch_sampler=TrainSampler(
+            torch.zeros(3, dtype=torch.int64), batch_size=1, rank=0, world_size=1, seed=0
+        ),
         collate_fn=collate_views,
         num_workers=1,
     )
@@ -240,17 +233,23 @@ def test_a_half_damaged_video_gives_the_views_of_its_whole_half(damaged_video):
     assert shown(views.clips[0]) == [0, 2, 4, 7]
 
 
-def test_labels_outside_the_classes_are_refused(records):
-    check_labels(records, 3, "train")
-    with pytest.raises(UserError, match=r"label 2; MODEL.NUM_CLASSES 2 allows 0 to 1"):
-        check_labels(records, 2, "train")
-    with pytest.raises(UserError, match="label -1"):
-        check_labels([Record("a", -1)], 2, "train")
+@pytest.mark.parametrize("augment", [augment_exactly, None])
+def test_a_key_may_ask_for_another_number_of_frames_and_another_crop(records, augment):
+    dataset = everything(records, clips=clips(num_frames=8, sampling_rate=4), augment=augment, num_samples=2)
+    to_input = ToInput(mean=(0, 0, 0), std=(1, 1, 1), device=torch.device("cpu"), augment=augment_exactly)
+    assert to_input(dataset[Draw(2, 0)]).shape == (2, 3, 8, 32, 32)
+    assert to_input(dataset[Draw(2, 0, num_frames=4, crop_size=48)]).shape == (2, 3, 4, 48, 48)
 
 
-def test_missing_files_are_counted_and_none_is_an_error(records):
-    assert find_missing([*records, Record("/nowhere.mp4", 0)], "train") == (["/nowhere.mp4"], 7)
-    with pytest.raises(
-        UserError, match=r"None of 2 videos .* test list exists; the first is /a.mp4. Set DATA.PATH_PREFIX"
-    ):
-        find_missing([Record("/a.mp4", 0), Record("/b.mp4", 0)], "test")
+def test_fewer_frames_are_spread_over_the_same_span(records):
+    dataset = train_set(records, clips=clips(num_frames=8, sampling_rate=4))  # 32 of 42 frames
+    eight, four = (shown(dataset[Draw(2, 0, num_frames=number)].clips[0]) for number in (None, 4))
+    assert (len(eight), len(four)) == (8, 4)
+    assert (eight[0], eight[-1]) == (four[0], four[-1])
+
+
+def test_a_record_that_an_epoch_draws_again_gets_another_clip(records):
+    dataset = train_set(records)
+    views = [dataset[Draw(2, 0, visit)].clips for visit in (0, 0, 1, 2)]
+    assert torch.equal(views[0], views[1])
+    assert len({tuple(shown(clip[0])) for clip in views}) == 3

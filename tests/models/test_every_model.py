@@ -1,6 +1,7 @@
 """What every backbone promises, tried on every file of slowfast_mlp/models in a tiny size.
 
-A new backbone adds a row to TINY.
+A new backbone adds a row to TINY. One that takes clips of other sizes than it was built for, as its
+`clip_sizes` say, names some of them in `other_crops` and `other_frames`.
 """
 
 import pkgutil
@@ -42,6 +43,8 @@ TINY = {
         arguments=dict(num_frames=4, crop_size=32, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64)),
         wrong_crop=31,
         wrong_frames=0,
+        other_crops=(48, 33),
+        other_frames=(2, 7),
     ),
     "mobile_former": dict(
         arguments=dict(
@@ -50,6 +53,7 @@ TINY = {
         ),
         wrong_crop=16,
         wrong_frames=0,
+        other_crops=(48, 33),
     ),
 }  # fmt: skip
 NUM_CLASSES = 5
@@ -71,6 +75,11 @@ def built(request):
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     return model, arguments
+
+
+def built_row(model):
+    """The row of TINY that a model was built from."""
+    return TINY[type(model).__module__.rpartition(".")[2]]
 
 
 def head_of(model):
@@ -128,9 +137,37 @@ def test_the_state_goes_round(built):
 def test_clips_of_another_shape_are_refused(built):
     model, arguments = built
     clips = clips_for(arguments)
-    for wrong in (clips[:, :2], torch.cat([clips, clips], dim=2), clips[..., :-4], clips[:, :, :, :-4]):
+    wrong = [clips[:, :2], clips[..., :-4], clips[:, :, :, :-4], clips[..., :16, :16], clips[0]]
+    if not built_row(model).get("other_crops"):
+        wrong += [clips[..., :-4, :-4], torch.cat([torch.cat([clips] * 2, dim=3)] * 2, dim=4)]
+    if arguments["num_frames"] == 1 or not built_row(model).get("other_frames"):
+        wrong.append(torch.cat([clips, clips], dim=2))
+    for refused in wrong:
         with pytest.raises(ValueError, match="takes clips"):
-            model(wrong)
+            model(refused)
+
+
+def test_other_sizes_that_a_model_takes_are_seen_as_by_one_built_for_them(built):
+    model, arguments = built
+    row, is_video = built_row(model), arguments["num_frames"] > 1
+    others = [{"crop_size": size} for size in row.get("other_crops", ())]
+    others += [{"num_frames": number} for number in row.get("other_frames", ()) if is_video]
+    others = [{**arguments, **other} for other in others]
+    sizes = (31, 32, 33, 48, 64)
+    taken = [size for size in sizes if model.clip_sizes.takes(arguments["num_frames"], size)]
+    assert taken == ([32, 33, 48, 64] if row.get("other_crops") else [arguments["crop_size"]])
+    counts = [number for number in (1, 2, 4, 7) if model.clip_sizes.takes(number, arguments["crop_size"])]
+    assert counts == ([2, 4, 7] if row.get("other_frames") and is_video else [arguments["num_frames"]])
+    model.eval()
+    with torch.no_grad():
+        for other in others:
+            clips = clips_for(other, batch=3)
+            logits = model(clips)
+            assert logits.shape == (3, NUM_CLASSES) and logits.isfinite().all()
+            assert torch.allclose(logits[1], model(clips[1:2])[0], atol=1e-5)
+            for_it = type(model)(num_classes=NUM_CLASSES, **other)
+            for_it.load_state_dict(model.state_dict())
+            assert torch.equal(logits, for_it.eval()(clips))
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -290,3 +290,19 @@ def test_channels_are_shuffled_where_the_smallest_size_groups_its_convolutions()
 def test_a_misfit_is_refused_with_the_legal_values(arguments, message):
     with pytest.raises(ValueError, match=message):
         build("26M", **{"num_frames": 4, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "takes_other_lengths"),
+    [
+        ({}, False),
+        ({"temporal": "dw1+2d"}, False),
+        ({"temporal": "none"}, True),
+        ({"temporal_stages": ()}, True),
+    ],
+)
+def test_clips_may_have_any_number_of_frames_where_time_is_not_convolved(arguments, takes_other_lengths):
+    model = MobileFormer(num_classes=5, num_frames=4, **TINY, **arguments).eval()
+    assert model.clip_sizes.takes(6, 48) == takes_other_lengths
+    if takes_other_lengths:
+        assert model(torch.randn(2, 3, 6, 48, 48)).isfinite().all()
