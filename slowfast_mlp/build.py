@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from slowfast_mlp import models
 from slowfast_mlp.config import schema
 from slowfast_mlp.data import datasets
-from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.clips import DenseClips, clip_span
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
 from slowfast_mlp.data.video import (
@@ -41,16 +41,7 @@ MAX_WORKERS = 8
 
 def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> list[Record]:
     """The records of a split, with labels that fit and at least some files that exist."""
-    module = find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
-    shared = {"root", "split", "prefix", "separator"}
-    _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
-    found = module.read_records(
-        data.path_to_data_dir,
-        split,
-        prefix=data.path_prefix,
-        separator=data.path_label_separator,
-        **data.args,
-    )
+    found = listed(data, dataset, split)
     check_labels(found, num_classes, split)
     missing, num_looked_at = find_missing(found, split)
     if missing:
@@ -59,6 +50,27 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
             len(missing), num_looked_at, split, missing[0],
         )  # fmt: skip
     return found
+
+
+def listed(data: schema.Data, dataset: str, split: str) -> list[Record]:
+    """The records of a split as its list has them, whatever their labels and files."""
+    module = find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
+    shared = {"root", "split", "prefix", "separator"}
+    _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
+    return module.read_records(
+        data.path_to_data_dir,
+        split,
+        prefix=data.path_prefix,
+        separator=data.path_label_separator,
+        **data.args,
+    )
+
+
+def frames_needed(data: schema.Data, fps: float) -> float:
+    """Frames that a clip spans in a video of `fps`; of pictures, which have none (0), those of the clip."""
+    if not fps:
+        return data.num_frames
+    return clip_span(data.num_frames, data.sampling_rate, fps, data.target_fps)
 
 
 def train_loader(

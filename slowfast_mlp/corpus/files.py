@@ -1,0 +1,174 @@
+"""What is known of every file of a data set: looked at in processes, remembered in a cache file."""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from slowfast_mlp.corpus.processes import GivenUp, run_jobs
+from slowfast_mlp.corpus.progress import CountProgress
+from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.examine import DECODE, Contents, examine
+from slowfast_mlp.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+HEAD_BYTES = 1 << 16  # enough to tell nearly all files of one size apart without reading them again
+CACHE_VERSION = 1
+
+
+class FileFacts(NamedTuple):
+    """One file or folder of frames. `kind` is the sort of problem, "" without: missing, empty, damaged, hung
+    or crashed; `problem` says it in words. Folders have no size and no digest of their first bytes.
+    """
+
+    path: str
+    num_bytes: int = 0
+    mtime_ns: int = 0
+    head: str = ""
+    contents: Contents | None = None
+    kind: str = ""
+    problem: str = ""
+
+
+def look_at_files(
+    paths: Sequence[str],
+    *,
+    decode: str,
+    decoder: str,
+    num_processes: int,
+    timeout_sec: float,
+    cache: Path,
+) -> dict[str, FileFacts]:
+    """The facts of every path, from the cache where the file is as it was.
+
+    What hung, crashed or is missing is looked at anew each time. Raises UserError.
+    """
+    facts = {}
+    with _Cache(cache, decode=decode, decoder=decoder) as known:
+        jobs = [(path, known.facts.get(path)) for path in paths]
+        progress = CountProgress("looked at", len(jobs))
+        look = partial(_look_at, decode=decode, decoder=decoder)
+        for position, result in run_jobs(look, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
+            path = paths[position]
+            if isinstance(result, GivenUp):
+                result = FileFacts(path, kind=result.kind, problem=result.reason)
+            elif result.kind != "missing" and result != known.facts.get(path):
+                known.add(result)
+            facts[path] = result
+            progress.add(failed=bool(result.kind))
+    return facts
+
+
+def find_copies(facts: dict[str, FileFacts], *, num_processes: int, timeout_sec: float) -> list[list[str]]:
+    """Groups of paths whose files hold the same bytes; only files of one size and one beginning are read."""
+    alike: dict[tuple, list[str]] = {}
+    for path, file in facts.items():
+        if file.head and not file.kind:
+            alike.setdefault((file.num_bytes, file.head), []).append(path)
+    suspects = [path for paths in alike.values() if len(paths) > 1 for path in paths]
+    same: dict[str, list[str]] = {}
+    for position, digest in run_jobs(_digest, suspects, num_processes=num_processes, timeout_sec=timeout_sec):
+        if isinstance(digest, GivenUp):
+            logger.warning(
+                "%s cannot be compared with files of its size: %s", suspects[position], digest.reason
+            )
+        else:
+            same.setdefault(digest, []).append(suspects[position])
+    return [sorted(paths) for paths in same.values() if len(paths) > 1]
+
+
+def _look_at(job: tuple[str, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
+    path, known = job
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return FileFacts(path, kind="missing", problem="does not exist")
+    except OSError as error:
+        return FileFacts(path, kind="damaged", problem=f"cannot be looked at ({error.strerror})")
+    is_folder = stat.S_ISDIR(status.st_mode)
+    facts = FileFacts(path, 0 if is_folder else status.st_size, status.st_mtime_ns)
+    if known and (known.num_bytes, known.mtime_ns) == (facts.num_bytes, facts.mtime_ns):
+        return known
+    if not is_folder and not stat.S_ISREG(status.st_mode):
+        return facts._replace(kind="damaged", problem="is neither a file nor a folder")
+    if not is_folder and not status.st_size:
+        return facts._replace(kind="empty", problem="has no bytes")
+    try:
+        head = "" if is_folder else _digest(path, num_bytes=HEAD_BYTES)
+        return facts._replace(head=head, contents=examine(path, decode=decode, decoder=decoder))
+    except DecodeError as error:
+        return facts._replace(kind="damaged", problem=error.reason)
+    except OSError as error:
+        return facts._replace(kind="damaged", problem=f"cannot be read ({error.strerror})")
+
+
+def _digest(path: str, num_bytes: int | None = None) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        if num_bytes is not None:
+            digest.update(file.read(num_bytes))
+        else:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+class _Cache:
+    """Facts of an earlier look, a line of JSON for each file.
+
+    Every new one is written at once, so that a look that is cut off goes on where it was.
+    """
+
+    def __init__(self, path: Path, *, decode: str, decoder: str):
+        self.path = path
+        self._decode, self._decoder = decode, decoder
+        self.facts: dict[str, FileFacts] = {}
+        text = self._or_user_error(lambda: path.read_text(encoding="utf-8") if path.exists() else "")
+        num_unread = sum(not self._read(line) for line in text.splitlines())
+        if num_unread:
+            logger.warning("%d lines of the cache %s cannot be read: looked at anew", num_unread, path)
+        self._ends_in_a_line = not text or text.endswith("\n")
+
+    def _read(self, line: str) -> bool:
+        """Takes a line in, if it was looked at as closely as is asked now; False for a torn one."""
+        try:
+            entry = json.loads(line)
+            facts = FileFacts(*entry["facts"])
+            closeness = DECODE.index(entry["decode"])
+            version, decoder = entry["version"], entry["decoder"]
+        except (ValueError, KeyError, TypeError):
+            return False
+        if version == CACHE_VERSION and decoder == self._decoder and closeness >= DECODE.index(self._decode):
+            contents = facts.contents and Contents(*facts.contents)
+            self.facts[facts.path] = facts._replace(contents=contents)
+        return True
+
+    def __enter__(self) -> "_Cache":
+        self._or_user_error(lambda: self.path.parent.mkdir(parents=True, exist_ok=True))
+        self._file: TextIO = self._or_user_error(lambda: self.path.open("a", encoding="utf-8"))
+        if not self._ends_in_a_line:
+            self._file.write("\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, facts: FileFacts) -> None:
+        """Appends the facts."""
+        entry = {"version": CACHE_VERSION, "decode": self._decode, "decoder": self._decoder, "facts": facts}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+
+    def _or_user_error(self, action: Callable):
+        try:
+            return action()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"The cache {self.path} cannot be used ({error}); give another --cache FILE."
+            ) from error
