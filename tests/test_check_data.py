@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from torchvision.io import write_jpeg as write_tensor
 
+from slowfast_mlp.data.shards import write_shard
 from tests.conftest import TINY, main_of, numbered_frames
 
 
@@ -180,6 +181,22 @@ def test_a_folder_of_frames_is_counted_and_its_bad_picture_named(check, videos):
     (folder / "00002.jpg").write_bytes(b"no picture")
     status, output, _ = check({"train": "folder 0\n"}, "--split", "train", "--decode", "all")
     assert status == 1 and "folder: its frame 00002.jpg decoding ends after 0 of 1 frames" in output
+
+
+def test_videos_in_tar_shards_are_looked_at(check, videos):
+    names = ("whole0.mp4", "damaged.mp4", "empty.mp4")
+    write_shard(videos / "shard-00000.tar", [(name, videos / name) for name in names])
+    lines = "".join(f"shard-00000.tar/{name} 0\n" for name in (*names, "nowhere.mp4"))
+    status, output, _ = check({"train": lines}, "--split", "train", "--decode", "all")
+    assert status == 1
+    for line in (
+        "train: 4 videos, 3 with problems; 40 to 40 frames, median 40",
+        f"  train: {videos}/shard-00000.tar/damaged.mp4: decoding ends after 50 of 120 frames (Invalid data "
+        "found when processing input)",
+        f"  train: {videos}/shard-00000.tar/empty.mp4: has no bytes",
+        f"  train: {videos}/shard-00000.tar/nowhere.mp4: does not exist",
+    ):
+        assert line in output.splitlines()
 
 
 @pytest.mark.parametrize(

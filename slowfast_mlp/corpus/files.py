@@ -12,12 +12,14 @@ from typing import NamedTuple, TextIO
 
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
+from slowfast_mlp.data import shards
 from slowfast_mlp.data.decode import DecodeError
 from slowfast_mlp.data.examine import DECODE, Contents, examine
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16  # enough to tell nearly all files of one size apart without reading them again
 CACHE_VERSION = 1
 
@@ -85,19 +87,23 @@ def find_copies(facts: dict[str, FileFacts], *, num_processes: int, timeout_sec:
 
 def _look_at(job: tuple[str, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
     path, known = job
+    member = None
     try:
-        status = os.stat(path)
+        if shards.split_path(path) and not os.path.exists(path):
+            member = shards.find_member(path)
+        status = os.stat(member.tar if member else path)
     except (FileNotFoundError, NotADirectoryError):
         return FileFacts(path, kind="missing", problem="does not exist")
     except OSError as error:
         return FileFacts(path, kind="damaged", problem=f"cannot be looked at ({error.strerror})")
     is_folder = stat.S_ISDIR(status.st_mode)
-    facts = FileFacts(path, 0 if is_folder else status.st_size, status.st_mtime_ns)
+    num_bytes = 0 if is_folder else member.size if member else status.st_size
+    facts = FileFacts(path, num_bytes, status.st_mtime_ns)
     if known and (known.num_bytes, known.mtime_ns) == (facts.num_bytes, facts.mtime_ns):
         return known
     if not is_folder and not stat.S_ISREG(status.st_mode):
         return facts._replace(kind="damaged", problem="is neither a file nor a folder")
-    if not is_folder and not status.st_size:
+    if not is_folder and not num_bytes:
         return facts._replace(kind="empty", problem="has no bytes")
     try:
         head = "" if is_folder else _digest(path, num_bytes=HEAD_BYTES)
@@ -109,12 +115,14 @@ def _look_at(job: tuple[str, FileFacts | None], *, decode: str, decoder: str) ->
 
 
 def _digest(path: str, num_bytes: int | None = None) -> str:
+    if shards.split_path(path) and not os.path.exists(path):
+        return hashlib.sha256(shards.read_member(path)[:num_bytes]).hexdigest()
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         if num_bytes is not None:
             digest.update(file.read(num_bytes))
         else:
-            while block := file.read(1 << 20):
+            while block := file.read(BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
 

@@ -35,7 +35,7 @@ def reencode_all(
     _demand_own_names(new_names)
     _demand_same_encoding(target, encoding)
     for left_over in target.rglob(".*.part"):  # of a run that was killed
-        left_over.unlink()
+        left_over.unlink(missing_ok=True)
     for folder in {(target / name).parent for name in new_names.values()}:
         folder.mkdir(parents=True, exist_ok=True)
     old_names = list(new_names)
