@@ -25,6 +25,7 @@ setup(
         "tensorboard",
         "pyyaml",
         "numpy",
+        "pillow",
     ],
     extras_require={"test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis"]},
 )

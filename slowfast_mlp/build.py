@@ -16,18 +16,14 @@ from torch.utils.data import DataLoader
 from slowfast_mlp import models
 from slowfast_mlp.config import schema
 from slowfast_mlp.data import datasets
-from slowfast_mlp.data.clips import DenseClips, clip_span
+from slowfast_mlp.data.clips import Clips, DenseClips, SegmentClips
+from slowfast_mlp.data.mirror import mirrored_labels
+from slowfast_mlp.data.records import Records, check_labels, find_missing
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
-from slowfast_mlp.data.video import (
-    EvalVideos,
-    Record,
-    TrainVideos,
-    check_labels,
-    collate_views,
-    find_missing,
-)
+from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
 from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.engine.class_names import class_order, differing_names
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import adamw
 from slowfast_mlp.engine.schedule import WarmupCosine
@@ -39,7 +35,7 @@ logger = logging.getLogger(__name__)
 MAX_WORKERS = 8
 
 
-def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> list[Record]:
+def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> Records:
     """The records of a split, with labels that fit and at least some files that exist."""
     found = listed(data, dataset, split)
     check_labels(found, num_classes, split)
@@ -52,9 +48,9 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
     return found
 
 
-def listed(data: schema.Data, dataset: str, split: str) -> list[Record]:
+def listed(data: schema.Data, dataset: str, split: str) -> Records:
     """The records of a split as its list has them, whatever their labels and files."""
-    module = find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
+    module = _dataset_module(dataset)
     shared = {"root", "split", "prefix", "separator"}
     _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
     return module.read_records(
@@ -66,18 +62,12 @@ def listed(data: schema.Data, dataset: str, split: str) -> list[Record]:
     )
 
 
-def frames_needed(data: schema.Data, fps: float) -> float:
-    """Frames that a clip spans in a video of `fps`; of pictures, which have none (0), those of the clip."""
-    if not fps:
-        return data.num_frames
-    return clip_span(data.num_frames, data.sampling_rate, fps, data.target_fps)
-
-
 def train_loader(
     data: schema.Data,
     loading: schema.DataLoader,
-    videos: Sequence[Record],
+    videos: Records,
     *,
+    dataset: str,
     batch_size: int,
     rank: int,
     world_size: int,
@@ -95,20 +85,28 @@ def train_loader(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
             "would be no step. Set it to the number of videos or less."
         )
+    flipped_labels = _flipped_labels(data, dataset, videos.label_names)
     transform = TrainTransform(
         crop_size=data.train_crop_size,
         area=data.train_jitter_scales_relative,
         aspect=data.train_jitter_aspect_relative,
-        flip=data.random_flip,
+        flip=data.random_flip and flipped_labels is None,  # else TrainVideos flips, with the label
         mean=data.mean,
         std=data.std,
     )
-    clips = _clips(data, offset=data.use_offset_sampling)
-    dataset = TrainVideos(videos, clips=clips, transform=transform, decoder=data.decoder, seed=seed)
+    train_videos = TrainVideos(
+        videos,
+        clips=_clips(data, dataset, offset=data.use_offset_sampling),
+        transform=transform,
+        decoder=data.decoder,
+        seed=seed,
+        channel_order=data.channel_order,
+        flipped_labels=flipped_labels,
+    )
     sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
     workers = _worker_arguments(loading, device, num_cores)
     return DataLoader(
-        dataset,
+        train_videos,
         batch_size=batch_size // world_size,
         sampler=sampler,
         persistent_workers=workers["num_workers"] > 0,
@@ -119,10 +117,12 @@ def train_loader(
 def eval_loader(
     data: schema.Data,
     loading: schema.DataLoader,
-    videos: Sequence[Record],
+    videos: Records,
     *,
+    dataset: str,
     num_clips: int,
     num_crops: int,
+    single_crop: str,
     offset: bool,
     batch_size: int,
     rank: int,
@@ -140,22 +140,56 @@ def eval_loader(
         num_crops=num_crops,
         mean=data.mean,
         std=data.std,
+        single_crop=single_crop,
     )
-    dataset = EvalVideos(
+    eval_videos = EvalVideos(
         videos,
-        clips=_clips(data, offset=offset),
+        clips=_clips(data, dataset, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
         transform=transform,
         decoder=data.decoder,
         seed=seed,
+        channel_order=data.channel_order,
     )
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
-    return DataLoader(dataset, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
 
 
-def _clips(data: schema.Data, *, offset: bool) -> DenseClips:
+def sampling(data: schema.Data, dataset: str) -> str:
+    """How frames are chosen, dense or segments: the data set's own way unless the setting says."""
+    return _dataset_module(dataset).SAMPLING if data.sampling == "auto" else data.sampling
+
+
+def _dataset_module(dataset: str) -> ModuleType:
+    return find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")
+
+
+def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
+    """Labels [K] of the classes seen in a mirror, if flips are on and change any. Raises UserError where
+    they would give wrong labels.
+    """
+    if not data.random_flip:
+        return None
+    if not label_names and _dataset_module(dataset).SIDES_ARE_CLASSES:
+        raise UserError(
+            f"DATA.RANDOM_FLIP True: {dataset} has classes that tell left from right, and their names, which "
+            "say which labels to swap, are unknown. Set DATA.RANDOM_FLIP False, or DATA.ARGS label_names."
+        )
+    try:
+        flipped = mirrored_labels(label_names)
+    except ValueError as error:
+        raise UserError(f"DATA.RANDOM_FLIP True: {error}. Set DATA.RANDOM_FLIP False.") from error
+    num_swapped = int((flipped != torch.arange(len(flipped))).sum())
+    if num_swapped:
+        logger.info("mirrored clips swap the labels of %d classes that tell left from right", num_swapped)
+    return flipped if num_swapped else None
+
+
+def _clips(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+    if sampling(data, dataset) == "segments":
+        return SegmentClips(num_frames=data.num_frames, shuffle=data.shuffle_frames)
     return DenseClips(
         num_frames=data.num_frames,
         sampling_rate=data.sampling_rate,
@@ -207,14 +241,17 @@ def official_weights(section: schema.Model, contents: dict[str, Any], path: str)
     return _hook(_model_module(section), "from_official")(checkpoint.weights_of(contents, path))
 
 
-def start_weights(section: schema.Model, net: nn.Module, path: str) -> checkpoint.LoadReport:
+def start_weights(
+    section: schema.Model, net: nn.Module, path: str, *, label_names: Sequence[str] = ()
+) -> checkpoint.LoadReport:
     """Fills the model from a checkpoint to start training from, and says what became of every entry.
 
-    Image weights are inflated for a video model; tables of positions are resampled; a head for another number
-    of classes is left as it was built.
+    Image weights are inflated for a video model; tables of positions are resampled; the rows of
+    a head are put into the order of `label_names`, and a head for other classes is left as it was built.
     """
     module = _model_module(section)
-    weights = official_weights(section, checkpoint.read(path), path)
+    contents = checkpoint.read(path)
+    weights = official_weights(section, contents, path)
     own = net.state_dict()
     may_miss: tuple[str, ...] = ()
     if _is_of_images(weights, own, module.NOT_IN_IMAGE_WEIGHTS):
@@ -230,11 +267,33 @@ def start_weights(section: schema.Model, net: nn.Module, path: str) -> checkpoin
             path, num_classes.pop(), section.num_classes,
         )  # fmt: skip
         weights = {name: value for name, value in weights.items() if name not in head}
+    weights = _sort_head(weights, head, checkpoint.label_names_of(contents), label_names, path)
     if not head & set(weights):
         may_miss += tuple(head)
     report = checkpoint.load_weights(net, weights, source=path, may_miss=may_miss)
     logger.info("started from %s: %s", path, report)
     return report
+
+
+def _sort_head(
+    weights: dict[str, torch.Tensor],
+    head: set[str],
+    trained: Sequence[str],
+    wanted: Sequence[str],
+    path: str,
+) -> dict[str, torch.Tensor]:
+    """The weights with the rows of the head in the order of `wanted`, and without head for other classes."""
+    if not trained or not wanted or list(trained) == list(wanted) or not head & set(weights):
+        return weights
+    if set(trained) != set(wanted):
+        logger.warning(
+            "%s was trained on other classes (%s): its head is left out and learnt anew",
+            path, differing_names(trained, wanted),
+        )  # fmt: skip
+        return {name: value for name, value in weights.items() if name not in head}
+    logger.warning("%s has the classes in another order: its head is sorted by their names", path)
+    order = class_order(trained, wanted)
+    return {name: value[order] if name in head else value for name, value in weights.items()}
 
 
 def _hook(module: ModuleType, name: str) -> Callable[..., dict[str, torch.Tensor]]:

@@ -15,6 +15,7 @@ from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.class_names import match_classes
 from slowfast_mlp.engine.evaluate import Evaluation, evaluate
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
@@ -65,7 +66,7 @@ def train(
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: dict[str, Sequence[Any]],
+    videos: dict[str, build.Records],
 ) -> None:
     """Trains from the newest checkpoint of the output folder, or from the start."""
     num_epochs = config.solver.max_epoch
@@ -73,6 +74,7 @@ def train(
         config.data,
         config.data_loader,
         videos["train"],
+        dataset=config.train.dataset,
         batch_size=config.train.batch_size,
         rank=dist.rank(),
         world_size=dist.world_size(),
@@ -85,8 +87,10 @@ def train(
     optimizer = build.optimizer(config.solver, model)
     validate = None
     if "val" in videos:
-        validate = _evaluator(config, precision, device, videos["val"], num_clips=1, num_crops=1, offset=True)
-    first_epoch = _resume_or_start(config, model, optimizer, precision)
+        parts = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+        validate = _evaluator(config, precision, device, videos["val"], **parts)
+    label_names = videos["train"].label_names
+    first_epoch = _resume_or_start(config, model, optimizer, precision, label_names)
     _write_config(config)
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
     progress = Progress(log, log_period=config.log_period, num_epochs=num_epochs)
@@ -107,11 +111,8 @@ def train(
         )
         dist.average_buffers(model)
         if _is_due(epoch, config.train.checkpoint_period, num_epochs):
-            checkpoint.demand_finite(model)
-            if dist.rank() == 0:
-                state = dict(model=model, optimizer=optimizer, precision=precision)
-                checkpoint.save(config.output_dir, epoch=epoch, config_text=dump_config(config), **state)
-            dist.wait_for_all()
+            state = dict(model=model, optimizer=optimizer, precision=precision)
+            _save(config, state, epoch=epoch, label_names=label_names)
         if validate and _is_due(epoch, config.train.eval_period, num_epochs):
             report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, num_steps=len(loader))
     if first_epoch < num_epochs:
@@ -127,7 +128,7 @@ def test(
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: dict[str, Sequence[Any]],
+    videos: dict[str, build.Records],
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
     path = config.test.checkpoint_file_path or _newest(config) or config.train.checkpoint_file_path
@@ -137,25 +138,37 @@ def test(
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
     contents = checkpoint.read(path)
-    _demand_same_model(config, contents, path)
+    _say_other_colours(_demand_same_model(config, contents, path), config, path)
     if not config.train.enable:
         _write_config(config)
     weights = build.official_weights(config.model, contents, path)
     loaded = checkpoint.load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
-    num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
-    offset = config.data.use_offset_sampling
+    label_names = videos["test"].label_names
+    order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
     evaluator = _evaluator(
-        config, precision, device, videos["test"], num_clips=num_clips, num_crops=num_crops, offset=offset
+        config,
+        precision,
+        device,
+        videos["test"],
+        dataset=_test_dataset(config),
+        num_clips=config.test.num_ensemble_views,
+        num_crops=config.test.num_spatial_crops,
+        offset=config.data.use_offset_sampling,
     )
-    evaluation = evaluator(model, say=partial(report.test_progress, log, config.log_period))
+    evaluation = evaluator(
+        model, class_order=order, say=partial(report.test_progress, log, config.log_period)
+    )
     if dist.rank() == 0:
-        shuffled = ", FRAMES SHUFFLED (control)" if config.data.shuffle_frames else ""
-        views = f"{num_clips} x {num_crops} views, {config.test.ensemble} averaged{shuffled}"
         epoch = contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None
-        tested = {"checkpoint": path, "epoch": epoch}
+        tested = {"checkpoint": path, "epoch": epoch, "list_sha256": videos["test"].fingerprint()}
         report.test(
-            log, evaluation, tested=tested, paths=[video.path for video in videos["test"]], views=views
+            log,
+            evaluation,
+            tested=tested,
+            paths=[video.path for video in videos["test"]],
+            views=_protocol(config),
+            label_names=label_names,
         )
     failed = 1 - evaluation.num_decoded / len(evaluation.labels)
     if failed > config.test.max_failed_fraction:
@@ -174,13 +187,13 @@ def splits_to_read(config: Config) -> dict[str, str]:
         if config.train.eval_period:
             splits["val"] = config.train.dataset
     if config.test.enable:
-        splits["test"] = config.test.dataset or config.train.dataset
+        splits["test"] = _test_dataset(config)
     if not splits:
         raise UserError("TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do.")
     return splits
 
 
-def _read_lists(config: Config) -> dict[str, Sequence[Any]]:
+def _read_lists(config: Config) -> dict[str, build.Records]:
     """The records of every split that the run will need, so that a wrong one shows at once."""
     return {
         split: build.records(config.data, dataset, split, num_classes=config.model.num_classes)
@@ -188,12 +201,46 @@ def _read_lists(config: Config) -> dict[str, Sequence[Any]]:
     }
 
 
+def _save(config: Config, state: dict[str, Any], *, epoch: int, label_names: Sequence[str]) -> None:
+    """Writes the checkpoint of a finished epoch, once for all ranks."""
+    checkpoint.demand_finite(state["model"])
+    if dist.rank() == 0:
+        text = dump_config(config)
+        checkpoint.save(config.output_dir, epoch=epoch, config_text=text, label_names=label_names, **state)
+    dist.wait_for_all()
+
+
+def _test_dataset(config: Config) -> str:
+    return config.test.dataset or config.train.dataset
+
+
+def _say_other_colours(before: Config | None, config: Config, path: str) -> None:
+    if before and before.data.channel_order != config.data.channel_order:
+        logger.warning(
+            "%s was trained with DATA.CHANNEL_ORDER %s, and is tested with %s",
+            path, before.data.channel_order, config.data.channel_order,
+        )  # fmt: skip
+
+
+def _protocol(config: Config) -> str:
+    """How the test was made, in a line: what a figure depends on beside the weights."""
+    num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
+    crop = f" ({config.test.single_crop} crop)" if num_crops == 1 else ""
+    colours = ", BGR" if config.data.channel_order == "BGR" else ""
+    shuffled = ", FRAMES SHUFFLED (control)" if config.data.shuffle_frames else ""
+    return (
+        f"{num_clips} x {num_crops} views{crop}, {config.test.ensemble} averaged, "
+        f"{build.sampling(config.data, _test_dataset(config))} sampling{colours}{shuffled}"
+    )
+
+
 def _evaluator(
     config: Config,
     precision: Precision,
     device: torch.device,
-    videos: Sequence[Any],
+    videos: build.Records,
     *,
+    dataset: str,
     num_clips: int,
     num_crops: int,
     offset: bool,
@@ -203,8 +250,10 @@ def _evaluator(
         config.data,
         config.data_loader,
         videos,
+        dataset=dataset,
         num_clips=num_clips,
         num_crops=num_crops,
+        single_crop=config.test.single_crop,
         offset=offset,
         batch_size=config.test.batch_size,
         rank=dist.rank(),
@@ -217,7 +266,7 @@ def _evaluator(
         evaluate,
         loader=loader,
         precision=precision,
-        labels=torch.tensor([video.label for video in videos]),
+        labels=videos.labels,
         num_classes=config.model.num_classes,
         views_per_video=num_clips * num_crops,
         ensemble=config.test.ensemble,
@@ -261,7 +310,11 @@ def _demand_same_model(config: Config, contents: dict[str, Any], path: str) -> C
 
 
 def _resume_or_start(
-    config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision
+    config: Config,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    precision: Precision,
+    label_names: Sequence[str],
 ) -> int:
     """Takes up the newest checkpoint, or the weights to start from; returns the first epoch to train."""
     newest = _newest(config)
@@ -278,6 +331,13 @@ def _resume_or_start(
                 f"{newest} was trained with DATA.SHUFFLE_FRAMES {before.data.shuffle_frames}. Give the "
                 "control an OUTPUT_DIR of its own."
             )
+        trained = checkpoint.label_names_of(contents)
+        if match_classes(trained, label_names, source=newest) is not None:
+            raise UserError(
+                f"{newest} was trained with the classes in another order. Go on with the list of label names "
+                "and labels that it was trained on; or start from its weights with "
+                "TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR: its head is then sorted by name."
+            )
         epoch = checkpoint.resume(contents, newest, model=model, optimizer=optimizer, precision=precision)
         logger.info("resumed from %s: %d epochs are done", newest, epoch)
         if epoch >= config.solver.max_epoch:
@@ -286,7 +346,8 @@ def _resume_or_start(
             logger.warning("resumed with other settings than before: %s", ", ".join(changed))
         return epoch
     if config.train.checkpoint_file_path:
-        build.start_weights(config.model, model, config.train.checkpoint_file_path)
+        path = config.train.checkpoint_file_path
+        build.start_weights(config.model, model, path, label_names=label_names)
     return 0
 
 
@@ -295,18 +356,25 @@ def _start_of_run(
     model: nn.Module,
     device: torch.device,
     precision: Precision,
-    videos: dict[str, Sequence[Any]],
+    videos: dict[str, build.Records],
 ) -> dict[str, str]:
     """What a person wants to know before hours are spent."""
     data, solver, crop_size = config.data, config.solver, config.data.train_crop_size
     flops = count_flops(model, (3, data.num_frames, crop_size, crop_size)) / 1e9
     num_views = config.test.num_ensemble_views * config.test.num_spatial_crops
     sizes = ", ".join(f"{len(records)} {split}" for split, records in videos.items())
-    order = ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
+    order = ", BGR" if data.channel_order == "BGR" else ""
+    order += ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
+    rate = f"at rate {data.sampling_rate}"
+    rate = rate if build.sampling(data, config.train.dataset) == "dense" else "from as many segments"
+    prints = [f"{records.fingerprint()[:12]} {split}" for split, records in videos.items()]
+    num_named = {len(records.label_names) for records in videos.values()}
+    names = f"; {max(num_named)} classes with names" if max(num_named) else "; classes without names"
     facts = {
         "device": f"{report.device_in_words(device)}, {precision.mode}, processes: {dist.world_size()}",
-        "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames at rate "
-        f"{data.sampling_rate}, {crop_size} pixels{order}",
+        "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames {rate}, "
+        f"{crop_size} pixels{order}",
+        "lists": f"sha256 {', '.join(prints)}{names}",
         "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M "
         f"parameters, {flops:.3g} GFLOPs a view, {flops * num_views:.4g} over "
         f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",

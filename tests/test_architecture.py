@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "convert": {"config", "build", "engine"},
     "model_table": {"config", "build", "engine"},
     "corpus": {"corpus", "data"},
-    "check": {"config", "build", "run", "corpus"},
+    "check": {"config", "build", "run", "corpus", "data"},
     "tools": {"config", "run", "convert", "model_table", "check", "corpus", "engine.distributed"},
 }
 OPEN_TO_ALL = {"errors", "seeds"}
@@ -43,6 +43,7 @@ HOMES = {
     "simplejson": {"engine/log.py"},
     "decord": {"data/decode.py"},
     "av": {"data/decode.py", "data/encode.py", "data/examine.py"},
+    "PIL": {"data/pictures.py"},
     "yaml": {"config/load.py", "config/changes.py"},
     "fvcore.common.config": {"config/load.py"},
     "fvcore.nn": {"engine/profile.py"},

@@ -108,14 +108,34 @@ def test_labels_repeats_leaks_and_short_videos_are_found(check, videos):
         assert line in output.splitlines()
 
 
-def test_a_file_that_hangs_is_given_up_and_named(check, videos):
-    (videos / "folder").mkdir()
-    os.mkfifo(videos / "folder" / "00001.jpg")  # nobody writes: opening it waits for ever
-    status, output, _ = check({"train": "folder 0\nwhole0.mp4 1\n"}, "--split", "train", "--timeout", "3")
+@pytest.fixture
+def check_frames(check, videos):
+    """Checks lists of frame folders; folder 7 has three frames."""
+    for number in (1, 2, 3):
+        (videos / "7").mkdir(exist_ok=True)
+        write_jpeg(videos / "7" / f"{number:05d}.jpg", numbered_frames(1)[0])
+
+    def check_frames(text, *flags):
+        (videos / "somesomev1_rgb_train_split.txt").write_text(text)
+        return check({}, "--split", "train", *flags, overrides=["TRAIN.DATASET", "ssv1"])
+
+    return check_frames
+
+
+def test_a_file_that_hangs_is_given_up_and_named(check_frames, videos):
+    (videos / "8").mkdir()
+    os.mkfifo(videos / "8" / "00001.jpg")  # nobody writes: opening it waits for ever
+    status, output, _ = check_frames("7 3 0\n8 1 0\n", "--timeout", "3")
     assert status == 1
     assert "files given up, because reading them took too long: 1" in output
-    assert f"  train: {videos}/folder: no result after 3 s" in output.splitlines()
+    assert f"  train: {videos}/8/{{:05d}}.jpg: no result after 3 s" in output.splitlines()
     assert "train: 2 videos, 1 with problems" in output
+
+
+def test_a_pipe_in_a_list_is_no_video(check, videos):
+    os.mkfifo(videos / "pipe.mp4")
+    status, output, _ = check({"train": "pipe.mp4 0\n"}, "--split", "train")
+    assert status == 1 and "pipe.mp4: is neither a file nor a folder of frames" in output
 
 
 def test_the_report_has_a_line_for_every_video_and_the_skip_list_the_unreadable_ones(check, videos):
@@ -168,19 +188,29 @@ def test_a_torn_line_of_the_cache_is_said_and_looked_at_anew(check, videos, capl
     assert len(cache.read_text().splitlines()) == 3
 
 
-def test_a_folder_of_frames_is_counted_and_its_bad_picture_named(check, videos):
-    folder = videos / "folder"
-    folder.mkdir()
-    status, output, _ = check({"train": "folder 0\n"}, "--split", "train")
-    assert status == 1 and "folder: is a folder without a picture" in output
-    for number in (1, 2, 3):
-        write_jpeg(folder / f"{number:05d}.jpg", numbered_frames(1)[0])
-    status, output, _ = check({"train": "folder 0\n"}, "--split", "train")
+def test_frame_folders_are_compared_with_their_list(check_frames, videos):
+    status, output, _ = check_frames("7 3 0\n")
     assert status == 0 and "train: 1 videos, 0 with problems; 3 to 3 frames" in output
-    assert "folder: 3 frames; a clip takes 4" in output
-    (folder / "00002.jpg").write_bytes(b"no picture")
-    status, output, _ = check({"train": "folder 0\n"}, "--split", "train", "--decode", "all")
-    assert status == 1 and "folder: its frame 00002.jpg decoding ends after 0 of 1 frames" in output
+    assert "7/{:05d}.jpg: 3 frames; a clip takes 4" in output
+    status, output, _ = check_frames("7 2 0\n")
+    assert status == 1 and "7/{:05d}.jpg: the list says 2 frames, there are 3" in output
+    status, output, _ = check_frames("7 4 0\n9 4 0\n")
+    assert status == 1 and "9/{:05d}.jpg: does not exist" in output
+    assert f"7/{{:05d}}.jpg: the list says 4 frames, but there is no {videos}/7/00004.jpg" in output
+
+
+def test_a_bad_picture_between_good_ones_is_found_by_decoding_all(check_frames, videos):
+    (videos / "7" / "00002.jpg").write_bytes(b"no picture")
+    assert check_frames("7 3 0\n", "--decode", "ends")[0] == 0
+    status, output, _ = check_frames("7 3 0\n", "--decode", "all")
+    assert status == 1 and f"frame 1, the file {videos}/7/00002.jpg: is no picture that can be read" in output
+
+
+def test_names_for_another_number_of_classes_are_a_problem(check, videos):
+    (videos / "categories.txt").write_text("run\njump\n")
+    status, output, _ = check({"train": "whole0.mp4 0\n"}, "--split", "train")
+    assert status == 1
+    assert "train: the data set names 2 classes; MODEL.NUM_CLASSES is 8" in output.splitlines()
 
 
 def test_videos_in_tar_shards_are_looked_at(check, videos):

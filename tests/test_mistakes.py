@@ -36,7 +36,7 @@ def lists(folder, **texts):
         (["MODEL.ARGS.mlp_ratio", "2.5"], "MODEL.ARGS of morphmlp: mlp_ratio 2.5 is no int"),
         (["MODEL.ARGS.mlp_ratio", "-1"], "MODEL.ARGS.mlp_ratio -1: give 1 or more"),
         (["TRAIN.DATASET", "synthetic", "DATA.ARGS.num_train", "abc"], "num_train 'abc' is no int"),
-        (["TRAIN.DATASET", "kinetic"], "no kinetic.py in slowfast_mlp.data.datasets; there is kinetics"),
+        (["TRAIN.DATASET", "kinetic"], "no kinetic.py in slowfast_mlp.data.datasets; there is imagenet"),
         (["NUM_GPUS", "99"], "NUM_GPUS 99: this machine has"),
         (["TRAIN.PRECISION", "fp16"], "TRAIN.PRECISION fp16 is 200 times slower"),
         (["TRAIN.ENABLE", "False"], "There are no weights to test"),

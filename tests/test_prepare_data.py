@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,14 @@ def kinetics_words(folder, *more):
         folder / "out",
         *more,
     )
+
+
+def trains_and_tests(command, output, *, num_tested, overrides=()):
+    """Runs run_net.py with the settings that the tool printed last."""
+    settings = shlex.split(output[-1].removeprefix("settings: "))
+    status, output, error = command(*settings, "TRAIN.BATCH_SIZE", "2", *overrides)
+    assert (status, error) == (0, "")
+    assert f"{num_tested}/{num_tested} with a view" in output
 
 
 def test_kinetics_lists_hold_the_videos_that_are_there(prepare, kinetics):
@@ -142,10 +151,7 @@ def test_reencoded_kinetics_trains_and_tests(prepare, kinetics, command):
         "train/riding a bike/abc_000012_000022.mp4 1\ntrain/abseiling/d-f.mp4 0\n"
     )
     assert shows(out / "videos/train/abseiling/d-f.mp4") == list(range(31))
-    settings = output[-1].removeprefix("settings: ").split()
-    status, output, error = command(*settings, "TRAIN.BATCH_SIZE", "2")
-    assert (status, error) == (0, "")
-    assert "2/2 with a view" in output
+    trains_and_tests(command, output, num_tested=2)
 
 
 def test_a_second_run_keeps_what_is_whole_and_writes_what_is_not(prepare, kinetics):
@@ -261,6 +267,11 @@ def test_ssv1_lists_count_the_frames_that_are_there(prepare, ssv1):
     )
 
 
+def test_prepared_ssv1_trains_and_tests(prepare, ssv1, command):
+    _, output, _ = prepare(*ssv1_words(ssv1))
+    trains_and_tests(command, output, num_tested=1)
+
+
 def test_ssv1_folders_with_a_gap_are_left_out_with_the_reason(prepare, ssv1):
     (ssv1 / "frames/8/00003.jpg").unlink()
     prepare(*ssv1_words(ssv1))
@@ -268,7 +279,7 @@ def test_ssv1_folders_with_a_gap_are_left_out_with_the_reason(prepare, ssv1):
     assert "train 8: has no 00003.jpg, but 00001.jpg to 00006.jpg\n" in (ssv1 / "out/missing.txt").read_text()
 
 
-def test_frames_numbered_otherwise_are_said_and_can_be_given(prepare, ssv1):
+def test_frames_numbered_otherwise_are_said_and_can_be_given(prepare, ssv1, command):
     shutil.rmtree(ssv1 / "frames")
     for folder in (7, 8, 9, 10):
         write_frames(ssv1 / "frames" / str(folder), 3, "img_{:05d}.jpg", first=0)
@@ -278,7 +289,7 @@ def test_frames_numbered_otherwise_are_said_and_can_be_given(prepare, ssv1):
     named = ("--image-template", "img_{:05d}.jpg", "--first-frame", "0")
     status, output, _ = prepare(*ssv1_words(ssv1, *named))
     assert status == 0
-    assert output[-1].endswith("""DATA.ARGS "{template: 'img_{:05d}.jpg', first_frame: 0}\"""")
+    trains_and_tests(command, output, num_tested=1)
     assert (ssv1 / "out/somesomev1_rgb_validation_split.txt").read_text() == "10 3 0\n"
 
 
@@ -330,8 +341,14 @@ def test_ssv2_keeps_the_annotations_of_the_videos_that_are_there(prepare, ssv2, 
     ]  # fmt: skip
 
 
-def test_ssv2_videos_are_reencoded(prepare, ssv2, tmp_path):
-    prepare(*ssv2, "--reencode")
+def test_prepared_ssv2_trains_and_tests(prepare, ssv2, command):
+    _, output, _ = prepare(*ssv2)
+    trains_and_tests(command, output, num_tested=1)
+
+
+def test_reencoded_ssv2_trains_and_tests(prepare, ssv2, tmp_path, command):
+    _, output, _ = prepare(*ssv2, "--reencode")
+    trains_and_tests(command, output, num_tested=1)
     assert shows(tmp_path / "out/videos/2.mp4") == list(range(22))
     with av.open(str(tmp_path / "out/videos/2.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "h264"
@@ -404,6 +421,15 @@ def test_imagenet_pictures_are_linked_into_folders_of_their_classes(prepare, ima
         assert picture.is_symlink() is (link == "symbolic")
         assert picture.samefile(folder / "ILSVRC2012_img_val/ILSVRC2012_val_00000002.JPEG")
         assert sorted(path.name for path in (folder / "out/train").iterdir()) == ["n01440764", "n02088364"]
+
+
+def test_prepared_imagenet_trains_and_tests(prepare, imagenet, command):
+    folder, words = imagenet
+    (folder / "val.txt").write_text(LABELS["val.txt"])
+    for label in ("n01440764", "n02088364"):
+        write_frames(folder / "train" / label, 2, f"{label}_{{}}.JPEG")
+    _, output, _ = prepare(*words, folder / "val.txt", "--train", folder / "train")
+    trains_and_tests(command, output, num_tested=3, overrides=["TEST.NUM_ENSEMBLE_VIEWS", "1"])
 
 
 def test_numbers_without_the_classes_that_they_stand_for_are_refused(prepare, imagenet):

@@ -58,6 +58,12 @@ class Test:
     num_spatial_crops: int = setting(
         1, "crops of a clip: 1 (centre) or 3 along the longer side", low=1, high=3
     )
+    single_crop: str = setting(
+        "centre",
+        "the crop where there is one: centre, of DATA.TEST_SHORT_SIZE; or first, the left or top one of "
+        "three, as the papers' code takes for Something-Something",
+        choices=("centre", "first"),
+    )
     ensemble: str = setting(
         "logits",
         "what is summed over views; the papers of this family sum logits",
@@ -79,8 +85,18 @@ class Data:
     path_label_separator: str = setting(" ", "stands between path and label")
     args: dict[str, Any] = setting(dict, "keyword arguments of the data set's read_records")
     decoder: str = setting("auto", "auto is pyav", choices=("auto", "pyav", "decord"))
+    channel_order: str = setting(
+        "RGB",
+        "order of the colours; BGR for weights of the forks on Something-Something, trained on OpenCV's",
+        choices=("RGB", "BGR"),
+    )
+    sampling: str = setting(
+        "auto",
+        "frames of a clip: dense, at a rate; segments, one of each part of the video; auto is the data set's",
+        choices=("auto", "dense", "segments"),
+    )
     num_frames: int = setting(16, "frames of a clip; 1 makes the image model", low=1)
-    sampling_rate: int = setting(4, "frames of the video per frame of the clip", low=1)
+    sampling_rate: int = setting(4, "frames of the video per frame of the clip, dense", low=1)
     target_fps: float = setting(30.0, "frame rate at which SAMPLING_RATE counts", above=0)
     use_offset_sampling: bool = setting(
         True, "test clips from the first to the last frame, a single one in the middle"
@@ -102,7 +118,7 @@ class Data:
         (0.75, 1.3333), "range of a training crop's width over height", above=0
     )
     random_flip: bool = setting(
-        True, "mirror half of the training clips; wrong where left and right are classes"
+        True, "mirror half of the training clips; classes that tell left from right swap their labels"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slowfast_mlp.corpus.files import FileFacts, find_copies, look_at_files
-from slowfast_mlp.data.video import Record
+from slowfast_mlp.data.records import Record, Records
 
 # In the order in which they are told. The first ones keep a video from being read at all.
 UNREADABLE = {
@@ -19,6 +19,7 @@ UNREADABLE = {
 }
 PROBLEMS = {
     **UNREADABLE,
+    "count": "folders with more frames than the list says",
     "label": "labels outside the classes",
     "duplicate": "videos that the list has twice",
     "leak": "videos of an evaluation list that are in the train list too",
@@ -50,31 +51,33 @@ class CheckReport:
     """All lines of all lists, and what concerns whole lists."""
 
     videos: list[CheckedVideo]
+    problems: list[str]
     notes: list[str]
 
     @property
     def has_problems(self) -> bool:
         """Whether there is anything that a training or an evaluation would suffer from."""
-        return any(finding.kind in PROBLEMS for video in self.videos for finding in video.findings)
+        found = any(finding.kind in PROBLEMS for video in self.videos for finding in video.findings)
+        return found or bool(self.problems)
 
 
 def check_lists(
-    lists: dict[str, Sequence[Record]],
+    lists: dict[str, Records],
     *,
     num_classes: int,
-    frames_needed: Callable[[float], float],
+    frames_needed: Callable[[str, float], float],
     decode: str,
     decoder: str,
     num_processes: int,
     timeout_sec: float,
     cache: Path,
 ) -> CheckReport:
-    """Looks at every file of the lists (split -> records) once; `frames_needed` is the length of a clip in a
-    video of a frame rate. The other arguments are those of look_at_files. Raises UserError.
+    """Looks at every file of the lists (split -> records) once; `frames_needed` is the length of a clip of a
+    split in a video of a frame rate. The other arguments are those of look_at_files. Raises UserError.
     """
-    paths = list(dict.fromkeys(record.path for records in lists.values() for record in records))
+    every = list({record.path: record for records in lists.values() for record in records}.values())
     processes = {"num_processes": num_processes, "timeout_sec": timeout_sec}
-    facts = look_at_files(paths, decode=decode, decoder=decoder, cache=cache, **processes)
+    facts = look_at_files(every, decode=decode, decoder=decoder, cache=cache, **processes)
     same = {path: group[0] for group in find_copies(facts, **processes) for path in group}
     videos = [
         CheckedVideo(split, record, facts[record.path])
@@ -84,18 +87,22 @@ def check_lists(
     for video in videos:
         video.findings += _findings_of_one(video, num_classes, frames_needed)
     _find_repeats(videos, same)
-    return CheckReport(videos, [*_empty_classes(lists, num_classes), *_shared_by_val_and_test(lists)])
+    notes = [*_empty_classes(lists, num_classes), *_shared_by_val_and_test(lists)]
+    return CheckReport(videos, list(_wrong_names(lists, num_classes)), notes)
 
 
 def _findings_of_one(
-    video: CheckedVideo, num_classes: int, frames_needed: Callable[[float], float]
+    video: CheckedVideo, num_classes: int, frames_needed: Callable[[str, float], float]
 ) -> Iterable[Finding]:
-    facts, label = video.facts, video.record.label
+    facts, label, listed = video.facts, video.record.label, video.record.num_frames
     if facts.kind:
         yield Finding(facts.kind, facts.problem)
-    elif facts.contents and facts.contents.num_frames < frames_needed(facts.contents.fps):
-        needed = frames_needed(facts.contents.fps)
+    elif facts.contents and facts.contents.num_frames < (
+        needed := frames_needed(video.split, facts.contents.fps)
+    ):
         yield Finding(SHORT, f"{facts.contents.num_frames} frames; a clip takes {needed:.0f}")
+    if listed and facts.contents and facts.contents.num_frames > listed:
+        yield Finding("count", f"the list says {listed} frames, there are {facts.contents.num_frames}")
     if not 0 <= label < num_classes:
         yield Finding(
             "label", f"label {label}; MODEL.NUM_CLASSES {num_classes} allows 0 to {num_classes - 1}"
@@ -125,7 +132,16 @@ def _as_in(other: CheckedVideo, video: CheckedVideo, where: str) -> str:
     return f"{where}{name}, with the label {other.record.label} instead of {video.record.label}"
 
 
-def _empty_classes(lists: dict[str, Sequence[Record]], num_classes: int) -> Iterable[str]:
+def _wrong_names(lists: dict[str, Records], num_classes: int) -> Iterable[str]:
+    for split, records in lists.items():
+        if records.label_names and len(records.label_names) != num_classes:
+            yield (
+                f"{split}: the data set names {len(records.label_names)} classes; MODEL.NUM_CLASSES is "
+                f"{num_classes}"
+            )
+
+
+def _empty_classes(lists: dict[str, Records], num_classes: int) -> Iterable[str]:
     for split, records in lists.items():
         empty = sorted(set(range(num_classes)) - {record.label for record in records})
         if empty:
@@ -134,7 +150,7 @@ def _empty_classes(lists: dict[str, Sequence[Record]], num_classes: int) -> Iter
             yield f"{split}: {len(empty)} of {num_classes} classes have no video: {named}"
 
 
-def _shared_by_val_and_test(lists: dict[str, Sequence[Record]]) -> Iterable[str]:
+def _shared_by_val_and_test(lists: dict[str, Records]) -> Iterable[str]:
     shared = {r.path for r in lists.get("val", ())} & {r.path for r in lists.get("test", ())}
     if shared:
         yield f"val and test share {len(shared)} videos, as is usual where the test has no labels"
@@ -156,6 +172,7 @@ def summary(report: CheckReport) -> str:
         lines += [f"  {video.split}: {video.record.path}: {f.text}" for video, f in found[:MAX_NAMED]]
         if len(found) > MAX_NAMED:
             lines.append(f"  ... and {len(found) - MAX_NAMED} more; --report FILE.csv names all")
+    lines += report.problems
     lines += [f"note: {note}" for note in report.notes]
     lines.append("there are problems" if report.has_problems else "no problems")
     return "\n".join(lines)

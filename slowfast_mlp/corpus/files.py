@@ -15,6 +15,7 @@ from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.data import shards
 from slowfast_mlp.data.decode import DecodeError
 from slowfast_mlp.data.examine import DECODE, Contents, examine
+from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -26,12 +27,14 @@ CACHE_VERSION = 1
 
 class FileFacts(NamedTuple):
     """One file or folder of frames. `kind` is the sort of problem, "" without: missing, empty, damaged, hung
-    or crashed; `problem` says it in words. Folders have no size and no digest of their first bytes.
+    or crashed; `problem` says it in words. Folders of frames have no size and no digest of their first bytes,
+    but the number of frames that their list says.
     """
 
     path: str
     num_bytes: int = 0
     mtime_ns: int = 0
+    num_listed: int = 0
     head: str = ""
     contents: Contents | None = None
     kind: str = ""
@@ -39,7 +42,7 @@ class FileFacts(NamedTuple):
 
 
 def look_at_files(
-    paths: Sequence[str],
+    records: Sequence[Record],
     *,
     decode: str,
     decoder: str,
@@ -47,17 +50,17 @@ def look_at_files(
     timeout_sec: float,
     cache: Path,
 ) -> dict[str, FileFacts]:
-    """The facts of every path, from the cache where the file is as it was.
+    """The facts by the path of every record, from the cache where the file is as it was.
 
     What hung, crashed or is missing is looked at anew each time. Raises UserError.
     """
     facts = {}
     with _Cache(cache, decode=decode, decoder=decoder) as known:
-        jobs = [(path, known.facts.get(path)) for path in paths]
+        jobs = [(record, known.facts.get(record.path)) for record in records]
         progress = CountProgress("looked at", len(jobs))
         look = partial(_look_at, decode=decode, decoder=decoder)
         for position, result in run_jobs(look, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
-            path = paths[position]
+            path = records[position].path
             if isinstance(result, GivenUp):
                 result = FileFacts(path, kind=result.kind, problem=result.reason)
             elif result.kind != "missing" and result != known.facts.get(path):
@@ -85,33 +88,41 @@ def find_copies(facts: dict[str, FileFacts], *, num_processes: int, timeout_sec:
     return [sorted(paths) for paths in same.values() if len(paths) > 1]
 
 
-def _look_at(job: tuple[str, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
-    path, known = job
-    member = None
+def _look_at(job: tuple[Record, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
+    record, known = job
+    facts = FileFacts(record.path, num_listed=record.num_frames)
     try:
-        if shards.split_path(path) and not os.path.exists(path):
-            member = shards.find_member(path)
-        status = os.stat(member.tar if member else path)
+        facts, is_file = _looked_up(record, facts)
     except (FileNotFoundError, NotADirectoryError):
-        return FileFacts(path, kind="missing", problem="does not exist")
+        return facts._replace(kind="missing", problem="does not exist")
     except OSError as error:
-        return FileFacts(path, kind="damaged", problem=f"cannot be looked at ({error.strerror})")
-    is_folder = stat.S_ISDIR(status.st_mode)
-    num_bytes = 0 if is_folder else member.size if member else status.st_size
-    facts = FileFacts(path, num_bytes, status.st_mtime_ns)
-    if known and (known.num_bytes, known.mtime_ns) == (facts.num_bytes, facts.mtime_ns):
+        return facts._replace(kind="damaged", problem=error.strerror or str(error))
+    if known and known[:4] == facts[:4]:
         return known
-    if not is_folder and not stat.S_ISREG(status.st_mode):
-        return facts._replace(kind="damaged", problem="is neither a file nor a folder")
-    if not is_folder and not num_bytes:
+    if is_file and not facts.num_bytes:
         return facts._replace(kind="empty", problem="has no bytes")
     try:
-        head = "" if is_folder else _digest(path, num_bytes=HEAD_BYTES)
-        return facts._replace(head=head, contents=examine(path, decode=decode, decoder=decoder))
+        head = _digest(record.path, num_bytes=HEAD_BYTES) if is_file else ""
+        return facts._replace(head=head, contents=examine(record, decode=decode, decoder=decoder))
     except DecodeError as error:
         return facts._replace(kind="damaged", problem=error.reason)
     except OSError as error:
         return facts._replace(kind="damaged", problem=f"cannot be read ({error.strerror})")
+
+
+def _looked_up(record: Record, facts: FileFacts) -> tuple[FileFacts, bool]:
+    """The facts with size and time of change, and whether it is a file: in a tar, or by itself; of a folder
+    of frames the folder counts. Raises OSError.
+    """
+    if record.num_frames:
+        return facts._replace(mtime_ns=os.stat(os.path.dirname(record.first_file)).st_mtime_ns), False
+    if shards.split_path(record.path) and not os.path.exists(record.path):
+        member = shards.find_member(record.path)
+        return facts._replace(num_bytes=member.size, mtime_ns=os.stat(member.tar).st_mtime_ns), True
+    status = os.stat(record.path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(0, "is neither a file nor a folder of frames")
+    return facts._replace(num_bytes=status.st_size, mtime_ns=status.st_mtime_ns), True
 
 
 def _digest(path: str, num_bytes: int | None = None) -> str:

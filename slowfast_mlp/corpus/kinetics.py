@@ -11,12 +11,12 @@ from slowfast_mlp.corpus.lists import (
     Prepared,
     demand_folder,
     index_videos,
-    read_label_order,
     read_text,
     write_lines,
     write_missing,
 )
 from slowfast_mlp.corpus.treatment import Treatment, treat
+from slowfast_mlp.data.lists import read_label_names
 from slowfast_mlp.errors import UserError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")
@@ -119,7 +119,9 @@ def _label_ids(clips: Sequence[Clip], label_order: Path | None) -> dict[str, int
         raise UserError("The annotations give no labels: give those of train and validate too.")
     if label_order is None:
         return {name: number for number, name in enumerate(names)}
-    ids = read_label_order(label_order)
+    if not label_order.is_file():
+        raise UserError(f"--label-order {label_order}: there is no such file.")
+    ids = {name: number for number, name in enumerate(read_label_names(str(label_order)))}
     unknown = [name for name in names if name not in ids]
     if unknown:
         raise UserError(

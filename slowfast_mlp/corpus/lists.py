@@ -1,6 +1,5 @@
 """What the official annotations of data sets have in common: finding their files, and writing lists."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -48,14 +47,6 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file. Raises UserError."""
-    try:
-        return json.loads(read_text(path))
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}); fetch it again.") from error
-
-
 def index_videos(folder: Path) -> dict[str, list[str]]:
     """The videos under a folder, however deep, sorted: name without ending -> paths from the folder."""
     found: dict[str, list[str]] = {}
@@ -65,25 +56,6 @@ def index_videos(folder: Path) -> dict[str, list[str]]:
             if ending.lower() in VIDEO_ENDINGS and not name.startswith("."):
                 found.setdefault(stem, []).append(os.path.relpath(os.path.join(place, name), folder))
     return {stem: sorted(paths) for stem, paths in found.items()}
-
-
-def read_label_order(path: Path) -> dict[str, int]:
-    """Names of classes with their ids: lines `name<TAB>id`, or a name a line in the order of the ids.
-
-    Raises UserError.
-    """
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    ids: dict[str, int] = {}
-    for number, line in enumerate(lines):
-        name, label = line.rsplit("\t", 1) if "\t" in line else (line, str(number))
-        if not label.strip().isdecimal() or name.strip() in ids:
-            raise UserError(
-                f"{path}, line {number + 1}: {line!r} is no `name<TAB>id`, or a name that was there before."
-            )
-        ids[name.strip()] = int(label)
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise UserError(f"{path}: its ids are not 0 to {len(ids) - 1}, each once.")
-    return ids
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -14,7 +14,6 @@ from slowfast_mlp.corpus.lists import (
     demand_folder,
     find_official,
     index_videos,
-    read_json,
     read_text,
     write_lines,
     write_missing,
@@ -22,11 +21,14 @@ from slowfast_mlp.corpus.lists import (
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.corpus.treatment import Treatment, treat
+from slowfast_mlp.data.datasets.ssv2 import parse_annotations
+from slowfast_mlp.data.lists import read_json
 from slowfast_mlp.errors import UserError
 
 SPLITS = {"train": "train", "validation": "val"}  # official name -> ours
 OFFICIAL_V1, OFFICIAL_V2 = "something-something-v1-", "something-something-v2-"
 CATEGORIES_NAME = "category.txt"
+Kept = Sequence[tuple[dict[str, Any], int, str]]  # entries of a JSON, with label and file
 TEMPLATES = {1: "{:05d}.jpg", 2: "{:06d}.jpg"}  # what the readers take without being told
 
 
@@ -75,14 +77,13 @@ def prepare_ssv2_frames(
     timeout_sec: float,
 ) -> Prepared:
     """As prepare_ssv1, for frames extracted from V2, with the ids of its JSON of labels. Raises UserError."""
-    ids, entries = _read_v2(annotations)
+    names, entries = _read_v2(annotations)
     videos = {
-        split: [(str(entry["id"]), ids[_label(entry)]) for entry in listed]
-        for split, listed in entries.items()
+        split: [(str(entry["id"]), label) for entry, label in listed] for split, listed in entries.items()
     }
     return _write_frame_lists(
         videos,
-        sorted(ids, key=ids.get),
+        names,
         version=2,
         frames=frames,
         out=out,
@@ -98,50 +99,54 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
     the format of Kinetics. Raises UserError.
     """
     demand_folder(videos, "--videos")
-    ids, entries = _read_v2(annotations)
+    names, entries = _read_v2(annotations)
     # Not in folders below: readers join folder, id and ending.
     files = {stem: found[0] for stem, found in index_videos(videos).items() if "/" not in found[0]}
-    prepared = Prepared()
-    present = {
-        split: [(entry, files[str(entry["id"])]) for entry in listed if str(entry["id"]) in files]
-        for split, listed in entries.items()
-    }
+    prepared, present = Prepared(), {}
     for split, listed in entries.items():
-        missing = [str(entry["id"]) for entry in listed if str(entry["id"]) not in files]
-        prepared.left_out += [f"{split} {name}: there is no file" for name in missing]
-    paths = [path for listed in present.values() for _, path in listed]
+        ids = [str(entry["id"]) for entry, _ in listed]
+        present[split] = [(*pair, files[name]) for name, pair in zip(ids, listed) if name in files]
+        prepared.left_out += [f"{split} {name}: there is no file" for name in ids if name not in files]
+    paths = [path for listed in present.values() for _, _, path in listed]
     if not paths:
         raise UserError(
             f"--videos {videos} has none of the annotated videos; they are called like 74225.webm."
         )
     treated = treat(paths, source=videos, out=out, treatment=treatment)
     prepared.left_out += [f"{path}: {reason}" for path, reason in treated.failures.items()]
+    write = _write_kinetics_lists if treatment.videos_per_shard else _write_jsons
     for split, listed in present.items():
-        kept = [(entry, treated.new_names[path]) for entry, path in listed if path in treated.new_names]
-        if treatment.videos_per_shard:
-            path, lines = (
-                out / f"{SPLITS[split]}.csv",
-                [f"{name} {ids[_label(entry)]}" for entry, name in kept],
-            )
-        else:
-            path = out / f"{OFFICIAL_V2}{split}.json"
-            lines = [json.dumps([entry for entry, _ in kept], ensure_ascii=False)]
-        write_lines(path, lines)
-        prepared.said.append(f"{path}: {len(kept)} videos")
-    names = sorted(ids, key=ids.get)
-    if treatment.videos_per_shard:
-        write_lines(out / "categories.txt", [f"{name}\t{ids[name]}" for name in names])
-    else:
-        labels = {name: str(ids[name]) for name in names}
-        write_lines(out / f"{OFFICIAL_V2}labels.json", [json.dumps(labels, ensure_ascii=False)])
+        kept = [
+            (entry, label, treated.new_names[path])
+            for entry, label, path in listed
+            if path in treated.new_names
+        ]
+        prepared.said.append(f"{write(out, split, kept, names)}: {len(kept)} videos")
     write_missing(out, prepared)
     prepared.settings = {
         "TRAIN.DATASET": "kinetics" if treatment.videos_per_shard else "ssv2",
         "DATA.PATH_TO_DATA_DIR": out,
         "DATA.PATH_PREFIX": treated.folder,
-        "MODEL.NUM_CLASSES": len(ids),
+        "MODEL.NUM_CLASSES": len(names),
     }
     return prepared
+
+
+def _write_jsons(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Path:
+    path, labels = (
+        out / f"{OFFICIAL_V2}{split}.json",
+        {name: str(number) for number, name in enumerate(names)},
+    )
+    write_lines(path, [json.dumps([entry for entry, _, _ in kept], ensure_ascii=False)])
+    write_lines(out / f"{OFFICIAL_V2}labels.json", [json.dumps(labels, ensure_ascii=False)])
+    return path
+
+
+def _write_kinetics_lists(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Path:
+    path = out / f"{SPLITS[split]}.csv"
+    write_lines(path, [f"{name} {label}" for _, label, name in kept])
+    write_lines(out / "categories.txt", [f"{name}\t{number}" for number, name in enumerate(names)])
+    return path
 
 
 def count_frames(folder: str, *, template: str, first_frame: int) -> int | str:
@@ -234,22 +239,16 @@ def _read_v1(path: Path, ids: dict[str, int]) -> list[tuple[str, int]]:
     return videos
 
 
-def _read_v2(annotations: Path) -> tuple[dict[str, int], dict[str, list[dict[str, Any]]]]:
-    """Ids of the labels, and the entries of every split, from the official JSONs."""
+def _read_v2(annotations: Path) -> tuple[list[str], dict[str, list[tuple[dict[str, Any], int]]]]:
+    """Names of the classes by id, and every split's entries with their labels, from the official JSONs."""
     found = find_official(annotations, [f"{OFFICIAL_V2}labels.json", "labels.json"])
-    ids = {name: int(number) for name, number in read_json(found).items()}
+    ids = read_json(str(found), dict)
+    if sorted(map(str, ids.values())) != sorted(map(str, range(len(ids)))):
+        raise UserError(f"{found}: its ids are not 0 to {len(ids) - 1}, each once.")
+    names = sorted(ids, key=lambda name: int(ids[name]))
     entries = {}
     for split in SPLITS:
-        path = find_official(annotations, [f"{OFFICIAL_V2}{split}.json", f"{split}.json"])
-        entries[split] = read_json(path)
-        for number, entry in enumerate(entries[split]):
-            if not {"id", "template"} <= entry.keys() or _label(entry) not in ids:
-                raise UserError(
-                    f"{path}, entry {number}: {entry} has no id, or no template that {found} holds."
-                )
-    return ids, entries
-
-
-def _label(entry: dict[str, Any]) -> str:
-    """The name of an entry's class: its template without the brackets around what was filled in."""
-    return entry["template"].replace("[", "").replace("]", "")
+        path = str(find_official(annotations, [f"{OFFICIAL_V2}{split}.json", f"{split}.json"]))
+        labels = parse_annotations(path, names)
+        entries[split] = [(entry, labels[str(entry["id"])]) for entry in read_json(path, list)]
+    return names, entries

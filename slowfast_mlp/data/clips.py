@@ -3,10 +3,15 @@
 "Dense" sampling is PySlowFast's for Kinetics (pyav and torchvision readers) and what the papers of this
 family test with. A clip of T frames at rate r spans T·r frames at the target rate, so that its frames are
 unevenly spaced: 16 at rate 4 are 0, 4, 8, 12, 16, 21, 25 ... 63.
+
+"Segment" sampling is that of PySlowFast's forks for Something-Something (their data set `sth`): the video is
+cut into T equal parts, and every part gives a frame, a random one in training. Neither the rate nor the frame
+rate matters. A video of fewer than T frames gives frames several times.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -44,6 +49,42 @@ def view_start(num_video_frames: int, span: float, view: int, num_views: int, *,
     return float(view * math.floor(room / (num_views - 1)))
 
 
+def segment_borders(num_video_frames: int, num_frames: int) -> Tensor:
+    """Where `num_frames` equal parts of a video begin and end: frame numbers [T + 1] (float64, whole)."""
+    length = (num_video_frames - 1) / num_frames
+    # Halves go to the even neighbour, in torch as in the forks' numpy.
+    return (length * torch.arange(num_frames + 1, dtype=torch.float64)).round()
+
+
+def random_segments(num_video_frames: int, num_frames: int, generator: torch.Generator) -> Tensor:
+    """Frame numbers [T] (int64): one of each part, its two borders included, uniformly."""
+    borders = segment_borders(num_video_frames, num_frames)
+    first, last = borders[:-1], borders[1:]
+    share = torch.rand(num_frames, generator=generator, dtype=torch.float64)
+    return (first + (share * (last - first + 1)).floor()).long()
+
+
+def view_segments(num_video_frames: int, num_frames: int, view: int, num_views: int) -> Tensor:
+    """Frame numbers [T] (int64) of test view `view`: as far into every part as the view is among the views.
+
+    One view takes the middles.
+    """
+    step = (num_video_frames - 1) / num_frames / (num_views + 1)
+    return segment_borders(num_video_frames, num_frames)[:-1].long() + int(step * (view + 1))
+
+
+class Clips(Protocol):
+    """A rule for which frames make the clips of a video."""
+
+    def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
+        """Frame numbers [T] of a training clip."""
+
+    def views(
+        self, num_video_frames: int, fps: float, num_views: int, generator: torch.Generator
+    ) -> list[Tensor]:
+        """Frame numbers [T] of each of `num_views` test clips; the generator only serves `shuffle`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DenseClips:
     """Clips of `num_frames` frames at `sampling_rate`, as the functions above say.
@@ -62,7 +103,8 @@ class DenseClips:
         """Frame numbers [T] of a training clip."""
         span = clip_span(self.num_frames, self.sampling_rate, fps, self.target_fps)
         start = random_start(num_video_frames, span, generator)
-        return self._ordered(clip_indices(start, span, num_video_frames, self.num_frames), generator)
+        indices = clip_indices(start, span, num_video_frames, self.num_frames)
+        return _ordered(indices, generator, shuffle=self.shuffle)
 
     def views(
         self, num_video_frames: int, fps: float, num_views: int, generator: torch.Generator
@@ -74,9 +116,34 @@ class DenseClips:
             for view in range(num_views)
         ]
         return [
-            self._ordered(clip_indices(start, span, num_video_frames, self.num_frames), generator)
+            _ordered(
+                clip_indices(start, span, num_video_frames, self.num_frames), generator, shuffle=self.shuffle
+            )
             for start in starts
         ]
 
-    def _ordered(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        return indices[torch.randperm(len(indices), generator=generator)] if self.shuffle else indices
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentClips:
+    """Clips of `num_frames` frames, one of each part of the video; `shuffle` as in DenseClips."""
+
+    num_frames: int
+    shuffle: bool
+
+    def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
+        """Frame numbers [T] of a training clip."""
+        indices = random_segments(num_video_frames, self.num_frames, generator)
+        return _ordered(indices, generator, shuffle=self.shuffle)
+
+    def views(
+        self, num_video_frames: int, fps: float, num_views: int, generator: torch.Generator
+    ) -> list[Tensor]:
+        """Frame numbers [T] of each of `num_views` test clips; the generator only serves `shuffle`."""
+        views = [
+            view_segments(num_video_frames, self.num_frames, view, num_views) for view in range(num_views)
+        ]
+        return [_ordered(indices, generator, shuffle=self.shuffle) for indices in views]
+
+
+def _ordered(indices: Tensor, generator: torch.Generator, *, shuffle: bool) -> Tensor:
+    return indices[torch.randperm(len(indices), generator=generator)] if shuffle else indices

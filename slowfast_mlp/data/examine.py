@@ -6,18 +6,22 @@ from typing import NamedTuple
 import av
 
 from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode import DecodeError, open_video
+from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.pictures import is_picture
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.sources import open_record
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # How much is decoded: nothing, the first and the last frame by the reader of training, or every frame.
 DECODE = ("none", "ends", "all")
-
 # Matroska's header counts no frames: a file that ends this much before its time was cut off.
 CUT_SEC, CUT_SHARE = 0.5, 0.05
 
 
 class Contents(NamedTuple):
-    """What was found; pictures have no frame rate (0), and pixels are as stored, before any rotation."""
+    """What was found. Pictures have no frame rate (0); a video's pixels are as stored, before any rotation.
+
+    What was not decoded has no size (0).
+    """
 
     num_frames: int
     fps: float
@@ -26,41 +30,45 @@ class Contents(NamedTuple):
     codec: str
 
 
-def examine(path: str, *, decode: str, decoder: str) -> Contents:
-    """The contents of a video, a picture or a folder of pictures; `decode` is one of DECODE, `decoder` a
-    setting of open_video.
+def examine(record: Record, *, decode: str, decoder: str) -> Contents:
+    """The contents of a video, a picture or a folder of frames; `decode` is one of DECODE, `decoder` a
+    setting of open_record.
 
     Raises DecodeError with what is wrong.
     """
-    if os.path.isdir(path):
-        return _examine_folder(path, decode)
-    contents = _probe(path)
-    if path.lower().endswith(PICTURE_ENDINGS):
-        _decode_all(path, contents.num_frames)
-        return contents._replace(fps=0.0)
+    if record.num_frames or is_picture(record.path):
+        return _examine_pictures(record, decode, decoder)
+    contents = _probe(record.path)
     if decode == "ends":
         try:
-            with open_video(path, decoder) as video:
+            with open_record(record, decoder) as video:
                 video.read([0, video.num_frames - 1])
         except DecodeError:
-            _decode_all(path, contents.num_frames)  # says more of where it ends
+            _decode_all(record.path, contents.num_frames)  # says more of where it ends
             raise
     elif decode == "all":
-        _decode_all(path, contents.num_frames)
+        _decode_all(record.path, contents.num_frames)
     return contents
 
 
-def _examine_folder(path: str, decode: str) -> Contents:
-    names = sorted(name for name in os.listdir(path) if name.lower().endswith(PICTURE_ENDINGS))
-    if not names:
-        raise DecodeError(path, f"is a folder without a picture ({', '.join(PICTURE_ENDINGS)})")
-    chosen = {"none": [], "ends": sorted({names[0], names[-1]}), "all": names}[decode]
-    for name in chosen:
-        try:
-            _decode_all(os.path.join(path, name), 1)
-        except DecodeError as error:
-            raise DecodeError(path, f"its frame {name} {error.reason}") from error
-    return _probe(os.path.join(path, names[0]))._replace(num_frames=len(names), fps=0.0)
+def _examine_pictures(record: Record, decode: str, decoder: str) -> Contents:
+    """As many frames as there are from the first on, which may be more than the list says."""
+    num_listed = record.num_frames or 1
+    last = record.path.format(record.first_frame + num_listed - 1) if record.num_frames else record.path
+    if not shards.exists(last):
+        raise DecodeError(record.path, f"the list says {num_listed} frames, but there is no {last}")
+    num_frames = num_listed
+    while record.num_frames and shards.exists(record.path.format(record.first_frame + num_frames)):
+        num_frames += 1
+    chosen = {"none": [], "ends": sorted({0, num_listed - 1}), "all": range(num_listed)}[decode]
+    sizes = set()
+    with open_record(record, decoder) as source:
+        for index in chosen:
+            sizes.add(source.read([index]).shape[1:3])
+    if len(sizes) > 1:
+        raise DecodeError(record.path, "its frames change their size")
+    height, width = max(sizes, default=(0, 0))
+    return Contents(num_frames, 0.0, width, height, os.path.splitext(last)[1].removeprefix("."))
 
 
 def _probe(path: str) -> Contents:

@@ -40,7 +40,7 @@ class ViewTransform:
     """The spatial views of a test: `num_crops` squares along the longer side, 1 (centre) or 3.
 
     The short side is resized to `short_size` for one crop, and to `crop_size` for three (PySlowFast's
-    Kinetics).
+    Kinetics). `single_crop` "first" makes the one crop the first of those three.
     """
 
     crop_size: int
@@ -48,15 +48,16 @@ class ViewTransform:
     num_crops: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    single_crop: str = "centre"
 
     def __call__(self, frames: Tensor) -> Tensor:
         """[T, H, W, 3] uint8 -> [V, 3, T, S, S] float32."""
-        short_size = self.short_size if self.num_crops == 1 else self.crop_size
+        centred = self.num_crops == 1 and self.single_crop == "centre"
+        short_size = self.short_size if centred else self.crop_size
         size = short_side_size(*frames.shape[1:3], short_size)
         clip = resize(frames.permute(0, 3, 1, 2).float(), size)  # T 3 H' W'
-        boxes = (
-            centre_box(*size, self.crop_size) if self.num_crops == 1 else three_boxes(*size, self.crop_size)
-        )
+        boxes = centre_box(*size, self.crop_size) if centred else three_boxes(*size, self.crop_size)
+        boxes = boxes[: self.num_crops]
         crops = [clip[..., top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
         return torch.stack([normalise(crop, self.mean, self.std) for crop in crops])
 

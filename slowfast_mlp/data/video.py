@@ -1,27 +1,20 @@
-"""Records of videos and the data sets that turn them into views for training and evaluation."""
+"""The data sets that turn records into views for training and evaluation."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from slowfast_mlp.data.clips import DenseClips
-from slowfast_mlp.data.decode import DecodeError, open_video
+from slowfast_mlp.data.clips import Clips
+from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.sources import Source, open_record
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.seeds import mix_seeds
 
 REPLACEMENT_TRIES = 10
-NUM_LOOKED_AT = 64  # videos of a list whose existence is checked before a run starts
-
-
-class Record(NamedTuple):
-    """One line of a list."""
-
-    path: str
-    label: int
 
 
 class Failure(NamedTuple):
@@ -50,23 +43,28 @@ class TrainVideos(Dataset[Views]):
     it.
 
     A video that cannot be decoded is replaced by another record of a sequence with the same seed, and
-    reported.
+    reported. With `flipped_labels` [K] half of the views are mirrored here, and take the label of their class
+    seen in a mirror; `transform` should then not mirror.
     """
 
     def __init__(
         self,
         records: Sequence[Record],
         *,
-        clips: DenseClips,
+        clips: Clips,
         transform: Callable[[Tensor, torch.Generator], Tensor],
         decoder: str,
         seed: int,
+        channel_order: str = "RGB",
+        flipped_labels: Tensor | None = None,
     ):
         self.records = records
         self.clips = clips
         self.transform = transform
         self.decoder = decoder
+        self.channel_order = channel_order
         self.seed = seed
+        self.flipped_labels = flipped_labels
 
     def __len__(self) -> int:
         return len(self.records)
@@ -84,7 +82,10 @@ class TrainVideos(Dataset[Views]):
                 index = int(torch.randint(len(self.records), (), generator=generator))
                 continue
             clips = self.transform(frames, generator)  # V 3 T H W
-            labels = torch.full((len(clips),), record.label)
+            label = record.label
+            if self.flipped_labels is not None and torch.rand((), generator=generator) < 0.5:
+                clips, label = clips.flip(-1), int(self.flipped_labels[label])
+            labels = torch.full((len(clips),), label)
             return Views(clips, labels, torch.full_like(labels, index), tuple(failures))
         raise UserError(
             f"{REPLACEMENT_TRIES} videos in a row cannot be decoded; the last is {failures[-1].path}: "
@@ -92,7 +93,7 @@ class TrainVideos(Dataset[Views]):
         )
 
     def _read(self, record: Record, generator: torch.Generator) -> Tensor:
-        with open_video(record.path, self.decoder) as video:
+        with open_record(record, self.decoder, channel_order=self.channel_order) as video:
             return video.read(self.clips.random(video.num_frames, video.fps, generator).tolist())
 
 
@@ -108,12 +109,13 @@ class EvalVideos(Dataset[Views]):
         self,
         records: Sequence[Record],
         *,
-        clips: DenseClips,
+        clips: Clips,
         num_clips: int,
         num_crops: int,
         transform: Callable[[Tensor], Tensor],
         decoder: str,
         seed: int,
+        channel_order: str = "RGB",
     ):
         self.records = records
         self.clips = clips
@@ -121,6 +123,7 @@ class EvalVideos(Dataset[Views]):
         self.num_crops = num_crops
         self.transform = transform
         self.decoder = decoder
+        self.channel_order = channel_order
         self.seed = seed
 
     def __len__(self) -> int:
@@ -132,7 +135,7 @@ class EvalVideos(Dataset[Views]):
         reason = ""
         decoded: list[Tensor] = []
         try:
-            with open_video(record.path, self.decoder) as video:
+            with open_record(record, self.decoder, channel_order=self.channel_order) as video:
                 decoded, reason = self._read_clips(video, generator)
         except DecodeError as error:
             reason = error.reason
@@ -142,7 +145,7 @@ class EvalVideos(Dataset[Views]):
         failures = (Failure(index, record.path, reason, num_missing),) if num_missing else ()
         return Views(views, labels, torch.full_like(labels, index), failures)
 
-    def _read_clips(self, video, generator: torch.Generator) -> tuple[list[Tensor], str]:
+    def _read_clips(self, video: Source, generator: torch.Generator) -> tuple[list[Tensor], str]:
         """Frames [T, H, W, 3] of every clip that can be decoded, and why the others cannot."""
         clips = self.clips.views(video.num_frames, video.fps, self.num_clips, generator)
         wanted = torch.cat(clips).unique()  # sorted
@@ -169,29 +172,3 @@ def collate_views(items: Sequence[Views]) -> Views:
         torch.cat([item.videos for item in filled]),
         tuple(failure for item in items for failure in item.failures),
     )
-
-
-def check_labels(records: Sequence[Record], num_classes: int, split: str) -> None:
-    """Raises UserError for the first label outside 0 to num_classes - 1."""
-    for record in records:
-        if not 0 <= record.label < num_classes:
-            raise UserError(
-                f"The {split} list gives {record.path!r} the label {record.label}; MODEL.NUM_CLASSES "
-                f"{num_classes} allows 0 to {num_classes - 1}. Mend the list or the setting."
-            )
-
-
-def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]:
-    """Which of an even sample of the files do not exist, and the size of that sample.
-
-    Raises UserError when none exists.
-    """
-    step = max(1, len(records) // NUM_LOOKED_AT)
-    sample = records[::step]
-    missing = [record.path for record in sample if not g_pathmgr.exists(record.path)]
-    if len(missing) == len(sample):
-        raise UserError(
-            f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
-            f"{missing[0]}. Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
-        )
-    return missing, len(sample)

@@ -1,7 +1,8 @@
 """Checkpoints: PySlowFast's file and key names, written beside and renamed, loaded with a report.
 
-A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state and cfg (YAML
-text). Only tensors and plain values are ever read (`weights_only`), so that loading runs no code from a file.
+A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state, cfg (YAML text)
+and label_names (in the order of the outputs; empty if unknown). Only tensors and plain values are ever read
+(`weights_only`), so that loading runs no code from a file.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import logging
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,6 +78,7 @@ def save(
     optimizer: Stateful,
     precision: Stateful,
     config_text: str,
+    label_names: Sequence[str] = (),
 ) -> str:
     """Writes the checkpoint of finished epoch index `epoch` and returns its path.
 
@@ -90,6 +92,7 @@ def save(
         "optimizer_state": optimizer.state_dict(),
         "scaler_state": precision.state_dict(),
         "cfg": config_text,
+        "label_names": list(label_names),
     }
     write_atomically(path, lambda file: torch.save(contents, file))
     return path
@@ -158,6 +161,11 @@ def weights_of(contents: dict[str, Any], path: str) -> dict[str, Tensor]:
     if not weights:
         raise UserError(f"{path} holds no weights; its keys are {', '.join(map(str, list(contents)[:10]))}.")
     return weights
+
+
+def label_names_of(contents: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the classes in the order of the outputs; none if the file does not say."""
+    return tuple(contents.get("label_names") or ())
 
 
 def load_weights(

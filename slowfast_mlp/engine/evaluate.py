@@ -61,14 +61,16 @@ def evaluate(
     ensemble: str,
     batch_size: int,
     device: torch.device,
+    class_order: Tensor | None = None,
     say: Callable[[int, int, float], None] = lambda done, total, seconds: None,
 ) -> Evaluation:
     """Scores of all videos, the same bit for bit for any number of ranks and threads.
 
     The loader gives this rank's share as Views; `labels` [V] are those of all videos; `batch_size` clips go
-    through the model at a time; `ensemble` is a key of ENSEMBLES. `say` hears of batches done, their total
-    and the seconds since the start. Raises RuntimeError if a video was not seen exactly `views_per_video`
-    times.
+    through the model at a time; `ensemble` is a key of ENSEMBLES; `class_order` [K] gives for every class the
+    output of the model that stands for it, where that is not the one of the same number. `say` hears of
+    batches done, their total and the seconds since the start. Raises RuntimeError if a video was not seen
+    exactly `views_per_video` times.
     """
     model.eval()
     scores = VideoScores(len(labels), num_classes)
@@ -89,6 +91,7 @@ def evaluate(
     failures = sorted(failure for share in gather_objects(failures) for failure in share)
     _demand_every_view(scores.num_views, failures, views_per_video)
     mean = scores.scores / scores.num_views.clamp(min=1).unsqueeze(1)
+    mean = mean if class_order is None else mean[:, class_order]
     return Evaluation(scores=mean, num_views=scores.num_views, labels=labels, failures=failures)
 
 

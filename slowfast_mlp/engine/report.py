@@ -63,12 +63,18 @@ def test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: 
 
 
 def test(
-    log: RunLog, evaluation: Evaluation, *, paths: Sequence[str], views: str, tested: dict[str, Any]
+    log: RunLog,
+    evaluation: Evaluation,
+    *,
+    paths: Sequence[str],
+    views: str,
+    tested: dict[str, Any],
+    label_names: Sequence[str],
 ) -> None:
     """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
     top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
     written = [os.path.join(log.output_dir, PREDICTIONS)]
-    write_predictions(written[0], evaluation, paths)
+    write_predictions(written[0], evaluation, paths, label_names)
     failed_path = os.path.join(log.output_dir, FAILED_VIDEOS)
     if evaluation.failures:
         write_failures(failed_path, evaluation)
@@ -98,15 +104,18 @@ def test(
     log.json_stats(epoch_level=True, split="test_final", top1_acc=f"{top1:.2f}", top5_acc=f"{top5:.2f}")
 
 
-def write_predictions(path: str, evaluation: Evaluation, paths: Sequence[str]) -> None:
+def write_predictions(
+    path: str, evaluation: Evaluation, paths: Sequence[str], label_names: Sequence[str]
+) -> None:
     """A line a video: path, label, views seen, then the best classes with their mean scores at full
-    precision.
+    precision; then, where the classes have names, those of the label and of the best class.
     """
     num_best = min(NUM_BEST, evaluation.scores.shape[1])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ranks = range(1, num_best + 1)
-    writer.writerow(["path", "label", "views"] + [f"{what}{n}" for n in ranks for what in ("class", "score")])
+    header = ["path", "label", "views"] + [f"{what}{n}" for n in ranks for what in ("class", "score")]
+    writer.writerow(header + (["label_name", "class1_name"] if label_names else []))
     order = evaluation.scores.argsort(dim=1, descending=True, stable=True)[:, :num_best]
     best = evaluation.scores.gather(1, order)
     rows = zip(
@@ -114,7 +123,8 @@ def write_predictions(path: str, evaluation: Evaluation, paths: Sequence[str]) -
     )
     for video, label, num_views, classes, scores in rows:
         pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair]
-        writer.writerow([video, label, num_views, *(pairs if num_views else [""] * 2 * num_best)])
+        names = [label_names[label], label_names[classes[0]] if num_views else ""] if label_names else []
+        writer.writerow([video, label, num_views, *(pairs if num_views else [""] * 2 * num_best), *names])
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 

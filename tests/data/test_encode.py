@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from slowfast_mlp.data.decode import DecodeError, open_video
@@ -80,7 +81,7 @@ def test_sound_is_left_out(tmp_path, target):
         pictures.width, pictures.height, pictures.pix_fmt = 144, 48, "yuv420p"
         for pixels in numbered_frames(5):
             container.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")))
-        silence = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         silence.sample_rate = 8000
         container.mux([*pictures.encode(None), *sound.encode(silence), *sound.encode(None)])
     reencode(str(source), target, ENCODING)

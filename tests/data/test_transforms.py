@@ -62,11 +62,13 @@ def test_the_centre_is_rounded_up():
     assert centre_box(256, 341, 224) == [(16, 59)]
 
 
-def test_one_view_is_the_centre_at_the_short_size_and_three_are_at_the_crop_size():
+def test_one_view_is_the_centre_at_the_short_size_or_the_first_of_three_at_the_crop_size():
     columns = torch.arange(200, dtype=torch.uint8).reshape(1, 1, 200, 1).expand(2, 100, 200, 3)
     settings = dict(crop_size=40, short_size=50, mean=(0, 0, 0), std=(1, 1, 1))
     one = ViewTransform(num_crops=1, **settings)(columns)
     three = ViewTransform(num_crops=3, **settings)(columns)
+    first = ViewTransform(num_crops=1, single_crop="first", **settings)(columns)
+    assert torch.equal(first, three[:1])
     assert one.shape == (1, 3, 2, 40, 40) and three.shape == (3, 3, 2, 40, 40)
     # 200 columns at half or two fifths of the size: column x shows about 2x or 2.5x.
     assert one[0, 0, 0, 0, 0] * 255 == pytest.approx(2 * 30 + 0.5, abs=0.6)

@@ -5,15 +5,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
-from slowfast_mlp.data.video import (
-    EvalVideos,
-    Record,
-    TrainVideos,
-    check_labels,
-    collate_views,
-    find_missing,
-)
+from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
 
@@ -154,17 +148,22 @@ def test_a_half_damaged_video_gives_the_views_of_its_whole_half(damaged_video):
     assert shown(views.clips[0]) == [0, 2, 4, 7]
 
 
-def test_labels_outside_the_classes_are_refused(records):
-    check_labels(records, 3, "train")
-    with pytest.raises(UserError, match=r"label 2; MODEL.NUM_CLASSES 2 allows 0 to 1"):
-        check_labels(records, 2, "train")
-    with pytest.raises(UserError, match="label -1"):
-        check_labels([Record("a", -1)], 2, "train")
-
-
-def test_missing_files_are_counted_and_none_is_an_error(records):
-    assert find_missing([*records, Record("/nowhere.mp4", 0)], "train") == (["/nowhere.mp4"], 7)
-    with pytest.raises(
-        UserError, match=r"None of 2 videos .* test list exists; the first is /a.mp4. Set DATA.PATH_PREFIX"
-    ):
-        find_missing([Record("/a.mp4", 0), Record("/b.mp4", 0)], "test")
+def test_a_mirrored_clip_takes_the_label_of_its_mirror_image(records):
+    plain = train_set(records)
+    swapping = TrainVideos(
+        records,
+        clips=clips(),
+        transform=keep_pixels,
+        decoder="auto",
+        seed=0,
+        flipped_labels=torch.tensor([1, 0, 2]),
+    )
+    seen = set()
+    for epoch in range(20):
+        for index, swapped in ((3, 1), (4, 0), (5, 2)):
+            before, after = plain[(index, epoch)], swapping[(index, epoch)]
+            flipped = torch.equal(after.clips, before.clips.flip(-1))
+            assert flipped or torch.equal(after.clips, before.clips)
+            assert after.labels.tolist() == ([swapped] if flipped else before.labels.tolist())
+            seen.add((index, flipped))
+    assert len(seen) == 6

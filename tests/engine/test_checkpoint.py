@@ -37,7 +37,7 @@ def test_a_file_has_pyslowfasts_name_and_keys(tmp_path):
     path = checkpoint.save(str(tmp_path), epoch=4, config_text="A: 1", **trained())
     assert path == f"{tmp_path}/checkpoints/checkpoint_epoch_00005.pyth"
     contents = torch.load(path, weights_only=True)
-    assert set(contents) == {"epoch", "model_state", "optimizer_state", "scaler_state", "cfg"}
+    assert set(contents) == {"epoch", "model_state", "optimizer_state", "scaler_state", "cfg", "label_names"}
     assert (contents["epoch"], contents["cfg"]) == (4, "A: 1")
 
 

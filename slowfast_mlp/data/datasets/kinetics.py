@@ -1,70 +1,73 @@
 """Kinetics, and any data set in its format: a list a split, `path label` on every line."""
 
 import os
+from collections.abc import Iterator
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data.video import Record
+from slowfast_mlp.data.lists import find_file, read_label_names, read_lines
+from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.errors import UserError
 
+SAMPLING = "dense"
+SIDES_ARE_CLASSES = False  # whether left and right tell classes apart
+LABEL_NAMES = "categories.txt"
 USUAL_SEPARATORS = (" ", ",", "\t", ";")
 
 
-def read_records(root: str, split: str, *, prefix: str, separator: str) -> list[Record]:
+def read_records(
+    root: str, split: str, *, prefix: str, separator: str, columns: int = 2, label_names: str | None = None
+) -> Records:
     """Records of `root`/{train,val,test}.csv; without test.csv the test split is val.csv, as people copy it.
 
     The label stands behind the last `separator` of a line, so paths may hold it too. A relative path starts
-    from `prefix`, or from `root` where there is none; an absolute one stays as it is. Raises UserError.
+    from `prefix`, or from `root` where there is none; an absolute one stays as it is. With 3 `columns` a line
+    is path, number of frames, label, and the number is left out: files are counted. `label_names`, a file as
+    `read_label_names` takes it, starts from `root`; without it that is categories.txt, if there is one.
+    Raises UserError.
     """
-    return parse_list(list_path(root, split), prefix=prefix or root, separator=separator)
-
-
-def list_path(root: str, split: str) -> str:
-    """The list file of a split."""
-    if not root:
-        raise UserError(f"DATA.PATH_TO_DATA_DIR is not set: give the folder that holds {split}.csv.")
+    if columns not in (2, 3):
+        raise UserError(
+            f"DATA.ARGS columns {columns}: a list has 2 (path, label) or 3 (path, frames, label)."
+        )
     names = [f"{split}.csv", "val.csv"] if split == "test" else [f"{split}.csv"]
-    for name in names:
-        path = os.path.join(root, name)
-        if g_pathmgr.isfile(path):
-            return path
-    raise UserError(
-        f"DATA.PATH_TO_DATA_DIR {root!r} has no {' and no '.join(names)}: give the folder of the lists, "
-        "with `path label` on every line."
-    )
+    path = find_file(root, names, "the folder of the lists, with `path label` on every line")
+    records = parse_list(path, prefix=prefix or root, separator=separator, columns=columns)
+    return Records(records, label_names=names_of_classes(root, label_names, LABEL_NAMES))
 
 
-def parse_list(path: str, *, prefix: str, separator: str) -> list[Record]:
+def names_of_classes(root: str, given: str | None, usual: str) -> tuple[str, ...]:
+    """The names in the file `given`, which must exist; else in `usual`, if that exists; else none."""
+    path = os.path.join(root, usual if given is None else given)
+    if given is None and not g_pathmgr.isfile(path):
+        return ()
+    return read_label_names(path)
+
+
+def parse_list(path: str, *, prefix: str, separator: str, columns: int = 2) -> Iterator[Record]:
     """Records of one list file; blank lines are passed over."""
-    try:
-        with g_pathmgr.open(path, "r", encoding="utf-8-sig") as file:
-            lines = file.read().splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file in UTF-8 ({error.reason}); save it as UTF-8.") from error
     separator = "\t" if separator == "\\t" else separator  # as a shell hands it over
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        fields = line.strip().rsplit(separator, 1)
-        if len(fields) != 2 or not _is_int(fields[1]):
+    number = 0
+    for number, line in read_lines(path):
+        fields = line.rsplit(separator, columns - 1)
+        if len(fields) != columns or not all(_is_int(field) for field in fields[1:]):
+            what = "whole number" if columns == 2 else "number of frames and label"
             raise UserError(
-                f"{path}, line {number}: {line.strip()!r} has no whole number behind the separator "
-                f"{separator!r}.{_other_separator(line)}"
+                f"{path}, line {number}: {line!r} has no {what} behind the separator "
+                f"{separator!r}.{_other_separator(line, columns)}"
             )
-        records.append(Record(os.path.join(prefix, fields[0].strip()), int(fields[1])))
-    if not records:
+        yield Record(os.path.join(prefix, fields[0].strip()), int(fields[-1]))
+    if number == 0:
         raise UserError(f"{path} is empty: it needs a line `path label` for every video.")
-    return records
 
 
 def _is_int(text: str) -> bool:
     return text.strip().removeprefix("-").isdecimal()
 
 
-def _other_separator(line: str) -> str:
+def _other_separator(line: str, columns: int) -> str:
     for separator in USUAL_SEPARATORS:
-        fields = line.strip().rsplit(separator, 1)
-        if len(fields) == 2 and _is_int(fields[1]):
+        fields = line.rsplit(separator, columns - 1)
+        if len(fields) == columns and all(_is_int(field) for field in fields[1:]):
             return f" Set DATA.PATH_LABEL_SEPARATOR to {separator!r}."
-    return " Write `path label`."
+    return " Write `path label`." if columns == 2 else " Write `path frames label`."

@@ -24,12 +24,14 @@ from torch.nn import functional as F
 
 from slowfast_mlp.data.datasets import kinetics
 from slowfast_mlp.data.encode import write_video
-from slowfast_mlp.data.video import Record
+from slowfast_mlp.data.records import Records
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.seeds import mix_seeds
 
 logger = logging.getLogger(__name__)
 
+SAMPLING = "dense"
+SIDES_ARE_CLASSES = True
 VERSION = 1  # raise it when the pictures change: a cache of another version is not used
 CLASSES = ("left", "right", "up", "down", "anticlockwise", "clockwise", "shrinking", "growing")
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 72, 96, 32, 30
@@ -48,7 +50,7 @@ def read_records(
     num_train: int = 1600,
     num_val: int = 80,
     num_test: int = 320,
-) -> list[Record]:
+) -> Records:
     """Records of the split, rendered first if `root` (default: the user's cache folder) does not hold them
     yet.
 
@@ -62,7 +64,8 @@ def read_records(
             "one a class."
         )
     folder = ensure_corpus(Path(root) if root else default_cache(), sizes)
-    return kinetics.read_records(str(folder), split, prefix="", separator=" ")
+    records = kinetics.parse_list(str(folder / f"{split}.csv"), prefix=str(folder), separator=" ")
+    return Records(records, label_names=CLASSES)
 
 
 def default_cache() -> Path:

@@ -1,0 +1,79 @@
+"""Reading the text files that data sets come with: lists and label names, with errors that name the line."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from iopath.common.file_io import g_pathmgr
+
+from slowfast_mlp.errors import UserError
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines with something on them, stripped, with their numbers from 1. Raises UserError."""
+    try:
+        with g_pathmgr.open(path, "r", encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line.strip()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8 ({error.reason}); save it as UTF-8.") from error
+
+
+def read_json(path: str, kind: type) -> Any:
+    """What a JSON file holds, a `kind`. Raises UserError."""
+    try:
+        with g_pathmgr.open(path, "r", encoding="utf-8-sig") as file:
+            contents = json.load(file)
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON file ({error}); fetch it again.") from error
+    if not isinstance(contents, kind):
+        raise UserError(f"{path} holds a {type(contents).__name__}, not a {kind.__name__}: another file?")
+    return contents
+
+
+def find_file(root: str, names: Sequence[str], what: str) -> str:
+    """The first of `names` that `root` holds; `what` it is stands in the UserError if it holds none."""
+    if not root:
+        raise UserError(f"DATA.PATH_TO_DATA_DIR is not set: give the folder that holds {names[0]}.")
+    for name in names:
+        path = os.path.join(root, name)
+        if g_pathmgr.isfile(path):
+            return path
+    raise UserError(f"DATA.PATH_TO_DATA_DIR {root!r} has no {' and no '.join(names)}: give {what}.")
+
+
+def read_label_names(path: str) -> tuple[str, ...]:
+    """Names of the classes in the order of their ids, from 0.
+
+    The file has a name a line in that order, or on every line a name and its id with a tab between, either
+    first. Raises UserError.
+    """
+    if not g_pathmgr.isfile(path):
+        raise UserError(f"There is no file of label names {path!r}; set DATA.ARGS label_names.")
+    lines = list(read_lines(path))
+    if not any("\t" in line for _, line in lines):
+        names = [line for _, line in lines]
+    else:
+        names = _names_by_id(path, lines)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path} gives the name {twice!r} to two classes; every class needs its own.")
+    if not names:
+        raise UserError(f"{path} is empty: it needs a line for every class.")
+    return tuple(names)
+
+
+def _names_by_id(path: str, lines: list[tuple[int, str]]) -> list[str]:
+    rows = [(number, [field.strip() for field in line.split("\t")]) for number, line in lines]
+    for number, fields in rows:
+        if len(fields) != 2 or sum(field.isdecimal() for field in fields) != 1:
+            raise UserError(
+                f"{path}, line {number}: {' <tab> '.join(fields)!r} is no name and id with a tab between."
+            )
+    pairs = [(int(a), b) if a.isdecimal() else (int(b), a) for _, (a, b) in rows]
+    ids = sorted(number for number, _ in pairs)
+    if ids != list(range(len(ids))):
+        raise UserError(f"{path}: its ids are not 0 to {len(ids) - 1}, each once.")
+    return [name for _, name in sorted(pairs)]

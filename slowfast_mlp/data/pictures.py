@@ -1,0 +1,72 @@
+"""Decoding one picture into an upright RGB frame, by Pillow."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+TURNED_BY = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow raises for files that are cut off or hold noise.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    MemoryError,
+    Image.DecompressionBombError,
+)
+
+
+class PictureError(Exception):
+    """Bytes that are no picture, or a damaged one; the text says why."""
+
+
+def is_picture(path: str) -> bool:
+    """Whether the name is one of a picture."""
+    return path.lower().endswith(SUFFIXES)
+
+
+def decode_picture(data: bytes) -> Tensor:
+    """A frame [H, W, 3] uint8 RGB, turned as its EXIF orientation says, like a browser shows it.
+
+    Grey and CMYK become RGB, 16 bits 8, and an alpha channel is left out. Raises PictureError.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            turned_by = TURNED_BY.get(_orientation(picture))
+            picture = picture if turned_by is None else picture.transpose(turned_by)
+            if picture.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+                grey = torch.from_numpy((np.asarray(picture) // 256).astype(np.uint8))
+                return grey.unsqueeze(-1).expand(-1, -1, 3).contiguous()
+            return torch.from_numpy(np.array(picture.convert("RGB")))
+    except UnidentifiedImageError as error:
+        raise PictureError("is no picture that can be read") from error
+    except DAMAGED as error:
+        raise PictureError(f"is damaged ({error})") from error
+
+
+def _orientation(picture: Image.Image) -> int | None:
+    """The EXIF orientation; None where there is none, or the block cannot be read: it is an extra."""
+    try:
+        return picture.getexif().get(ORIENTATION)
+    except DAMAGED:
+        return None
