@@ -360,6 +360,7 @@ def test_ssv2_in_shards_is_listed_as_kinetics(prepare, ssv2, tmp_path):
     assert (tmp_path / "out/val.csv").read_text() == "shard-00001.tar/4.webm 1\n"
     assert (tmp_path / "out/categories.txt").read_text() == "Opening something\t0\nClosing something\t1\n"
     assert "TRAIN.DATASET kinetics" in output[-1]
+    assert output[-1].endswith("MODEL.NUM_CLASSES 2 DATA.SAMPLING segments DATA.RANDOM_FLIP False")
 
 
 def test_ssv2_frames_are_listed_as_the_forks_do(prepare, tmp_path):

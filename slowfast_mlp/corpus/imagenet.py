@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slowfast_mlp.corpus.lists import Prepared, demand_folder, read_text, write_lines, write_missing
+from slowfast_mlp.data.pictures import SUFFIXES, is_picture
 from slowfast_mlp.errors import UserError
 
-PICTURE_ENDINGS = (".jpeg", ".jpg", ".png")
 CLASS = re.compile(r"n\d{8}")
 LINKS = ("hard", "symbolic")
 
@@ -24,10 +24,10 @@ def prepare_imagenet(
     line. Nothing is moved or copied. Raises UserError.
     """
     demand_folder(val, "--val")
-    pictures = {path.stem: path for path in sorted(val.iterdir()) if path.suffix.lower() in PICTURE_ENDINGS}
+    pictures = {path.stem: path for path in sorted(val.iterdir()) if is_picture(path.name)}
     if not pictures:
         raise UserError(
-            f"--val {val} has no picture ({', '.join(PICTURE_ENDINGS)}): give the folder of all of them."
+            f"--val {val} has no picture ({', '.join(SUFFIXES)}): give the folder of all of them."
         )
     prepared, num_linked, classes = Prepared(), 0, set()
     for name, label in _read_labels(labels, synsets, list(pictures)):

@@ -124,11 +124,14 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
         prepared.said.append(f"{write(out, split, kept, names)}: {len(kept)} videos")
     write_missing(out, prepared)
     prepared.settings = {
-        "TRAIN.DATASET": "kinetics" if treatment.videos_per_shard else "ssv2",
+        "TRAIN.DATASET": "ssv2",
         "DATA.PATH_TO_DATA_DIR": out,
         "DATA.PATH_PREFIX": treated.folder,
         "MODEL.NUM_CLASSES": len(names),
     }
+    if treatment.videos_per_shard:  # what ssv2 implies has to be said to kinetics
+        others = {"TRAIN.DATASET": "kinetics", "DATA.SAMPLING": "segments", "DATA.RANDOM_FLIP": False}
+        prepared.settings |= others
     return prepared
 
 

@@ -89,6 +89,25 @@ def test_sound_is_left_out(tmp_path, target):
         assert [stream.type for stream in container.streams] == ["video"]
 
 
+@pytest.mark.parametrize(("matrix", "full_range"), [(1, 1), (5, 2)])  # BT.709; BT.601 from 0 to 255
+def test_colours_keep_their_meaning(tmp_path, target, matrix, full_range):
+    source, colours = (
+        tmp_path / "colours.mp4",
+        np.array([[200, 40, 90], [30, 180, 60], [250, 250, 5]], np.uint8),
+    )
+    pixels = np.tile(colours.repeat(48, axis=0), (48, 1, 1))  # three broad columns
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = 144, 48, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, full_range
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=full_range)
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    assert abs(read_all(source)[0, 24, 24::48].numpy().astype(int) - colours).max() <= 3
+    reencode(str(source), target, ENCODING)
+    assert abs(read_all(target)[0, 24, 24::48].numpy().astype(int) - colours).max() <= 5
+
+
 def test_a_variable_rate_keeps_its_times(tmp_path, target):
     source, times = tmp_path / "variable.mp4", [0, 1, 2, 10, 11, 30, 31, 32]
     with av.open(str(source), "w") as container:
