@@ -42,16 +42,7 @@ MAX_WORKERS = 8
 
 def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> Records:
     """The records of a split, with labels that fit and at least some files that exist."""
-    module = _dataset_module(dataset)
-    shared = {"root", "split", "prefix", "separator"}
-    _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
-    found = module.read_records(
-        data.path_to_data_dir,
-        split,
-        prefix=data.path_prefix,
-        separator=data.path_label_separator,
-        **data.args,
-    )
+    found = listed(data, dataset, split)
     check_labels(found, num_classes, split)
     missing, num_looked_at = find_missing(found, split)
     if missing:
@@ -60,6 +51,20 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
             len(missing), num_looked_at, split, missing[0],
         )  # fmt: skip
     return found
+
+
+def listed(data: schema.Data, dataset: str, split: str) -> Records:
+    """The records of a split as its list has them, whatever their labels and files."""
+    module = _dataset_module(dataset)
+    shared = {"root", "split", "prefix", "separator"}
+    _check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
+    return module.read_records(
+        data.path_to_data_dir,
+        split,
+        prefix=data.path_prefix,
+        separator=data.path_label_separator,
+        **data.args,
+    )
 
 
 def train_sampler(

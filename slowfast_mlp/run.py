@@ -192,8 +192,8 @@ def _parts_of_training(
     )
 
 
-def _read_lists(config: Config) -> dict[str, build.Records]:
-    """The records of every split that the run will need, so that a wrong one shows at once."""
+def splits_to_read(config: Config) -> dict[str, str]:
+    """The splits that the run will need, with the data set of each. Raises UserError when it needs none."""
     splits = {}
     if config.train.enable:
         splits["train"] = config.train.dataset
@@ -203,9 +203,14 @@ def _read_lists(config: Config) -> dict[str, build.Records]:
         splits["test"] = _test_dataset(config)
     if not splits:
         raise UserError("TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do.")
+    return splits
+
+
+def _read_lists(config: Config) -> dict[str, build.Records]:
+    """The records of every split that the run will need, so that a wrong one shows at once."""
     return {
         split: build.records(config.data, dataset, split, num_classes=config.model.num_classes)
-        for split, dataset in splits.items()
+        for split, dataset in splits_to_read(config).items()
     }
 
 

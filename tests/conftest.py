@@ -125,13 +125,18 @@ def configure(tmp_path, corpus):
     return configure
 
 
-@pytest.fixture(scope="session")
-def main():
-    """The main function of tools/run_net.py."""
-    spec = importlib.util.spec_from_file_location("run_net", ROOT / "tools" / "run_net.py")
+def main_of(tool: str):
+    """The main function of tools/`tool`.py."""
+    spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
+
+
+@pytest.fixture(scope="session")
+def main():
+    """The main function of tools/run_net.py."""
+    return main_of("run_net")
 
 
 @pytest.fixture

@@ -1,0 +1,272 @@
+"""tools/check_data.py: what it finds in lists and files, how it says so, and what it remembers."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from torchvision.io import write_jpeg as write_tensor
+
+from slowfast_mlp.data.shards import write_shard
+from tests.conftest import TINY, main_of, numbered_frames
+
+
+def write_jpeg(path, frame):
+    """Writes a frame [H, W, 3] (uint8) as a JPEG file."""
+    write_tensor(frame.permute(2, 0, 1), str(path))  # 3 H W
+
+
+@pytest.fixture
+def check(tmp_path, capsys):
+    """Writes lists (split -> text) over the videos of tmp_path and checks them; returns status and output."""
+
+    def check(lists, *flags, overrides=()):
+        (tmp_path / "tiny.yaml").write_text(TINY)
+        for split, text in lists.items():
+            (tmp_path / f"{split}.csv").write_text(text)
+        words = ["DATA.PATH_TO_DATA_DIR", str(tmp_path), "OUTPUT_DIR", str(tmp_path / "out"), *overrides]
+        flags = ["--cfg", str(tmp_path / "tiny.yaml"), "--jobs", "1", *map(str, flags)]
+        status = main_of("check_data")([*flags, *words])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return check
+
+
+@pytest.fixture
+def videos(tmp_path, write_numbered, damaged_video):
+    """Whole and bad videos in tmp_path."""
+    for number in range(3):
+        shutil.copy(write_numbered("whole.mp4", 40 + number), tmp_path / f"whole{number}.mp4")
+    whole = Path(write_numbered("whole.mkv", 120)).read_bytes()
+    (tmp_path / "half.mkv").write_bytes(whole[: len(whole) // 2])
+    shutil.copy(damaged_video, tmp_path / "damaged.mp4")
+    (tmp_path / "empty.mp4").touch()
+    return tmp_path
+
+
+def test_a_clean_list_is_status_0_and_says_its_lengths(check, videos):
+    status, output, _ = check({"train": "whole0.mp4 0\nwhole1.mp4 1\nwhole2.mp4 7\n"}, "--split", "train")
+    assert status == 0
+    assert output.splitlines() == [
+        "train: 3 videos, 0 with problems; 40 to 42 frames, median 41",
+        "note: train: 5 of 8 classes have no video: 2, 3, 4, 5, 6",
+        "no problems",
+    ]
+
+
+def test_every_file_that_cannot_be_read_is_named_with_what_is_wrong(check, videos):
+    names = ("whole0", "nowhere", "empty", "damaged")
+    status, output, _ = check(
+        {"train": "".join(f"{name}.mp4 1\n" for name in names) + "half.mkv 1\n"}, "--split", "train"
+    )
+    assert status == 1
+    assert output.splitlines()[:-2] == [
+        "train: 5 videos, 4 with problems; 40 to 40 frames, median 40",
+        "files that do not exist: 1",
+        f"  train: {videos}/nowhere.mp4: does not exist",
+        "files without a byte: 1",
+        f"  train: {videos}/empty.mp4: has no bytes",
+        "files that cannot be decoded: 2",
+        f"  train: {videos}/damaged.mp4: decoding ends after 50 of 120 frames (Invalid data found when "
+        "processing input)",
+        f"  train: {videos}/half.mkv: is cut short: ends after 1.5 of the 4.0 s of its header",
+    ]
+    assert output.splitlines()[-1] == "there are problems"
+
+
+def test_without_decoding_damage_inside_a_file_is_not_seen(check, videos):
+    assert check({"train": "damaged.mp4 0\n"}, "--split", "train", "--decode", "none")[0] == 0
+    assert check({"train": "damaged.mp4 0\n"}, "--split", "train", "--decode", "all")[0] == 1
+
+
+def test_labels_repeats_leaks_and_short_videos_are_found(check, videos):
+    shutil.copy(videos / "whole0.mp4", videos / "copy.mp4")
+    status, output, _ = check(
+        {
+            "train": "whole0.mp4 0\nwhole1.mp4 8\nwhole0.mp4 0\ncopy.mp4 3\n",
+            "val": "whole1.mp4 1\nwhole2.mp4 1\n",
+            "test": "whole2.mp4 1\n",
+        },
+        overrides=["DATA.SAMPLING_RATE", "11"],
+    )
+    assert status == 1
+    for line in (
+        "train: 4 videos, 3 with problems; 40 to 41 frames, median 40",
+        "val: 2 videos, 1 with problems; 41 to 42 frames, median 42",
+        f"  train: {videos}/whole1.mp4: label 8; MODEL.NUM_CLASSES 8 allows 0 to 7",
+        f"  train: {videos}/whole0.mp4: listed before",
+        f"  train: {videos}/copy.mp4: listed before as {videos}/whole0.mp4, with the same bytes, with the "
+        "label 0 instead of 3",
+        f"  val: {videos}/whole1.mp4: in the train list, with the label 8 instead of 1",
+        "note: videos shorter than a clip: 7",
+        f"  test: {videos}/whole2.mp4: 42 frames; a clip takes 44",
+        "note: val and test share 1 videos, as is usual where the test has no labels",
+    ):
+        assert line in output.splitlines()
+
+
+@pytest.fixture
+def check_frames(check, videos):
+    """Checks lists of frame folders; folder 7 has three frames."""
+    for number in (1, 2, 3):
+        (videos / "7").mkdir(exist_ok=True)
+        write_jpeg(videos / "7" / f"{number:05d}.jpg", numbered_frames(1)[0])
+
+    def check_frames(text, *flags):
+        (videos / "somesomev1_rgb_train_split.txt").write_text(text)
+        return check({}, "--split", "train", *flags, overrides=["TRAIN.DATASET", "ssv1"])
+
+    return check_frames
+
+
+def test_a_file_that_hangs_is_given_up_and_named(check_frames, videos):
+    (videos / "8").mkdir()
+    os.mkfifo(videos / "8" / "00001.jpg")  # nobody writes: opening it waits for ever
+    status, output, _ = check_frames("7 3 0\n8 1 0\n", "--timeout", "3")
+    assert status == 1
+    assert "files given up, because reading them took too long: 1" in output
+    assert f"  train: {videos}/8/{{:05d}}.jpg: no result after 3 s" in output.splitlines()
+    assert "train: 2 videos, 1 with problems" in output
+
+
+def test_a_pipe_in_a_list_is_no_video(check, videos):
+    os.mkfifo(videos / "pipe.mp4")
+    status, output, _ = check({"train": "pipe.mp4 0\n"}, "--split", "train")
+    assert status == 1 and "pipe.mp4: is neither a file nor a folder of frames" in output
+
+
+def test_the_report_has_a_line_for_every_video_and_the_skip_list_the_unreadable_ones(check, videos):
+    report, skipped = videos / "report.csv", videos / "skip.txt"
+    lists = {"train": "whole0.mp4 0\nempty.mp4 9\nempty.mp4 9\n"}
+    check(lists, "--split", "train", "--report", report, "--write-skip-list", skipped)
+    rows = list(csv.DictReader(report.open(newline="")))
+    assert [rows[0][name] for name in ("split", "path", "label", "num_frames", "fps", "codec")] == [
+        "train", f"{videos}/whole0.mp4", "0", "40", "30.0", "h264",
+    ]  # fmt: skip
+    assert [row["findings"] for row in rows] == [
+        "",
+        "empty: has no bytes; label: label 9; MODEL.NUM_CLASSES 8 allows 0 to 7",
+        "empty: has no bytes; label: label 9; MODEL.NUM_CLASSES 8 allows 0 to 7; duplicate: listed before",
+    ]
+    assert skipped.read_text() == f"{videos}/empty.mp4\n"
+
+
+def cached(videos):
+    lines = (videos / "out" / "check_data.jsonl").read_text().splitlines()
+    return [Path(json.loads(line)["facts"][0]).name for line in lines]
+
+
+def test_a_second_check_looks_only_at_what_has_changed(check, videos):
+    lists = {"train": "whole0.mp4 0\nwhole1.mp4 1\n"}
+    first = check(lists, "--split", "train")
+    assert sorted(cached(videos)) == ["whole0.mp4", "whole1.mp4"]
+    assert check(lists, "--split", "train")[:2] == first[:2]
+    assert len(cached(videos)) == 2
+    (videos / "whole1.mp4").write_bytes(b"no video")
+    status, output, _ = check(lists, "--split", "train")
+    assert status == 1 and "whole1.mp4: cannot be opened" in output
+    assert cached(videos)[2:] == ["whole1.mp4"]
+
+
+def test_a_closer_check_does_not_trust_a_quicker_one(check, videos):
+    lists = {"train": "damaged.mp4 0\n"}
+    assert check(lists, "--split", "train", "--decode", "none")[0] == 0
+    assert check(lists, "--split", "train", "--decode", "ends")[0] == 1
+    assert len(cached(videos)) == 2
+
+
+def test_a_torn_line_of_the_cache_is_said_and_looked_at_anew(check, videos, caplog):
+    lists = {"train": "whole0.mp4 0\nwhole1.mp4 1\n"}
+    check(lists, "--split", "train")
+    cache = videos / "out" / "check_data.jsonl"
+    cache.write_text(cache.read_text()[:-30])
+    assert check(lists, "--split", "train")[0] == 0
+    assert "1 lines of the cache" in caplog.text
+    assert len(cache.read_text().splitlines()) == 3
+
+
+def test_frame_folders_are_compared_with_their_list(check_frames, videos):
+    status, output, _ = check_frames("7 3 0\n")
+    assert status == 0 and "train: 1 videos, 0 with problems; 3 to 3 frames" in output
+    assert "7/{:05d}.jpg: 3 frames; a clip takes 4" in output
+    status, output, _ = check_frames("7 2 0\n")
+    assert status == 1 and "7/{:05d}.jpg: the list says 2 frames, there are 3" in output
+    status, output, _ = check_frames("7 4 0\n9 4 0\n")
+    assert status == 1 and "9/{:05d}.jpg: does not exist" in output
+    assert f"7/{{:05d}}.jpg: the list says 4 frames, but there is no {videos}/7/00004.jpg" in output
+
+
+def test_a_bad_picture_between_good_ones_is_found_by_decoding_all(check_frames, videos):
+    (videos / "7" / "00002.jpg").write_bytes(b"no picture")
+    assert check_frames("7 3 0\n", "--decode", "ends")[0] == 0
+    status, output, _ = check_frames("7 3 0\n", "--decode", "all")
+    assert status == 1 and f"frame 1, the file {videos}/7/00002.jpg: is no picture that can be read" in output
+
+
+def test_names_for_another_number_of_classes_are_a_problem(check, videos):
+    (videos / "categories.txt").write_text("run\njump\n")
+    status, output, _ = check({"train": "whole0.mp4 0\n"}, "--split", "train")
+    assert status == 1
+    assert "train: the data set names 2 classes; MODEL.NUM_CLASSES is 8" in output.splitlines()
+
+
+def test_videos_in_tar_shards_are_looked_at(check, videos):
+    names = ("whole0.mp4", "damaged.mp4", "empty.mp4")
+    write_shard(videos / "shard-00000.tar", [(name, videos / name) for name in names])
+    lines = "".join(f"shard-00000.tar/{name} 0\n" for name in (*names, "nowhere.mp4"))
+    status, output, _ = check({"train": lines}, "--split", "train", "--decode", "all")
+    assert status == 1
+    for line in (
+        "train: 4 videos, 3 with problems; 40 to 40 frames, median 40",
+        f"  train: {videos}/shard-00000.tar/damaged.mp4: decoding ends after 50 of 120 frames (Invalid data "
+        "found when processing input)",
+        f"  train: {videos}/shard-00000.tar/empty.mp4: has no bytes",
+        f"  train: {videos}/shard-00000.tar/nowhere.mp4: does not exist",
+    ):
+        assert line in output.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("flags", "overrides", "message"),
+    [
+        (["--split", "val"], ["TRAIN.EVAL_PERIOD", "0"], "--split val: the config reads train, test only."),
+        ([], ["DATA.PATH_TO_DATA_DIR", "/nowhere"], "DATA.PATH_TO_DATA_DIR '/nowhere' has no train.csv"),
+        ([], ["DATA.PATHPREFIX", "/nowhere"], "Did you mean DATA.PATH_PREFIX?"),
+        (
+            ["--report", "/nowhere/x.csv"],
+            [],
+            "/nowhere/x.csv cannot be written: there is no folder /nowhere.",
+        ),
+        (["--cache", "/dev/null/x"], [], "The cache /dev/null/x cannot be used"),
+    ],
+)
+def test_a_wrong_command_is_a_line_and_status_2(check, videos, flags, overrides, message):
+    lists = dict.fromkeys(("train", "val", "test"), "whole0.mp4 0\n")
+    status, _, error = check(lists, *flags, overrides=overrides)
+    assert status == 2
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [["--jobs", "0"], ["--timeout", "0"], ["--decod", "all"]])
+def test_a_wrong_flag_is_status_2(check, videos, flags):
+    with pytest.raises(SystemExit, match="2"):
+        check({"train": "whole0.mp4 0\n"}, *flags)
+
+
+def test_help_shows_an_example(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main_of("check_data")(["--help"])
+    assert "python tools/check_data.py --cfg configs/Kinetics" in capsys.readouterr().out
+
+
+def test_the_damaged_one_of_the_real_clips_is_found_and_the_others_pass(check, shared_folder, tmp_path):
+    lists = (shared_folder / "videos" / "train.csv").read_text()
+    overrides = ["DATA.PATH_PREFIX", str(shared_folder / "videos"), "MODEL.NUM_CLASSES", "400"]
+    assert check({"train": lists}, "--split", "train", "--decode", "all", overrides=overrides)[0] == 0
+    status, output, _ = check({"train": f"{lists}corrupted.mp4 3\n"}, "--split", "train", overrides=overrides)
+    assert status == 1
+    assert "train: 5 videos, 1 with problems" in output
+    assert "corrupted.mp4: decoding ends after 28 of 50 frames (Invalid data found" in output

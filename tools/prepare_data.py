@@ -1,0 +1,208 @@
+"""Official annotations as our lists: python tools/prepare_data.py kinetics|ssv1|ssv2|imagenet ..."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from slowfast_mlp.corpus.imagenet import LINKS, prepare_imagenet
+from slowfast_mlp.corpus.kinetics import prepare_kinetics
+from slowfast_mlp.corpus.lists import Prepared
+from slowfast_mlp.corpus.processes import default_num_processes
+from slowfast_mlp.corpus.something import TEMPLATES, prepare_ssv1, prepare_ssv2, prepare_ssv2_frames
+from slowfast_mlp.corpus.treatment import Encoding, Treatment
+from slowfast_mlp.errors import UserError
+
+AFTERWARDS = """
+docs/datasets.md shows the folders that go in and come out. An interrupted run goes on where it was. Exit
+status: 0 all is listed, 1 something was left out (missing.txt says what and why), 2 nothing could be done."""
+EXAMPLES = {
+    "kinetics": """
+  python tools/prepare_data.py kinetics --annotations train.csv validate.csv --videos /data/k400 \\
+      --out /data/k400_short --reencode""",
+    "ssv1": """
+  python tools/prepare_data.py ssv1 --annotations /data/ssv1/labels \\
+      --frames /data/ssv1/20bn-something-something-v1 --out /data/ssv1/lists""",
+    "ssv2": """
+  python tools/prepare_data.py ssv2 --annotations /data/ssv2/labels --videos /data/ssv2/videos \\
+      --out /data/ssv2/lists""",
+    "imagenet": """
+  python tools/prepare_data.py imagenet --val /data/ILSVRC2012_img_val --labels LOC_val_solution.csv \\
+      --train /data/imagenet/train --out /data/imagenet_1k""",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Prepares one data set and says what was written; returns the exit status."""
+    arguments = _parse(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        prepared: Prepared = arguments.prepare(arguments)
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted: the same command goes on where it was\n")
+        return 130
+    settings = " ".join(f"{key} {value}" for key, value in prepared.settings.items())
+    sys.stdout.write("\n".join([*prepared.said, f"settings: {settings}"]) + "\n")
+    return 1 if prepared.left_out else 0
+
+
+def _kinetics(arguments: argparse.Namespace) -> Prepared:
+    return prepare_kinetics(
+        annotations=arguments.annotations,
+        videos=arguments.videos,
+        out=arguments.out,
+        label_order=arguments.label_order,
+        treatment=_treatment(arguments),
+    )
+
+
+def _ssv1(arguments: argparse.Namespace) -> Prepared:
+    return prepare_ssv1(**_frame_arguments(arguments))
+
+
+def _ssv2(arguments: argparse.Namespace) -> Prepared:
+    treatment = _treatment(arguments)
+    if not arguments.frames:
+        return prepare_ssv2(
+            annotations=arguments.annotations, videos=arguments.videos, out=arguments.out, treatment=treatment
+        )
+    if treatment.encoding or treatment.videos_per_shard:
+        raise UserError("--reencode and --shards are for --videos; frames stay as they are.")
+    return prepare_ssv2_frames(**_frame_arguments(arguments))
+
+
+def _imagenet(arguments: argparse.Namespace) -> Prepared:
+    return prepare_imagenet(
+        val=arguments.val,
+        labels=arguments.labels,
+        synsets=arguments.synsets,
+        train=arguments.train,
+        out=arguments.out,
+        link=arguments.link,
+    )
+
+
+def _frame_arguments(arguments: argparse.Namespace) -> dict:
+    return {
+        "annotations": arguments.annotations,
+        "frames": arguments.frames,
+        "out": arguments.out,
+        "template": arguments.image_template,
+        "first_frame": arguments.first_frame,
+        "num_processes": arguments.jobs,
+        "timeout_sec": arguments.timeout,
+    }
+
+
+def _treatment(arguments: argparse.Namespace) -> Treatment:
+    encoding = Encoding(
+        short_side=arguments.short_side,
+        gop=arguments.gop,
+        crf=arguments.crf,
+        fast_decode=arguments.fast_decode,
+    )
+    return Treatment(
+        encoding=encoding if arguments.reencode else None,
+        videos_per_shard=arguments.shards,
+        num_processes=arguments.jobs,
+        timeout_sec=arguments.timeout,
+    )
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    shape = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = argparse.ArgumentParser(
+        prog="prepare_data.py",
+        description="Writes the lists that run_net.py reads, from a data set's official annotations.",
+        epilog=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
+        **shape,
+    )
+    sets = parser.add_subparsers(required=True, metavar="kinetics|ssv1|ssv2|imagenet")
+    for name, (meaning, prepare, add_flags) in DATASETS.items():
+        epilog = f"example:{EXAMPLES[name]}\n{AFTERWARDS}"
+        part = sets.add_parser(name, help=meaning, description=meaning, epilog=epilog, **shape)
+        part.set_defaults(prepare=prepare)
+        add_flags(part)
+        part.add_argument("--out", type=Path, required=True, help="folder to write into")
+        part.add_argument("--jobs", type=_at_least_one, default=default_num_processes(), help="processes")
+        part.add_argument(
+            "--timeout", type=_at_least_one, default=600, help="seconds after which a file is given up (600)"
+        )
+    return parser.parse_args(argv)
+
+
+def _kinetics_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotations", type=Path, nargs="+", required=True, help="official csv files")
+    parser.add_argument(
+        "--videos", type=Path, required=True, help="folder of the videos, in class folders or not"
+    )
+    parser.add_argument("--label-order", type=Path, help="file with name<TAB>id lines; else alphabetical ids")
+    _add_treatment(parser)
+
+
+def _ssv1_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotations", type=Path, required=True, help="folder of the official csv files")
+    parser.add_argument("--frames", type=Path, required=True, help="folder of the frame folders")
+    _add_frame_names(parser, TEMPLATES[1])
+
+
+def _ssv2_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--annotations", type=Path, required=True, help="folder of the official JSONs")
+    files = parser.add_mutually_exclusive_group(required=True)
+    files.add_argument("--videos", type=Path, help="folder of the .webm or .mp4 videos")
+    files.add_argument("--frames", type=Path, help="folder of the folders of extracted frames")
+    _add_frame_names(parser, TEMPLATES[2])
+    _add_treatment(parser)
+
+
+def _imagenet_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--val", type=Path, required=True, help="folder of all validation pictures")
+    parser.add_argument(
+        "--labels", type=Path, required=True, help="LOC_val_solution.csv, or the ground truth"
+    )
+    parser.add_argument("--synsets", type=Path, help="classes in the order of the ground truth's numbers")
+    parser.add_argument("--train", type=Path, help="folder of the training class folders, to link beside val")
+    parser.add_argument("--link", choices=LINKS, default=LINKS[0], help="kind of the links (hard)")
+
+
+def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
+    parser.add_argument("--image-template", default=template, help=f"names of the frames ({template})")
+    parser.add_argument("--first-frame", type=int, default=1, help="number of the first frame (1)")
+
+
+def _add_treatment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reencode", action="store_true", help="write the videos anew into OUT/videos")
+    parser.add_argument(
+        "--short-side", type=_at_least_one, default=320, help="most that the short side has (320)"
+    )
+    parser.add_argument("--gop", type=_at_least_one, default=12, help="frames from keyframe to keyframe (12)")
+    parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", default=23, help="quality (23)")
+    parser.add_argument(
+        "--fast-decode", action="store_true", help="x264's tune fastdecode: larger, quicker to read"
+    )
+    parser.add_argument(
+        "--shards", type=_at_least_one, default=0, metavar="N", help="put N videos each into OUT/shards/*.tar"
+    )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+# name -> what goes in, the function, the flags of its own
+DATASETS = {
+    "kinetics": ("Kinetics-400, -600, -700: official csv files and videos", _kinetics, _kinetics_flags),
+    "ssv1": ("Something-Something V1: official csv files and frame folders", _ssv1, _ssv1_flags),
+    "ssv2": ("Something-Something V2: official JSONs, and videos or frame folders", _ssv2, _ssv2_flags),
+    "imagenet": ("ImageNet-1K: links the validation pictures into class folders", _imagenet, _imagenet_flags),
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
