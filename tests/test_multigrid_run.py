@@ -29,7 +29,10 @@ def curve(epoch, epochs, *, warmup=1.0, base=1e-3, start=1e-6, end=1e-6):
 def test_the_short_cycle_trains_with_the_clock_of_its_clips(command, tmp_path):
     status, out, _ = command(*SHORT, "MULTIGRID.SHORT_CYCLE", "True", "SOLVER.MAX_EPOCH", "2")
     assert status == 0
-    assert "2 videos over all processes, 1 steps an epoch, 3 epochs, 3 steps; 3 videos" in out
+    assert (
+        "2 videos x 1 views = 2 clips over all processes, 1 steps an epoch, 3 epochs, 3 steps; 3 videos"
+        in out
+    )
     assert "4B x 8 frames x 32 px, 2B x 8 frames x 48 px, 1B x 8 frames x 64 px" in out
     # 11 videos: 8, and no 4 are left.
     assert [line["step"] for line in lines(tmp_path / "out", "train")] == [1, 2, 3]
