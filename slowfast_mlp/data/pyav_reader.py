@@ -222,9 +222,9 @@ class _Frames:
 
     def in_order(self, indices: Sequence[int]) -> Tensor:
         """Frames [T, H, W, 3] of the numbers, which may repeat."""
-        frames = torch.from_numpy(self._pixels)
         rows = [self._row_of[number] for number in indices]
-        return frames if rows == list(range(len(frames))) else frames[rows]
+        as_asked = rows == list(range(len(self._pixels)))
+        return torch.from_numpy(self._pixels if as_asked else self._pixels[rows])
 
 
 def _words(error: Exception) -> str:

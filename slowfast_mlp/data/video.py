@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from slowfast_mlp.data import shards
 from slowfast_mlp.data.clips import DenseClips
+from slowfast_mlp.data.deadline import within
 from slowfast_mlp.data.decode import DecodeError, open_video
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.seeds import mix_seeds
@@ -61,26 +62,31 @@ class TrainVideos(Dataset[Views]):
         transform: Callable[[Tensor, torch.Generator], Tensor],
         decoder: str,
         seed: int,
+        decode_timeout_sec: float = 0.0,
     ):
         self.records = records
         self.clips = clips
         self.transform = transform
         self.decoder = decoder
         self.seed = seed
+        self.decode_timeout_sec = decode_timeout_sec
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: tuple[int, int]) -> Views:
         index, epoch = key
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch, index))
+        seed = mix_seeds(self.seed, epoch, index)
+        generator = torch.Generator().manual_seed(seed)
         failures = []
-        for _ in range(REPLACEMENT_TRIES):
+        for attempt in range(REPLACEMENT_TRIES):
             record = self.records[index]
             try:
                 frames = self._read(record, generator)
             except DecodeError as error:
                 failures.append(Failure(index, record.path, error.reason, 1))
+                # Another generator: a read that hung may still draw from the one that it was given.
+                generator = torch.Generator().manual_seed(mix_seeds(seed, attempt))
                 index = int(torch.randint(len(self.records), (), generator=generator))
                 continue
             clips = self.transform(frames, generator)  # V 3 T H W
@@ -92,8 +98,11 @@ class TrainVideos(Dataset[Views]):
         )
 
     def _read(self, record: Record, generator: torch.Generator) -> Tensor:
-        with open_video(record.path, self.decoder) as video:
-            return video.read(self.clips.random(video.num_frames, video.fps, generator).tolist())
+        def read() -> Tensor:
+            with open_video(record.path, self.decoder) as video:
+                return video.read(self.clips.random(video.num_frames, video.fps, generator).tolist())
+
+        return within(self.decode_timeout_sec, record.path, read)
 
 
 class EvalVideos(Dataset[Views]):
@@ -114,6 +123,7 @@ class EvalVideos(Dataset[Views]):
         transform: Callable[[Tensor], Tensor],
         decoder: str,
         seed: int,
+        decode_timeout_sec: float = 0.0,
     ):
         self.records = records
         self.clips = clips
@@ -122,18 +132,19 @@ class EvalVideos(Dataset[Views]):
         self.transform = transform
         self.decoder = decoder
         self.seed = seed
+        self.decode_timeout_sec = decode_timeout_sec
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Views:
         record = self.records[index]
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, index))
         reason = ""
         decoded: list[Tensor] = []
         try:
-            with open_video(record.path, self.decoder) as video:
-                decoded, reason = self._read_clips(video, generator)
+            decoded, reason = within(
+                self.decode_timeout_sec, record.path, lambda: self._read(record, mix_seeds(self.seed, index))
+            )
         except DecodeError as error:
             reason = error.reason
         views = torch.cat([self.transform(frames) for frames in decoded]) if decoded else torch.empty(0)
@@ -142,8 +153,13 @@ class EvalVideos(Dataset[Views]):
         failures = (Failure(index, record.path, reason, num_missing),) if num_missing else ()
         return Views(views, labels, torch.full_like(labels, index), failures)
 
-    def _read_clips(self, video, generator: torch.Generator) -> tuple[list[Tensor], str]:
+    def _read(self, record: Record, seed: int) -> tuple[list[Tensor], str]:
         """Frames [T, H, W, 3] of every clip that can be decoded, and why the others cannot."""
+        generator = torch.Generator().manual_seed(seed)
+        with open_video(record.path, self.decoder) as video:
+            return self._read_clips(video, generator)
+
+    def _read_clips(self, video, generator: torch.Generator) -> tuple[list[Tensor], str]:
         clips = self.clips.views(video.num_frames, video.fps, self.num_clips, generator)
         wanted = torch.cat(clips).unique()  # sorted
         try:
@@ -188,7 +204,7 @@ def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]
     """
     step = max(1, len(records) // NUM_LOOKED_AT)
     sample = records[::step]
-    missing = [record.path for record in sample if not g_pathmgr.exists(record.path)]
+    missing = [record.path for record in sample if not shards.exists(record.path)]
     if len(missing) == len(sample):
         raise UserError(
             f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
