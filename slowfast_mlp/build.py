@@ -18,6 +18,7 @@ from slowfast_mlp.config import schema
 from slowfast_mlp.data import datasets
 from slowfast_mlp.data.clips import DenseClips
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
+from slowfast_mlp.data.skip_list import kept_positions, read_skip_list
 from slowfast_mlp.data.transforms import TrainTransform, ViewTransform
 from slowfast_mlp.data.video import (
     EvalVideos,
@@ -52,6 +53,8 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
         **data.args,
     )
     check_labels(found, num_classes, split)
+    if data.skip_list:
+        found = _without_skipped(data, found, split)
     missing, num_looked_at = find_missing(found, split)
     if missing:
         logger.warning(
@@ -59,6 +62,30 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
             len(missing), num_looked_at, split, missing[0],
         )  # fmt: skip
     return found
+
+
+def _without_skipped(data: schema.Data, found: list[Record], split: str) -> list[Record]:
+    """The records without those of DATA.SKIP_LIST; of a list to evaluate, all."""
+    skipped = read_skip_list(data.skip_list)
+    prefix = data.path_prefix or data.path_to_data_dir
+    kept = kept_positions([record.path for record in found], skipped, prefix=prefix)
+    num_listed = len(found) - len(kept)
+    if split != "train":
+        if num_listed:
+            logger.warning(
+                "%d videos of DATA.SKIP_LIST are in the %s list, and stay: evaluation counts every video",
+                num_listed, split,
+            )  # fmt: skip
+        return found
+    if not kept:
+        raise UserError(
+            f"DATA.SKIP_LIST {data.skip_list!r} leaves out all {len(found)} videos of the train list; "
+            "shorten it."
+        )
+    logger.info("DATA.SKIP_LIST leaves out %d of %d videos of the train list", num_listed, len(found))
+    if not num_listed:
+        logger.warning("none of the %d paths of %s is in the train list", len(skipped), data.skip_list)
+    return [found[position] for position in kept]
 
 
 def train_loader(
@@ -92,7 +119,14 @@ def train_loader(
         std=data.std,
     )
     clips = _clips(data, offset=data.use_offset_sampling)
-    dataset = TrainVideos(videos, clips=clips, transform=transform, decoder=data.decoder, seed=seed)
+    dataset = TrainVideos(
+        videos,
+        clips=clips,
+        transform=transform,
+        decoder=data.decoder,
+        seed=seed,
+        decode_timeout_sec=data.decode_timeout_sec,
+    )
     sampler = TrainSampler(len(videos), batch_size=batch_size, rank=rank, world_size=world_size, seed=seed)
     workers = _worker_arguments(loading, device, num_cores)
     return DataLoader(
@@ -137,6 +171,7 @@ def eval_loader(
         transform=transform,
         decoder=data.decoder,
         seed=seed,
+        decode_timeout_sec=data.decode_timeout_sec,
     )
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)

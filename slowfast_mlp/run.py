@@ -16,6 +16,7 @@ from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.evaluate import Evaluation, evaluate
+from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.profile import count_flops, count_parameters
@@ -89,7 +90,7 @@ def train(
     first_epoch = _resume_or_start(config, model, optimizer, precision)
     _write_config(config)
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
-    progress = Progress(log, log_period=config.log_period, num_epochs=num_epochs)
+    progress = _progress(config, log)
     for epoch in range(first_epoch, num_epochs):
         loader.sampler.epoch = epoch
         torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path
@@ -219,6 +220,12 @@ def _evaluator(
         batch_size=config.test.batch_size,
         device=device,
     )
+
+
+def _progress(config: Config, log: RunLog) -> Progress:
+    """The lines of the training, and what it could not decode."""
+    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
+    return Progress(log, failed, log_period=config.log_period, num_epochs=config.solver.max_epoch)
 
 
 def _write_config(config: Config) -> None:

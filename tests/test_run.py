@@ -144,12 +144,16 @@ def test_videos_that_cannot_be_read_are_replaced_in_training_and_wrong_in_testin
     (data / test_lines[2].split()[0]).write_bytes(b"damaged")
     train_lines = (data / "train.csv").read_text().splitlines()
     (data / train_lines[5].split()[0]).unlink()
-    config = configure("SOLVER.MAX_EPOCH", "3", "TEST.MAX_FAILED_FRACTION", "0.5", data=data)
-    run(config)
+    allowed = ("TEST.MAX_FAILED_FRACTION", "0.5", "DATA.MAX_FAILED_FRACTION", "0.5")
+    run(configure("SOLVER.MAX_EPOCH", "3", *allowed, data=data))
     printed = capsys.readouterr().out
     assert "warning: 1 of 11 videos looked for from the train list do not exist, such as" in printed
     assert "replaced a video that cannot be decoded" in printed and "failed videos 1" in printed
     assert "6/7 with a view, 6 views of 1 videos missing" in printed
+    train_failed = (tmp_path / "out" / "failed_train_videos.txt").read_text()
+    path, times, reason = train_failed.rstrip("\n").split("\t")
+    assert path == f"{data}/{train_lines[5].split()[0]}" and reason.startswith("cannot be opened")
+    assert times in ("1 times", "2 times", "3 times")
     failed = (tmp_path / "out" / "failed_videos.txt").read_text()
     assert failed.startswith(f"{data}/{test_lines[2].split()[0]}\t6 views missing\tcannot be opened")
     assert metrics(tmp_path / "out")[-1]["num_decoded"] == 6

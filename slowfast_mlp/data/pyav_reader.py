@@ -1,6 +1,7 @@
 """Reading frames of given numbers with PyAV, decoding no more than they need."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import av
 import numpy
@@ -129,24 +130,33 @@ class PyAvReader:
     def _decode(self, run: Run, numbers: dict[int, int], frames: "_Frames", *, skip: bool) -> None:
         """Decodes the packets of a run and keeps the frames whose times are in `numbers`."""
         self._decoder.flush_buffers()
-        start = self._packets[run.first].time
         self._decoder.skip_frame = "DEFAULT"
-        for packet in self._demux(run):
-            if skip:
+        first = self._packets[run.first]
+        checked = run.first == 0 or first.is_hidden
+        for packet in chain(self._demux(run), [None]):  # None has the decoder hand out what it holds back
+            if skip and packet is not None:
                 self._decoder.skip_frame = "DEFAULT" if packet.pts in numbers else "NONREF"
-            self._keep(self._decoder.decode(packet), start, numbers, frames)
+            for frame in self._decoder.decode(packet):
+                number = numbers.get(frame.pts)
+                if frame.pts is None or (frame.pts < first.time and (run.first or number is None)):
+                    continue  # in an open group: lacks what it refers to, and nothing refers to it
+                checked = checked or self._is_true_keyframe(frame, first)
+                if frame.is_corrupt:
+                    raise _Damaged("the file is damaged: the decoder had to guess pixels")
+                if number in frames.left:
+                    frames.put(number, self._pixels(frame))
             if not frames.left:
                 return
-        self._keep(self._decoder.decode(None), start, numbers, frames)
 
-    def _keep(self, decoded: list, start: int, numbers: dict[int, int], frames: "_Frames") -> None:
-        for frame in decoded:
-            # What is shown before the keyframe of the start lacks what it refers to; nothing refers to it.
-            if frame.is_corrupt and frame.pts is not None and frame.pts >= start:
-                raise _Damaged("the file is damaged: the decoder had to guess pixels")
-            number = numbers.get(frame.pts)
-            if number in frames.left:
-                frames.put(number, self._pixels(frame))
+    def _is_true_keyframe(self, frame: av.VideoFrame, first: Packet) -> bool:
+        """Whether the first frame of a run comes from the packet that it starts with, and is a keyframe.
+
+        Else the container's keyframe is only the beginning of a gradual refresh, say: FFmpeg drops the frames
+        until it believes that all is refreshed, and is wrong at times.
+        """
+        if frame.pts != first.time or not frame.key_frame:
+            raise _Lost("decoding cannot start at a keyframe of the file")
+        return True
 
     def _demux(self, run: Run) -> Iterator[av.Packet]:
         """The packets of a run, each compared with the index."""

@@ -119,8 +119,9 @@ def _scan(tar: str) -> bytes:
         with tarfile.open(tar, "r:") as file:
             for member in file:
                 if member.isreg() and not member.issparse():
-                    _check_name(member.name)
-                    lines.append(f"{member.name}\t{member.offset_data}\t{member.size}\n")
+                    name = member.name.removeprefix("./")  # as `tar -cf shard.tar .` writes it
+                    _check_name(name)
+                    lines.append(f"{name}\t{member.offset_data}\t{member.size}\n")
                 file.members = []  # tarfile keeps every header that it has seen
     except tarfile.TarError as error:
         raise OSError(5, f"{tar} is no tar or a damaged one ({error})", tar) from error
@@ -130,8 +131,11 @@ def _scan(tar: str) -> bytes:
 def _last_byte(index: bytes, path: Path) -> int:
     """Where the last member ends, by the index."""
     last = index.rstrip(b"\n").rpartition(b"\n")[2]
+    if not last:
+        return 0  # the tar is empty
     try:
-        return sum(map(int, last.rsplit(b"\t", 2)[1:]))
+        _, offset, size = last.rsplit(b"\t", 2)
+        return int(offset) + int(size)
     except ValueError as error:
         raise OSError(5, f"{path} is no index of a tar; delete it", str(path)) from error
 

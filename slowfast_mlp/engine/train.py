@@ -35,12 +35,13 @@ def train_one_epoch(
     there.
     """
     model.train()
-    sums = RunningSums(("loss", "correct", "correct5", "clips", "grad_norm", "steps"), device)
+    names = ("loss", "correct", "correct5", "clips", "videos", "failed", "grad_norm", "steps")
+    sums = RunningSums(names, device)
     progress.start_epoch(epoch, num_steps=len(loader))
     waited_since = time.perf_counter()
     for step, views in enumerate(loader):
         progress.add_wait(time.perf_counter() - waited_since)
-        progress.add_failures(views.failures)
+        progress.failed.add(views.failures)
         lr = lr_at(epoch + step / len(loader))
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -52,7 +53,8 @@ def train_one_epoch(
         loss = F.cross_entropy(logits.float(), make_targets(labels))
         norm = precision.step(loss, optimizer, model, max_norm)
         best = logits.detach().topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)  # B 5
-        sums.add(loss * len(labels), best[:, 0].sum(), best.sum(), len(labels), norm, 1)
+        counts = (len(labels), len(views.videos.unique()), len(views.failures))
+        sums.add(loss * len(labels), best[:, 0].sum(), best.sum(), *counts, norm, 1)
         if progress.is_due(step):
             window = sums.take()
             progress.line(step, lr=lr, sums=window)
