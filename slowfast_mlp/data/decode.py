@@ -46,9 +46,10 @@ def _open_with_pyav(path: str) -> PyAvReader:
 
 
 def _open_with_decord(path: str) -> DecordReader:
-    if _find_member(path):
-        return DecordReader(path, io.BytesIO(shards.read_member(path)))
-    return DecordReader(path, _local_path(path))
+    with _open_with_pyav(path) as video:
+        num_frames = video.num_frames
+    file = io.BytesIO(shards.read_member(path)) if _find_member(path) else _local_path(path)
+    return DecordReader(path, file, num_frames=num_frames)
 
 
 def _find_member(path: str) -> shards.Member | None:

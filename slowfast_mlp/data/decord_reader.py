@@ -14,14 +14,15 @@ DECORD_READS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
 class DecordReader:
-    """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory.
+    """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory;
+    `num_frames` is what PyAvReader counts.
 
     It decodes from the start of the file. decord's own random access gives a neighbour of the wanted frame in
     files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than
     8 bits it converts to RGB in its own way: there the colours differ from PyAV's.
     """
 
-    def __init__(self, path: str, file: str | BinaryIO):
+    def __init__(self, path: str, file: str | BinaryIO, *, num_frames: int):
         try:
             import decord
         except ImportError as error:  # it has wheels for few kinds of machine
@@ -40,8 +41,11 @@ class DecordReader:
             self.fps = float(self._reader.get_avg_fps())
         except self._failures as error:
             raise DecodeError(path, f"cannot be opened ({_first_line(error)})") from error
-        if self.num_frames == 0:
-            raise DecodeError(path, "its video stream is empty")
+        if self.num_frames != num_frames:  # it counts what an edit list hides, and repeats the last frame
+            raise DecodeError(
+                path,
+                f"decord counts {self.num_frames} frames where there are {num_frames}; use DATA.DECODER pyav",
+            )
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """As PyAvReader.read."""

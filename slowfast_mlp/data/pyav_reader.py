@@ -73,6 +73,7 @@ class PyAvReader:
             for packet in self._container.demux(self._stream)
             if packet.size  # the flush packet at the end has none
         ]
+        self._refuse_cut_file()
         shown = [packet.time for packet in self._packets if not packet.is_hidden]
         if not shown:
             raise DecodeError(self.path, "its video stream is empty")
@@ -88,6 +89,15 @@ class PyAvReader:
         if not rate:
             raise DecodeError(self.path, "its frame rate is unknown")
         self.fps = float(rate)
+
+    def _refuse_cut_file(self) -> None:
+        """Raises DecodeError when an mp4 names more packets than it holds, which FFmpeg passes over."""
+        if "mp4" in self._container.format.name.split(","):
+            num_named = sum(entry.size > 0 for entry in self._stream.index_entries)
+            if num_named > len(self._packets):
+                raise DecodeError(
+                    self.path, f"is cut off: of {num_named} frames {len(self._packets)} are in the file"
+                )
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """Frames [T, H, W, 3] uint8 RGB of the given numbers, in the given order; numbers may repeat.
