@@ -12,6 +12,7 @@ import torch
 
 from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.errors import UserError
 from slowfast_mlp.run import run
 from tests.conftest import ROOT, TINY
 
@@ -258,3 +259,16 @@ def test_an_image_model_is_trained_and_inflated_for_video(command, tmp_path):
     assert status == 0 and "holds an image model: inflated for video" in printed
     status, _, error = command("TEST.CHECKPOINT_FILE_PATH", start, "TRAIN.ENABLE", "False")
     assert status == 1 and "is a checkpoint of another model: it has DATA.NUM_FRAMES 1, not 4" in error
+
+
+def test_two_processes_stop_together_when_too_many_videos_fail(configure, tmp_path, corpus):
+    data = tmp_path / "data"
+    shutil.copytree(corpus, data)
+    paths = [data / line.split()[0] for line in (data / "train.csv").read_text().splitlines()]
+    for path in paths[::2]:
+        path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"of the 8 videos of epoch 1 could not be decoded") as stop:
+        launch(partial(run, configure(data=data)), num_gpus=0, processes=2)
+    listed = (tmp_path / "out" / "failed_train_videos.txt").read_text().splitlines()
+    times = [int(line.split("\t")[1].removesuffix(" times")) for line in listed]
+    assert str(stop.value).startswith(f"{sum(times)} of the 8 videos")

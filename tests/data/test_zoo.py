@@ -181,7 +181,7 @@ def growing(path):
 
 EVERY = list(range(40))
 NOT_ONE = "cannot be opened (Invalid data found"
-# Maker, suffix, what PyAV gives, what decord gives: the numbers that the frames show, or words of the refusal.
+# Maker, suffix, what PyAV gives, what decord gives: numbers that the frames show, or words of the refusal.
 ZOO = [
     (whole, ".mp4", EVERY, EVERY),
     (truncated, ".mp4", NOT_ONE, NOT_ONE),
