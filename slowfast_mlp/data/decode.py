@@ -54,7 +54,7 @@ def _open_with_decord(path: str) -> DecordReader:
 
 def _find_member(path: str) -> shards.Member | None:
     """Where in a tar the video lies; None for a file of its own."""
-    if shards.split_path(path) is None:
+    if not shards.is_member(path):
         return None
     try:
         return shards.find_member(path)

@@ -37,6 +37,12 @@ def split_path(path: str) -> tuple[str, str] | None:
     return (f"{tar}.tar", name) if found and name else None
 
 
+def is_member(path: str) -> bool:
+    """Whether a path leads into a tar, and not through a folder that is called like one."""
+    parts = split_path(path)
+    return parts is not None and not g_pathmgr.isdir(parts[0])
+
+
 def find_member(path: str) -> Member:
     """Where the file of a path into a tar lies. Raises OSError when the tar or the member is missing."""
     tar, name = split_path(path)
@@ -63,7 +69,7 @@ def read_member(path: str) -> bytes:
 
 def exists(path: str) -> bool:
     """Whether there is such a file, in a tar or by itself."""
-    if split_path(path) is None or g_pathmgr.exists(path):
+    if not is_member(path):
         return g_pathmgr.exists(path)
     try:
         find_member(path)

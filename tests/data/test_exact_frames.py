@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slowfast_mlp.data.decode import open_video
+from slowfast_mlp.data.decode import DecodeError, open_video
 from slowfast_mlp.data.encode import write_video
 from slowfast_mlp.data.packets import Packet, Run, keyframe_positions, plan_runs
 
@@ -131,6 +131,26 @@ def test_clips_of_real_videos_are_those_of_a_full_decode(shared_folder, name):
             assert numpy.array_equal(video.read(indices).numpy(), expected)
 
 
+def test_a_picture_in_which_the_decoder_guessed_pixels_is_refused_and_all_that_refer_to_it(tmp_path):
+    path = tmp_path / "patched.mp4"
+    write_video(path, moving_noise(36), fps=25, options={"g": "12", "bf": "0"})
+    every = decode_all(str(path))
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][16]
+    data = bytearray(path.read_bytes())
+    middle = packet.pos + packet.size // 2
+    data[middle : middle + 60] = bytes(range(60))  # the sizes and the start of the picture stay whole
+    path.write_bytes(data)
+    assert len(decode_all(str(path))) == 36  # FFmpeg says nothing of it but in its log
+    with open_video(str(path), "pyav") as video:
+        for index in range(36):
+            if 16 <= index < 24:
+                with pytest.raises(DecodeError, match=r"patched.mp4: .*the decoder had to guess pixels"):
+                    video.read([index])
+            else:
+                assert numpy.array_equal(video.read([index])[0].numpy(), every[index])
+
+
 def packets(*times, keys):
     """Packets shown at `times`, in the order of decoding, with keyframes at the positions `keys`."""
     return [Packet(time, at, at in keys, False) for at, time in enumerate(times)]
@@ -157,6 +177,23 @@ def test_what_is_shown_before_its_keyframe_is_decoded_from_the_keyframe_before()
     assert plan_runs(opened, keyframe_positions(opened), [6]) == [Run(0, 6)]
     assert plan_runs(opened, keyframe_positions(opened), [4]) == [Run(4, 4)]
     assert plan_runs(opened, keyframe_positions(opened), [8]) == [Run(4, 8)]
+
+
+@given(
+    num_groups=st.integers(1, 5),
+    group=st.permutations(range(1, 8)),
+    wanted=st.sets(st.integers(0, 39), min_size=1, max_size=8),
+)
+def test_runs_hold_every_wanted_packet_and_no_packet_twice(num_groups, group, wanted):
+    times = [8 * start + time for start in range(num_groups) for time in (0, *group)]
+    known = packets(*times, keys=range(0, len(times), 8))
+    wanted = [position % len(times) for position in wanted]
+    decoded = [
+        at for run in plan_runs(known, keyframe_positions(known), wanted) for at in range(run[0], run[1] + 1)
+    ]
+    assert set(wanted) <= set(decoded)
+    assert decoded == sorted(set(decoded))
+    assert {at - at % 8 for at in decoded} == {at - at % 8 for at in wanted}  # no group without a wanted one
 
 
 def test_without_a_keyframe_before_decoding_starts_at_the_first_packet():

@@ -147,6 +147,15 @@ def test_a_video_in_a_tar_gives_the_frames_of_the_file(numbered_shard, name, dec
         assert torch.equal(inside.read(indices), alone.read(indices))
 
 
+def test_a_folder_may_be_called_like_a_tar(numbered_shard, tmp_path):
+    _, files = numbered_shard
+    (tmp_path / "clips.tar").mkdir()
+    path = shutil.copy(files["one.mp4"], tmp_path / "clips.tar")
+    assert shards.exists(str(path)) and not shards.exists(f"{tmp_path}/clips.tar/none.mp4")
+    with open_video(str(path), "pyav") as video:
+        assert numbers_shown(video.read([4])) == [4]
+
+
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_what_is_not_in_the_tar_is_refused_with_its_path(numbered_shard, decoder):
     path, _ = numbered_shard
