@@ -17,6 +17,7 @@ WARM_UP = 400  # clips until caches and pools are full
 # A reader holds about 2 MB; a leak of any part of it, once a clip, is far above.
 MAX_GROWTH_MB = 30
 MAX_BYTES_A_CLIP = 8192
+MAX_FILES_ON_THEIR_WAY = 8  # a worker shares every batch that it sends as a file
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -72,7 +73,7 @@ def test_memory_and_open_files_stay_flat(paths, decoder, num_workers):
     usage = torch.cat(list(DataLoader(Usage(paths, decoder), batch_size=50, num_workers=num_workers)))
     memory, files = usage[WARM_UP:].double().unbind(dim=1)
     assert len(usage) == NUM_CLIPS
-    assert files.max() <= usage[:WARM_UP, 1].max()
+    assert files.max() <= usage[:WARM_UP, 1].max() + MAX_FILES_ON_THEIR_WAY
     clips = torch.arange(len(memory), dtype=torch.float64)
     centred = clips - clips.mean()
     bytes_a_clip = ((centred * (memory - memory.mean())).sum() / centred.square().sum()).item()
