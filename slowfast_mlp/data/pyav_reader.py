@@ -135,14 +135,18 @@ class PyAvReader:
         if frames.left:
             # Some containers seek too far, some streams call a frame a keyframe that needs what is before it.
             self._next = None
-            self._decode(Run(0, len(self._packets) - 1), numbers, frames, skip=False)
+            self._decode(Run(0, max(positions)), numbers, frames, skip=False)
 
     def _decode(self, run: Run, numbers: dict[int, int], frames: "_Frames", *, skip: bool) -> None:
-        """Decodes the packets of a run and keeps the frames whose times are in `numbers`."""
+        """Decodes the packets of a run to their end and keeps the frames whose times are in `numbers`.
+
+        To their end, because a damaged picture may come out after those that refer to it.
+        """
         self._decoder.flush_buffers()
         self._decoder.skip_frame = "DEFAULT"
         first = self._packets[run.first]
         checked = run.first == 0 or first.is_hidden
+        times = []
         for packet in chain(self._demux(run), [None]):  # None has the decoder hand out what it holds back
             if skip and packet is not None:
                 self._decoder.skip_frame = "DEFAULT" if packet.pts in numbers else "NONREF"
@@ -153,10 +157,25 @@ class PyAvReader:
                 checked = checked or self._is_true_keyframe(frame, first)
                 if frame.is_corrupt:
                     raise _Damaged("the file is damaged: the decoder had to guess pixels")
+                times.append(frame.pts)
                 if number in frames.left:
                     frames.put(number, self._pixels(frame))
-            if not frames.left:
-                return
+        if not skip:
+            self._demand_all(run, times)
+        frames.left -= {numbers[time] for time in times if time in numbers}
+
+    def _demand_all(self, run: Run, times: Sequence[int]) -> None:
+        """Raises _Damaged when one of the run's frames is not among those that came out at `times`."""
+        start = min(
+            times, default=0
+        )  # what cannot be decoded at the start of a file is missing in any reading
+        expected = {
+            packet.time
+            for packet in self._packets[run.first : run.last + 1]
+            if packet.time >= start and not packet.is_hidden
+        }
+        if not expected <= set(times):
+            raise _Damaged("the file is damaged: the decoder leaves out frames")
 
     def _is_true_keyframe(self, frame: av.VideoFrame, first: Packet) -> bool:
         """Whether the first frame of a run comes from the packet that it starts with, and is a keyframe.
@@ -198,6 +217,7 @@ class PyAvReader:
                 raise _Damaged(f"frame {index} is damaged: the decoder had to guess pixels")
             if index in frames.left:
                 frames.put(index, self._pixels(frame))
+                frames.left.discard(index)
                 if not frames.left:
                     break
 
@@ -223,7 +243,7 @@ class PyAvReader:
 
 
 class _Frames:
-    """The wanted frames of one read, filled as they are decoded; `left` are the numbers still missing."""
+    """The wanted frames of one read; `left` are the numbers of those that are not there for certain."""
 
     def __init__(self, path: str, wanted: Sequence[int]):
         self._path = path
@@ -238,7 +258,6 @@ class _Frames:
         if self._pixels.shape[1:] != pixels.shape:
             raise DecodeError(self._path, "its frames change their size")
         self._pixels[self._row_of[number]] = pixels
-        self.left.discard(number)
 
     def in_order(self, indices: Sequence[int]) -> Tensor:
         """Frames [T, H, W, 3] of the numbers, which may repeat."""
