@@ -17,6 +17,10 @@ from slowfast_mlp.data.packets import Packet, Run, are_timed, keyframe_positions
 SKIPPABLE = ("h264", "mpeg4", "mpeg2video")
 # FFmpeg's AV_FIELD_UNKNOWN and AV_FIELD_PROGRESSIVE. Of an interlaced frame one field may be left out alone.
 WHOLE_FRAMES = (0, 1)
+# From PyAV 17 on, as many threads as the machine has cores would share every conversion. Before, neither the
+# order of fields nor the container's own index can be read: nothing is left out, and no cut file is noticed.
+IS_PYAV_17 = int(av.__version__.split(".")[0]) >= 17
+ONE_THREAD = {"threads": 1} if IS_PYAV_17 else {}
 # Packets that are read and thrown away rather than sought over.
 NEAR = 64
 
@@ -64,7 +68,9 @@ class PyAvReader:
         self._decoder = self._stream.codec_context
         if self._decoder is None:
             raise DecodeError(self.path, "its codec is unknown to this FFmpeg")
-        self._may_skip = self._decoder.name in SKIPPABLE and self._decoder.field_order in WHOLE_FRAMES
+        self._may_skip = (
+            IS_PYAV_17 and self._decoder.name in SKIPPABLE and self._decoder.field_order in WHOLE_FRAMES
+        )
 
     def _index_packets(self) -> None:
         """Finds the times of all packets; a packet is known by its presentation time from then on."""
@@ -92,7 +98,7 @@ class PyAvReader:
 
     def _refuse_cut_file(self) -> None:
         """Raises DecodeError when an mp4 names more packets than it holds, which FFmpeg passes over."""
-        if "mp4" in self._container.format.name.split(","):
+        if IS_PYAV_17 and "mp4" in self._container.format.name.split(","):
             num_named = sum(entry.size > 0 for entry in self._stream.index_entries)
             if num_named > len(self._packets):
                 raise DecodeError(
@@ -223,8 +229,7 @@ class PyAvReader:
 
     def _pixels(self, frame: av.VideoFrame) -> numpy.ndarray:
         """[H, W, 3] uint8, upright; a view of the converted frame, whose rows may be padded."""
-        # A thread: by default every conversion is shared by as many as the machine has cores.
-        plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
+        plane = self._reformatter.reformat(frame, format="rgb24", **ONE_THREAD).planes[0]
         rows = numpy.frombuffer(plane, numpy.uint8).reshape(plane.height, plane.line_size)
         pixels = rows[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
         # Phones write upright video lying, with the angle beside it.

@@ -13,6 +13,7 @@ import torch
 
 from slowfast_mlp.data.deadline import within
 from slowfast_mlp.data.decode import DecodeError, open_video
+from slowfast_mlp.data.pyav_reader import IS_PYAV_17
 from tests.conftest import numbered_frames, numbers_shown
 
 DEADLINE_SEC = 30  # that of a test which would otherwise hang; nothing here comes near it
@@ -232,6 +233,8 @@ def make(tmp_path):
 
 @pytest.mark.parametrize(("maker", "suffix", "decoder", "expected"), CASES)
 def test_a_file_gives_its_frames_or_is_refused_by_name(make, maker, suffix, decoder, expected):
+    if maker is truncated_behind_its_index and not IS_PYAV_17:
+        pytest.skip("before PyAV 17 the container's index cannot be read")
     path = make(maker, suffix)
     assert path.stat().st_size < 100_000
     if isinstance(expected, list):
