@@ -20,7 +20,7 @@ setup(
         "iopath",
         # No wheels elsewhere; PyAV is the default decoder and reads as much.
         'decord; platform_machine in "x86_64 AMD64" and sys_platform != "darwin"',
-        "av",
+        "av>=14",
         "simplejson",
         "tensorboard",
         "pyyaml",

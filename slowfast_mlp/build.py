@@ -24,6 +24,7 @@ from slowfast_mlp.data.multigrid import Multigrid, demand_model
 from slowfast_mlp.data.randaugment import parse_randaugment
 from slowfast_mlp.data.records import Records, check_labels, find_missing
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_classes
+from slowfast_mlp.data.skip_list import kept_positions, read_skip_list
 from slowfast_mlp.data.to_input import ToInput
 from slowfast_mlp.data.transforms import ViewTransform
 from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
@@ -44,6 +45,8 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
     """The records of a split, with labels that fit and at least some files that exist."""
     found = listed(data, dataset, split)
     check_labels(found, num_classes, split)
+    if data.skip_list:
+        found = _without_skipped(data, found, split)
     missing, num_looked_at = find_missing(found, split)
     if missing:
         logger.warning(
@@ -65,6 +68,30 @@ def listed(data: schema.Data, dataset: str, split: str) -> Records:
         separator=data.path_label_separator,
         **data.args,
     )
+
+
+def _without_skipped(data: schema.Data, found: Records, split: str) -> Records:
+    """The records without those of DATA.SKIP_LIST; of a list to evaluate, all."""
+    skipped = read_skip_list(data.skip_list)
+    prefix = data.path_prefix or data.path_to_data_dir
+    kept = kept_positions([record.path for record in found], skipped, prefix=prefix)
+    num_listed = len(found) - len(kept)
+    if split != "train":
+        if num_listed:
+            logger.warning(
+                "%d videos of DATA.SKIP_LIST are in the %s list, and stay: evaluation counts every video",
+                num_listed, split,
+            )  # fmt: skip
+        return found
+    if not kept:
+        raise UserError(
+            f"DATA.SKIP_LIST {data.skip_list!r} leaves out all {len(found)} videos of the train list; "
+            "shorten it."
+        )
+    logger.info("DATA.SKIP_LIST leaves out %d of %d videos of the train list", num_listed, len(found))
+    if not num_listed:
+        logger.warning("none of the %d paths of %s is in the train list", len(skipped), data.skip_list)
+    return Records((found[position] for position in kept), label_names=found.label_names)
 
 
 def train_sampler(
@@ -133,6 +160,7 @@ def train_loader(
         decoder=data.decoder,
         seed=seed,
         channel_order=data.channel_order,
+        decode_timeout_sec=data.decode_timeout_sec,
         flipped_labels=_flipped_labels(data, dataset, videos.label_names),
     )
     workers = _worker_arguments(loading, device, num_cores)
@@ -224,6 +252,7 @@ def eval_loader(
         decoder=data.decoder,
         seed=seed,
         channel_order=data.channel_order,
+        decode_timeout_sec=data.decode_timeout_sec,
     )
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)

@@ -18,6 +18,7 @@ from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.class_names import match_classes
 from slowfast_mlp.engine.evaluate import Evaluation, evaluate
+from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.profile import count_flops, count_parameters
@@ -92,7 +93,8 @@ def train(
     _write_config(config)
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
     steps = [sampler.num_steps(epoch) for epoch in range(num_epochs)]
-    progress = Progress(log, log_period=config.log_period, steps_of_epochs=steps)
+    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
+    progress = Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps)
     for epoch in range(first_epoch, num_epochs):
         sampler.epoch = epoch
         torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path

@@ -143,6 +143,61 @@ def test_too_many_failed_videos_fail_the_test(command, tmp_path, corpus):
     assert status == 1 and "14.3 % of the test videos gave no view" in error and "failed_videos.txt" in error
 
 
+def break_videos(corpus, folder, split, positions):
+    """A copy of the corpus in which the videos at these positions of a list are no videos; returns them."""
+    shutil.copytree(corpus, folder)
+    lines = (folder / f"{split}.csv").read_text().splitlines()
+    paths = [folder / lines[position].rsplit(" ", 1)[0] for position in positions]
+    for path in paths:
+        path.write_bytes(b"damaged")
+    return paths
+
+
+def test_too_many_failed_videos_stop_training_and_are_listed(command, tmp_path, corpus):
+    broken = break_videos(corpus, tmp_path / "data", "train", range(0, 11, 3))
+    status, _, error = command("DATA.PATH_TO_DATA_DIR", tmp_path / "data", "DATA.MAX_FAILED_FRACTION", "0.1")
+    listed = tmp_path / "out" / "failed_train_videos.txt"
+    assert status == 1 and error.count("\n") == 1
+    assert (
+        "of the 8 videos of epoch 1 could not be decoded, more than DATA.MAX_FAILED_FRACTION 0.1: " in error
+    )
+    assert f"All are in {listed}: mend them, or leave them out with DATA.SKIP_LIST." in error
+    paths = [line.split("\t")[0] for line in listed.read_text().splitlines()]
+    assert paths and set(paths) <= set(map(str, broken))
+
+
+def test_the_list_of_failed_videos_is_a_skip_list(command, tmp_path, corpus):
+    data = tmp_path / "data"
+    broken = break_videos(corpus, data, "train", [2, 4, 6])
+    names = [path.relative_to(data) for path in broken]
+    skip_list = tmp_path / "skip.txt"
+    # Whole paths with remarks, as the program writes them, and paths as they stand in the lists.
+    skip_list.write_text(f"{broken[0]}\t3 times\tcannot be opened\n{names[1]}\n\n{names[2]}\n")
+    arguments = ("DATA.PATH_TO_DATA_DIR", data, "TEST.ENABLE", "False", "DATA.SKIP_LIST", skip_list)
+    status, printed, _ = command(*arguments, "DATA.MAX_FAILED_FRACTION", "0")
+    assert status == 0 and "DATA.SKIP_LIST leaves out 3 of 11 videos of the train list" in printed
+    assert "8 train, 8 val videos" in printed
+
+
+def test_evaluation_keeps_the_videos_of_a_skip_list_and_says_so(command, tmp_path, corpus):
+    skip_list = tmp_path / "skip.txt"
+    skip_list.write_text((corpus / "test.csv").read_text().split()[0] + "\n")
+    status, printed, _ = command("DATA.SKIP_LIST", skip_list, "SOLVER.MAX_EPOCH", "1")
+    assert status == 0 and "7/7 with a view" in printed
+    assert "1 videos of DATA.SKIP_LIST are in the test list, and stay" in printed
+    assert f"none of the 1 paths of {skip_list} is in the train list" in printed
+
+
+def test_a_skip_list_that_is_missing_or_leaves_nothing_is_a_line(command, tmp_path, corpus):
+    status, _, error = command("DATA.SKIP_LIST", "/nowhere.txt")
+    assert status == 1 and "DATA.SKIP_LIST '/nowhere.txt' cannot be read" in error
+    skip_list = tmp_path / "skip.txt"
+    lines = (corpus / "train.csv").read_text().splitlines()
+    skip_list.write_text("\n".join(line.rsplit(" ", 1)[0] for line in lines))
+    status, _, error = command("DATA.SKIP_LIST", skip_list)
+    assert status == 1 and "leaves out all 11 videos of the train list; shorten it." in error
+
+
 def test_a_loss_that_is_not_a_number_ends_the_run_with_the_step_and_the_rate(command):
     status, _, error = command(
         "SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_EPOCHS", "0", "SOLVER.CLIP_GRAD_L2NORM", "None"

@@ -12,6 +12,7 @@ import torch
 
 from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.errors import UserError
 from slowfast_mlp.run import run
 from tests.conftest import ROOT, TINY
 
@@ -182,12 +183,16 @@ def test_videos_that_cannot_be_read_are_replaced_in_training_and_wrong_in_testin
     (data / test_lines[2].split()[0]).write_bytes(b"damaged")
     train_lines = (data / "train.csv").read_text().splitlines()
     (data / train_lines[5].split()[0]).unlink()
-    config = configure("SOLVER.MAX_EPOCH", "3", "TEST.MAX_FAILED_FRACTION", "0.5", data=data)
-    run(config)
+    allowed = ("TEST.MAX_FAILED_FRACTION", "0.5", "DATA.MAX_FAILED_FRACTION", "0.5")
+    run(configure("SOLVER.MAX_EPOCH", "3", *allowed, data=data))
     printed = capsys.readouterr().out
     assert "warning: 1 of 11 videos looked for from the train list do not exist, such as" in printed
     assert "replaced a video that cannot be decoded" in printed and "failed videos 1" in printed
     assert "6/7 with a view, 6 views of 1 videos missing" in printed
+    train_failed = (tmp_path / "out" / "failed_train_videos.txt").read_text()
+    path, times, reason = train_failed.rstrip("\n").split("\t")
+    assert path == f"{data}/{train_lines[5].split()[0]}" and reason.startswith("cannot be opened")
+    assert times in ("1 times", "2 times", "3 times")
     failed = (tmp_path / "out" / "failed_videos.txt").read_text()
     assert failed.startswith(f"{data}/{test_lines[2].split()[0]}\t6 views missing\tcannot be opened")
     assert metrics(tmp_path / "out")[-1]["num_decoded"] == 6
@@ -292,3 +297,16 @@ def test_an_image_model_is_trained_and_inflated_for_video(command, tmp_path):
     assert status == 0 and "holds an image model: inflated for video" in printed
     status, _, error = command("TEST.CHECKPOINT_FILE_PATH", start, "TRAIN.ENABLE", "False")
     assert status == 1 and "is a checkpoint of another model: it has DATA.NUM_FRAMES 1, not 4" in error
+
+
+def test_two_processes_stop_together_when_too_many_videos_fail(configure, tmp_path, corpus):
+    data = tmp_path / "data"
+    shutil.copytree(corpus, data)
+    paths = [data / line.split()[0] for line in (data / "train.csv").read_text().splitlines()]
+    for path in paths[::2]:
+        path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"of the 8 videos of epoch 1 could not be decoded") as stop:
+        launch(partial(run, configure(data=data)), num_gpus=0, processes=2)
+    listed = (tmp_path / "out" / "failed_train_videos.txt").read_text().splitlines()
+    times = [int(line.split("\t")[1].removesuffix(" times")) for line in listed]
+    assert str(stop.value).startswith(f"{sum(times)} of the 8 videos")

@@ -28,7 +28,13 @@ TRAINING_SETTINGS = (
     "RNG_SEED",
 )
 # Where files lie is not the course of a training.
-PLACES = ("DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "DATA.DECODER")
+PLACES = (
+    "DATA.PATH_TO_DATA_DIR",
+    "DATA.PATH_PREFIX",
+    "DATA.DECODER",
+    "DATA.DECODE_TIMEOUT_SEC",
+    "DATA.MAX_FAILED_FRACTION",
+)
 
 
 def stored_config(text: Any) -> Config | None:

@@ -100,6 +100,19 @@ class Data:
         "frames of a clip: dense, at a rate; segments, one of each part of the video; auto is the data set's",
         choices=("auto", "dense", "segments"),
     )
+    decode_timeout_sec: float = setting(
+        120.0,
+        "seconds after which a video that is still being read counts as failed; 0 waits for ever",
+        low=0,
+    )
+    max_failed_fraction: float = setting(
+        0.1, "share of an epoch's videos that cannot be decoded above which training stops", low=0, high=1
+    )
+    skip_list: str = setting(
+        "",
+        "file of videos to leave out of training, a path a line, as failed_train_videos.txt has them; "
+        "evaluation leaves nothing out",
+    )
     num_frames: int = setting(16, "frames of a clip; 1 makes the image model", low=1)
     sampling_rate: int = setting(4, "frames of the video per frame of the clip, dense", low=1)
     target_fps: float = setting(30.0, "frame rate at which SAMPLING_RATE counts", above=0)

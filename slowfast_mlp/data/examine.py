@@ -75,7 +75,7 @@ def _probe(path: str) -> Contents:
     """The header, with the frames counted in the packets: headers may lie, or keep silent."""
     num_frames, end_sec = 0, 0.0
     try:
-        with av.open(_url(path)) as container:
+        with av.open(shards.ffmpeg_url(path)) as container:
             stream = _video_stream(container, path)
             rate = stream.average_rate or stream.guessed_rate
             for packet in container.demux():
@@ -108,7 +108,7 @@ def _decode_all(path: str, num_frames: int) -> None:
     num_decoded, num_damaged, first_damaged, sizes = 0, 0, 0, set()
     reason = "the decoder gives no more"
     try:
-        with av.open(_url(path)) as container:
+        with av.open(shards.ffmpeg_url(path)) as container:
             stream = _video_stream(container, path)
             stream.thread_count, stream.thread_type = 1, "SLICE"  # the processes are the parallel ones
             for frame in container.decode(stream):
@@ -127,14 +127,6 @@ def _decode_all(path: str, num_frames: int) -> None:
         )
     if len(sizes) > 1:
         raise DecodeError(path, "its frames change their size")
-
-
-def _url(path: str) -> str:
-    """What FFmpeg opens: the file, or its part of a tar. Raises OSError."""
-    if shards.split_path(path) is None:
-        return path
-    member = shards.find_member(path)
-    return f"subfile,,start,{member.offset},end,{member.offset + member.size},,:{member.tar}"
 
 
 def _video_stream(container: av.container.InputContainer, path: str) -> av.VideoStream:

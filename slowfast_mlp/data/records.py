@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.data import shards
 from slowfast_mlp.errors import UserError
 
 CHUNK = 4096  # records that iteration takes out of the tensors at a time
@@ -127,7 +127,7 @@ def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]
     """
     step = max(1, len(records) // NUM_LOOKED_AT)
     sample = records[::step]
-    missing = [record.first_file for record in sample if not g_pathmgr.exists(record.first_file)]
+    missing = [record.first_file for record in sample if not shards.exists(record.first_file)]
     if len(missing) == len(sample):
         frames = " and DATA.ARGS template to the names of the pictures" if sample[0].num_frames else ""
         raise UserError(

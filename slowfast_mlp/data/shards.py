@@ -37,6 +37,12 @@ def split_path(path: str) -> tuple[str, str] | None:
     return (f"{tar}.tar", name) if found and name else None
 
 
+def is_member(path: str) -> bool:
+    """Whether a path leads into a tar, and not through a folder that is called like one."""
+    parts = split_path(path)
+    return parts is not None and not g_pathmgr.isdir(parts[0])
+
+
 def find_member(path: str) -> Member:
     """Where the file of a path into a tar lies. Raises OSError when the tar or the member is missing."""
     tar, name = split_path(path)
@@ -48,6 +54,23 @@ def find_member(path: str) -> Member:
         raise FileNotFoundError(2, f"{tar} has no member {name!r}", path)
     offset, size = index[line : index.index(b"\n", line)].rsplit(b"\t", 2)[1:]
     return Member(local, int(offset), int(size))
+
+
+def read_file(path: str) -> bytes:
+    """The contents of a file, in a tar or by itself. Raises OSError."""
+    if is_member(path):
+        return read_member(path)
+    with g_pathmgr.open(path, "rb") as file:
+        return file.read()
+
+
+def ffmpeg_url(path: str) -> str:
+    """What FFmpeg opens to read a file, in a tar or by itself. Raises OSError."""
+    if not is_member(path):
+        return f"file:{g_pathmgr.get_local_path(path)}"  # a colon in the name is no protocol
+    member = find_member(path)
+    # FFmpeg reads the member where it lies.
+    return f"subfile,,start,{member.offset},end,{member.offset + member.size},,:{member.tar}"
 
 
 def read_member(path: str) -> bytes:
@@ -63,7 +86,7 @@ def read_member(path: str) -> bytes:
 
 def exists(path: str) -> bool:
     """Whether there is such a file, in a tar or by itself."""
-    if split_path(path) is None or g_pathmgr.exists(path):
+    if not is_member(path):
         return g_pathmgr.exists(path)
     try:
         find_member(path)

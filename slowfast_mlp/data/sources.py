@@ -5,9 +5,9 @@ from types import TracebackType
 from typing import Protocol
 
 import torch
-from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
+from slowfast_mlp.data import shards
 from slowfast_mlp.data.decode import DecodeError, open_video
 from slowfast_mlp.data.pictures import PictureError, decode_picture, is_picture
 from slowfast_mlp.data.records import Record, literal
@@ -79,8 +79,7 @@ class PictureFiles:
     def _read_one(self, index: int) -> Tensor:
         path = self.template.format(self.first_frame + index)
         try:
-            with g_pathmgr.open(path, "rb") as file:
-                return decode_picture(file.read())
+            return decode_picture(shards.read_file(path))
         except (PictureError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise DecodeError(self.template, f"frame {index}, the file {path}: {reason}") from error

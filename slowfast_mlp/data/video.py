@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from slowfast_mlp.data.augment import Plan, PlanDrawer
 from slowfast_mlp.data.clips import Clips
+from slowfast_mlp.data.deadline import within
 from slowfast_mlp.data.decode import DecodeError
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import Draw
@@ -69,6 +70,7 @@ class TrainVideos(Dataset[Views]):
         seed: int,
         channel_order: str = "RGB",
         flipped_labels: Tensor | None = None,
+        decode_timeout_sec: float = 0.0,
     ):
         self.records = records
         self.clips = clips
@@ -79,22 +81,25 @@ class TrainVideos(Dataset[Views]):
         self.channel_order = channel_order
         self.seed = seed
         self.flipped_labels = flipped_labels
+        self.decode_timeout_sec = decode_timeout_sec
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: Draw) -> Views:
         asked, epoch, visit, num_frames, crop_size = Draw(*key)
-        index = asked
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, epoch, asked, visit))
+        index, seed = asked, mix_seeds(self.seed, epoch, asked, visit)
+        generator = torch.Generator().manual_seed(seed)
         clip_rule = self.clips if num_frames is None else self.clips.with_frames(num_frames)
         failures = []
-        for _ in range(REPLACEMENT_TRIES):
+        for attempt in range(REPLACEMENT_TRIES):
             record = self.records[index]
             try:
                 frames = self._read(record, clip_rule, generator)
             except DecodeError as error:
                 failures.append(Failure(index, record.path, error.reason, self.num_samples))
+                # Another generator: a read that hung may still draw from the one that it was given.
+                generator = torch.Generator().manual_seed(mix_seeds(seed, attempt))
                 index = int(torch.randint(len(self.records), (), generator=generator))
                 continue
             draw = self.draw_plan
@@ -120,8 +125,11 @@ class TrainVideos(Dataset[Views]):
         return torch.tensor([mirrored if plan.flip else label for plan in plans])
 
     def _read(self, record: Record, clip_rule: Clips, generator: torch.Generator) -> Tensor:
-        with open_record(record, self.decoder, channel_order=self.channel_order) as video:
-            return video.read(clip_rule.random(video.num_frames, video.fps, generator).tolist())
+        def read() -> Tensor:
+            with open_record(record, self.decoder, channel_order=self.channel_order) as video:
+                return video.read(clip_rule.random(video.num_frames, video.fps, generator).tolist())
+
+        return within(self.decode_timeout_sec, record.path, read)
 
 
 class EvalVideos(Dataset[Views]):
@@ -143,6 +151,7 @@ class EvalVideos(Dataset[Views]):
         decoder: str,
         seed: int,
         channel_order: str = "RGB",
+        decode_timeout_sec: float = 0.0,
     ):
         self.records = records
         self.clips = clips
@@ -152,18 +161,19 @@ class EvalVideos(Dataset[Views]):
         self.decoder = decoder
         self.channel_order = channel_order
         self.seed = seed
+        self.decode_timeout_sec = decode_timeout_sec
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Views:
         record = self.records[index]
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, index))
         reason = ""
         decoded: list[Tensor] = []
         try:
-            with open_record(record, self.decoder, channel_order=self.channel_order) as video:
-                decoded, reason = self._read_clips(video, generator)
+            decoded, reason = within(
+                self.decode_timeout_sec, record.path, lambda: self._read(record, mix_seeds(self.seed, index))
+            )
         except DecodeError as error:
             reason = error.reason
         views = torch.cat([self.transform(frames) for frames in decoded]) if decoded else torch.empty(0)
@@ -172,8 +182,13 @@ class EvalVideos(Dataset[Views]):
         failures = (Failure(index, record.path, reason, num_missing),) if num_missing else ()
         return Views(views, labels, torch.full_like(labels, index), failures)
 
-    def _read_clips(self, video: Source, generator: torch.Generator) -> tuple[list[Tensor], str]:
+    def _read(self, record: Record, seed: int) -> tuple[list[Tensor], str]:
         """Frames [T, H, W, 3] of every clip that can be decoded, and why the others cannot."""
+        generator = torch.Generator().manual_seed(seed)
+        with open_record(record, self.decoder, channel_order=self.channel_order) as video:
+            return self._read_clips(video, generator)
+
+    def _read_clips(self, video: Source, generator: torch.Generator) -> tuple[list[Tensor], str]:
         clips = self.clips.views(video.num_frames, video.fps, self.num_clips, generator)
         wanted = torch.cat(clips).unique()  # sorted
         try:

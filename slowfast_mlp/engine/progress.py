@@ -1,6 +1,5 @@
 """The progress of training: what a line says, how fast it goes, how long it takes."""
 
-import logging
 import resource
 import sys
 import time
@@ -9,29 +8,27 @@ from typing import Any
 
 import torch
 
-from slowfast_mlp.engine.distributed import gather_objects
+from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, duration
-
-logger = logging.getLogger(__name__)
 
 # Weight of the newest window in the smoothed time of a step.
 ETA_SMOOTHING = 0.2
-MAX_FAILURES_NAMED = 3
 
 
 class Progress:
     """Times of a training run, and the lines that it writes every `log_period` steps.
 
+
     `steps_of_epochs` are the numbers of steps of all its epochs, which may differ.
     """
 
-    def __init__(self, log: RunLog, *, log_period: int, steps_of_epochs: Sequence[int]):
+    def __init__(self, log: RunLog, failed: FailedVideos, *, log_period: int, steps_of_epochs: Sequence[int]):
         self.log = log
+        self.failed = failed
         self.log_period = log_period
         self.steps_of_epochs = steps_of_epochs
         self.num_epochs = len(steps_of_epochs)
         self._seconds_per_step: float | None = None
-        self._failed: dict[str, str] = {}
 
     def steps_before(self, epoch: int) -> int:
         """Steps of the run before epoch index `epoch`."""
@@ -48,16 +45,6 @@ class Progress:
         """Time that this rank stood still for its next batch."""
         self._wait += seconds
         self._epoch_wait += seconds
-
-    def add_failures(self, failures: tuple[Any, ...]) -> None:
-        """Videos that could not be decoded, and were replaced."""
-        for failure in failures:
-            self._name_failure(failure.path, failure.reason)
-
-    def _name_failure(self, path: str, reason: str) -> None:
-        if path not in self._failed and len(self._failed) < MAX_FAILURES_NAMED:
-            logger.warning("replaced a video that cannot be decoded: %s: %s", path, reason)
-        self._failed[path] = reason
 
     def is_due(self, step: int) -> bool:
         """Whether a line follows this step (from 0): every `log_period`, and at the end of the epoch."""
@@ -84,13 +71,13 @@ class Progress:
             "lr": lr,
             "clips_per_sec": sums["clips"] / seconds,
             "data_wait": min(1.0, self._wait / seconds),
-            "failed_videos": len(self._failed),
+            "failed_videos": len(self.failed),
         }
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}  {values['clips_per_sec']:.1f} clips/s"
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
-            + (f"  failed videos {len(self._failed)}" if self._failed else "")
+            + (f"  failed videos {len(self.failed)}" if len(self.failed) else "")
         )
         self.log.metrics("train", step=step_in_run, epoch=self.epoch + 1, **values)
         self.log.json_stats(
@@ -103,23 +90,27 @@ class Progress:
             **self._stats(rates, lr, eta),
         )
         self._wait = 0.0
+        self.failed.demand_few(
+            num_failed=self._epoch_sums["failed"],
+            num_videos=self._epoch_sums["videos"] / (step + 1) * self.num_steps,
+            epoch=self.epoch,
+        )
 
     def end_epoch(self, *, lr: float) -> None:
         """Writes what the epoch came to."""
         seconds = time.perf_counter() - self._epoch_start
         rates = _rates(self._epoch_sums)
-        for share in gather_objects(self._failed):  # what other ranks replaced
-            for path, reason in share.items():
-                self._name_failure(path, reason)
-        failed = self._failed
+        self.failed.gather()  # what other ranks replaced
+        num_failed = len(self.failed)
         self.log.say(
-            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}  loss "
-            f"{rates['loss']:.4f}{_top1(rates)}" + (f"  failed videos so far {len(failed)}" if failed else "")
+            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}"
+            f"  loss {rates['loss']:.4f}{_top1(rates)}"
+            + (f"  failed videos so far {num_failed}" if num_failed else "")
         )
         step_in_run = self.steps_before(self.epoch + 1)
         self.log.metrics(
             "train_epoch", step=step_in_run, epoch=self.epoch + 1, **rates, lr=lr,
-            seconds=seconds, data_wait=self._epoch_wait / seconds, failed_videos=len(failed),
+            seconds=seconds, data_wait=self._epoch_wait / seconds, failed_videos=num_failed,
         )  # fmt: skip
         left = self.steps_before(self.num_epochs) - step_in_run
         eta = duration(left * (self._seconds_per_step or 0))

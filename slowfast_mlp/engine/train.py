@@ -41,13 +41,13 @@ def train_one_epoch(
     loss is not finite there.
     """
     model.train()
-    names = ("loss", "clips", "grad_norm", "steps") + (() if mix else ("correct", "correct5"))
-    sums = RunningSums(names, device)
+    names = ("loss", "clips", "videos", "failed", "grad_norm", "steps")
+    sums = RunningSums(names + (() if mix else ("correct", "correct5")), device)
     progress.start_epoch(epoch)
     waited_since = time.perf_counter()
     for step, views in enumerate(loader):
         progress.add_wait(time.perf_counter() - waited_since)
-        progress.add_failures(views.failures)
+        progress.failed.add(views.failures)
         lr = lr_at(epoch + share_done(step))
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -62,7 +62,8 @@ def train_one_epoch(
         loss = F.cross_entropy(logits.float(), targets)
         norm = precision.step(loss, optimizer, model, max_norm)
         correct = () if mix else _correct(logits.detach(), labels)
-        sums.add(loss * len(labels), len(labels), norm, 1, *correct)
+        counts = (len(labels), len(views.videos.unique()), len(views.failures))
+        sums.add(loss * len(labels), *counts, norm, 1, *correct)
         if progress.is_due(step):
             window = sums.take()
             progress.line(step, lr=lr, sums=window)

@@ -1,0 +1,13 @@
+"""The one exception of data/: a file that cannot be read."""
+
+
+class DecodeError(Exception):
+    """A video that cannot be opened or decoded; holds the file and the reason."""
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = " ".join(reason.split())
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
