@@ -3,12 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from slowfast_mlp import build
+from slowfast_mlp.build import lists
 from slowfast_mlp.config.schema import Config, Data
 from slowfast_mlp.corpus.check import CheckReport, check_lists
 from slowfast_mlp.data.clips import clip_span
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.run import splits_to_read
+from slowfast_mlp.run.splits import splits_to_read
 
 CACHE_NAME = "check_data.jsonl"
 
@@ -27,12 +27,12 @@ def check(
     Raises UserError.
     """
     datasets = splits_to_read(config)
-    sampling = {name: build.sampling(config.data, dataset) for name, dataset in datasets.items()}
+    sampling = {name: lists.sampling(config.data, dataset) for name, dataset in datasets.items()}
     if split and split not in datasets:
         raise UserError(f"--split {split}: the config reads {', '.join(datasets)} only.")
     return check_lists(
         {
-            name: build.listed(config.data, dataset, name)
+            name: lists.listed(config.data, dataset, name)
             for name, dataset in datasets.items()
             if split in (None, name)
         },

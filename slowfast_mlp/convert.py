@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from slowfast_mlp import build
+from slowfast_mlp.build import backbone
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint
@@ -17,13 +17,13 @@ def convert(config: Config, source: str, target: str) -> tuple[checkpoint.LoadRe
     Returns what became of every entry, and the sha256 of the written file. Raises UserError.
     """
     torch.manual_seed(config.rng_seed)  # what the source lacks is drawn
-    net = build.model(
+    net = backbone.model(
         config.model,
         num_frames=config.data.num_frames,
         crop_size=config.data.train_crop_size,
         test_crop_size=config.data.test_crop_size,
     )
-    report = build.start_weights(config.model, net, source)
+    report = backbone.start_weights(config.model, net, source)
     contents = {"model_state": net.state_dict(), "cfg": dump_config(config)}
     checkpoint.write_atomically(target, lambda file: torch.save(contents, file))
     with open(target, "rb") as file:

@@ -8,7 +8,7 @@ from functools import partial
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.engine.distributed import launch
 from slowfast_mlp.engine.log import last_metrics
-from slowfast_mlp.run import run
+from slowfast_mlp.run.main import run
 
 # A model that uses time must reach the first; one that is shown no order must stay below the second: every
 # class is another one played backwards, so half is what a model can know that does not see time.

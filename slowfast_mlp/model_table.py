@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from slowfast_mlp import build
+from slowfast_mlp.build import backbone
 from slowfast_mlp.config.schema import Model
 from slowfast_mlp.engine.profile import count_activations, count_flops, count_parameters
 
@@ -117,7 +117,7 @@ def table(name: str | None = None) -> Iterator[list[str]]:
 def _cells(row: Row) -> list[str]:
     section = Model(name=row.name, variant=row.variant, num_classes=row.num_classes, args=row.arguments)
     torch.manual_seed(0)
-    net = build.model(section, num_frames=row.num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)
+    net = backbone.model(section, num_frames=row.num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)
     clip_shape = (3, row.num_frames, CROP_SIZE, CROP_SIZE)
     params, flops = count_parameters(net) / 1e6, count_flops(net, clip_shape) / 1e9
     clips, crops = row.views

@@ -27,8 +27,8 @@ MAY_IMPORT = {
     "data": {"data"},
     "engine": {"engine"},
     "models": {"layers"},
-    "build": {"config", "lookup", "data", "models", "engine"},
-    "run": {"config", "build", "engine"},
+    "build": {"build", "config", "lookup", "data", "models", "engine"},
+    "run": {"run", "config", "build", "engine"},
     "convert": {"config", "build", "engine"},
     "model_table": {"config", "build", "engine"},
     "learning": {"config", "run", "engine"},
@@ -121,7 +121,7 @@ def test_files_and_functions_are_short(path):
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_whole_config_below_build(path):
-    """Only run.py and tools see Config, build.py its sections, and nobody passes `cfg` or **kwargs around."""
+    """Only run/ and tools see Config, build/ its sections, and nobody passes `cfg` or **kwargs around."""
     name = name_of(path)
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
@@ -130,9 +130,7 @@ def test_no_whole_config_below_build(path):
             for argument in arguments:
                 assert argument.arg not in ("cfg", "args"), f"{node.name} takes {argument.arg}"
                 annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-                if not (
-                    name in ("run.py", "convert.py", "check.py") or name.startswith(("tools/", "config/"))
-                ):
+                if not (name in ("convert.py", "check.py") or name.startswith(("run/", "tools/", "config/"))):
                     assert argument.arg != "config" and "Config" not in annotation, (
                         f"{node.name} takes the config"
                     )
@@ -179,10 +177,10 @@ def test_public_things_have_a_docstring(path):
 
 
 def test_every_setting_is_read():
-    """Each field of the schema is used, as section.field, by run.py, build.py or the door."""
-    files = ("slowfast_mlp/run.py", "slowfast_mlp/build.py", "tools/run_net.py")
-    text = "\n".join((ROOT / name).read_text() for name in files)
-    aliases = {"model": "section", "data_loader": "loading"}
+    """Each field of the schema is used, as section.field, by run/, build/ or the door."""
+    files = [*PACKAGE.glob("run/*.py"), *PACKAGE.glob("build/*.py"), ROOT / "tools" / "run_net.py"]
+    text = "\n".join(path.read_text() for path in files)
+    aliases = {"model": "section", "data_loader": "loading", "solver": "settings"}
     for section in dataclasses.fields(schema.Config):
         kind = section.default_factory
         if not dataclasses.is_dataclass(kind):
@@ -202,7 +200,7 @@ def test_every_setting_is_read():
         ("data/wrong.py", "from slowfast_mlp.engine import log"),
         ("models/wrong.py", "from slowfast_mlp.config.schema import Config"),
         ("engine/wrong.py", "import slowfast_mlp.data.video"),
-        ("build.py", "from slowfast_mlp.run import run"),
+        ("build/wrong.py", "from slowfast_mlp.run.main import run"),
     ],
 )
 def test_the_floor_test_fails_when_it_should(tmp_path, monkeypatch, place, line):

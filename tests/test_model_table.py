@@ -5,7 +5,8 @@ import csv
 import pytest
 import torch
 
-from slowfast_mlp import build, model_table
+from slowfast_mlp import model_table
+from slowfast_mlp.build import backbone
 from slowfast_mlp.config.schema import Model
 
 
@@ -13,7 +14,7 @@ def test_every_row_names_a_model_that_can_be_built():
     for row in model_table.ROWS:
         section = Model(name=row.name, variant=row.variant, num_classes=row.num_classes, args=row.arguments)
         with torch.device("meta"):
-            net = build.model(section, num_frames=row.num_frames, crop_size=224, test_crop_size=224)
+            net = backbone.model(section, num_frames=row.num_frames, crop_size=224, test_crop_size=224)
         if row.published_params:
             millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
             # The paper's S of MorphMLP is printed as 38 M and has 40.5 M with its gate.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slowfast_mlp import build
+from slowfast_mlp.build import backbone
 from slowfast_mlp.config.schema import Model
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.errors import UserError
@@ -33,7 +33,7 @@ def section(name, num_classes=5, **arguments):
 def built(name, num_frames, num_classes=5, **arguments):
     torch.manual_seed(num_frames)
     model = section(name, num_classes, **arguments)
-    net = build.model(model, num_frames=num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)
+    net = backbone.model(model, num_frames=num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)
     return model, net.eval()
 
 
@@ -51,7 +51,7 @@ def test_weights_load_in_every_wrapping(tmp_path, name, wrapping):
     with torch.no_grad():
         for parameter in target.parameters():
             parameter.zero_()
-    report = build.start_weights(model, target, str(tmp_path / "w.pth"))
+    report = backbone.start_weights(model, target, str(tmp_path / "w.pth"))
     assert (report.missing, report.unexpected, report.misshapen) == ((), (), ())
     assert all(torch.equal(value, weights[key]) for key, value in target.state_dict().items())
 
@@ -62,7 +62,7 @@ def test_an_image_checkpoint_starts_a_video_model(tmp_path, name, caplog):
     torch.save(image.state_dict(), tmp_path / "image.pth")
     model, video = built(name, 4, **FAMILIES[name][2])
     with caplog.at_level("INFO"):
-        report = build.start_weights(model, video, str(tmp_path / "image.pth"))
+        report = backbone.start_weights(model, video, str(tmp_path / "image.pth"))
     assert (report.unexpected, report.misshapen) == ((), ())
     if name != "vast" or report.missing:
         assert "holds an image model: inflated for video" in caplog.text
@@ -79,7 +79,7 @@ def test_another_class_count_leaves_the_head_to_be_learnt(tmp_path, name, caplog
     _, source = built(name, 4)
     torch.save(source.state_dict(), tmp_path / "w.pth")
     model, target = built(name, 4, num_classes=7)
-    report = build.start_weights(model, target, str(tmp_path / "w.pth"))
+    report = backbone.start_weights(model, target, str(tmp_path / "w.pth"))
     assert len(report.missing) == 2
     assert "was trained on 5 classes, not MODEL.NUM_CLASSES 7: its head is left out" in caplog.text
 
@@ -91,7 +91,7 @@ def test_a_foreign_checkpoint_is_refused_with_a_report(tmp_path, name):
     with pytest.raises(
         UserError, match=r"does not fit this model: 0 entries loaded; .*2 unexpected \(conv1.weight"
     ):
-        build.start_weights(model, target, str(tmp_path / "w.pth"))
+        backbone.start_weights(model, target, str(tmp_path / "w.pth"))
 
 
 def test_index_buffers_of_the_authors_are_left_out(tmp_path):
@@ -102,14 +102,14 @@ def test_index_buffers_of_the_authors_are_left_out(tmp_path):
     )
     torch.save(weights, tmp_path / "w.pth")
     model, target = built("posmlp_video", 4)
-    assert build.start_weights(model, target, str(tmp_path / "w.pth")).unexpected == ()
+    assert backbone.start_weights(model, target, str(tmp_path / "w.pth")).unexpected == ()
 
 
 def test_position_tables_are_resampled_for_other_frame_counts(tmp_path):
     _, source = built("posmlp_video", 4, table_init="trunc_normal")
     torch.save(source.state_dict(), tmp_path / "w.pth")
     model, target = built("posmlp_video", 8)
-    report = build.start_weights(model, target, str(tmp_path / "w.pth"))
+    report = backbone.start_weights(model, target, str(tmp_path / "w.pth"))
     assert report.misshapen == () == report.missing
 
 

@@ -7,7 +7,7 @@ from slowfast_mlp.config.arguments import parse_arguments
 from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.engine.distributed import is_launched, launch
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.run import run_all
+from slowfast_mlp.run.main import run_all
 
 
 def main(argv: list[str]) -> int:

@@ -106,7 +106,7 @@ class Data:
         low=0,
     )
     max_failed_fraction: float = setting(
-        0.1, "share of an epoch's videos that cannot be decoded above which training stops", low=0, high=1
+        0.1, "failed clips, as a share of an epoch's, above which training stops", low=0, high=1
     )
     skip_list: str = setting(
         "",
@@ -233,7 +233,7 @@ class TensorBoard:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All settings. Seen whole by run.py; build.py takes it by section."""
+    """All settings. Seen whole by run/; build/ takes it by section."""
 
     train: Train = dataclasses.field(default_factory=Train)
     test: Test = dataclasses.field(default_factory=Test)

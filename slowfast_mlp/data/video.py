@@ -100,7 +100,8 @@ class TrainVideos(Dataset[Views]):
                 failures.append(Failure(index, record.path, error.reason, self.num_samples))
                 # Another generator: a read that hung may still draw from the one that it was given.
                 generator = torch.Generator().manual_seed(mix_seeds(seed, attempt))
-                index = int(torch.randint(len(self.records), (), generator=generator))
+                step = int(torch.randint(max(1, len(self.records) - 1), (), generator=generator))
+                index = (index + 1 + step) % len(self.records)  # another than the one that failed
                 continue
             draw = self.draw_plan
             draw = draw if crop_size is None else dataclasses.replace(draw, crop_size=crop_size)

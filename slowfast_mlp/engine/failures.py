@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class FailedVideos:
     """How often each video failed since the run started; its length is the number of files known to fail.
 
-    `max_fraction` is the share of an epoch's videos above which `demand_few` stops the run.
+    `max_fraction` is the share of an epoch's clips above which `demand_few` stops the run.
     """
 
     def __init__(self, output_dir: str, *, max_fraction: float):
@@ -55,17 +55,18 @@ class FailedVideos:
             write_atomically(self.path, lambda file: file.write("".join(lines).encode()))
         return times
 
-    def demand_few(self, *, num_failed: float, num_videos: float, epoch: int) -> None:
-        """Raises UserError on all ranks when more of the `num_videos` of epoch index `epoch` have failed than
-        may. The counts are those of all ranks, so far.
+    def demand_few(self, *, num_failed: float, num_clips: float, epoch: int) -> None:
+        """Raises UserError on all ranks when more clips have failed than may, for the `num_clips` that epoch
+        index `epoch` has. The counts are those of all ranks; a clip may fail several times, as what replaces
+        it may fail too.
         """
-        if num_failed <= self.max_fraction * num_videos:
+        if num_failed <= self.max_fraction * num_clips:
             return
         times = self.gather()
         worst = sorted(times, key=lambda path: (-times[path], path))[:MAX_NAMED]
         examples = "; ".join(f"{path}: {self._reasons[path]}" for path in worst)
         raise UserError(
-            f"{num_failed:.0f} of the {num_videos:.0f} videos of epoch {epoch + 1} could not be decoded, "
-            f"more than DATA.MAX_FAILED_FRACTION {self.max_fraction}: {examples}. All are in {self.path}: "
+            f"{num_failed:.0f} clips could not be decoded in epoch {epoch + 1}, which has {num_clips:.0f}: "
+            f"more than DATA.MAX_FAILED_FRACTION {self.max_fraction}. {examples}. All are in {self.path}: "
             "mend them, or leave them out with DATA.SKIP_LIST."
         )

@@ -92,7 +92,7 @@ class Progress:
         self._wait = 0.0
         self.failed.demand_few(
             num_failed=self._epoch_sums["failed"],
-            num_videos=self._epoch_sums["videos"] / (step + 1) * self.num_steps,
+            num_clips=self._epoch_sums["clips"] / (step + 1) * self.num_steps,
             epoch=self.epoch,
         )
 

@@ -41,7 +41,7 @@ def train_one_epoch(
     loss is not finite there.
     """
     model.train()
-    names = ("loss", "clips", "videos", "failed", "grad_norm", "steps")
+    names = ("loss", "clips", "failed", "grad_norm", "steps")
     sums = RunningSums(names + (() if mix else ("correct", "correct5")), device)
     progress.start_epoch(epoch)
     waited_since = time.perf_counter()
@@ -62,7 +62,7 @@ def train_one_epoch(
         loss = F.cross_entropy(logits.float(), targets)
         norm = precision.step(loss, optimizer, model, max_norm)
         correct = () if mix else _correct(logits.detach(), labels)
-        counts = (len(labels), len(views.videos.unique()), len(views.failures))
+        counts = (len(labels), sum(failure.num_views for failure in views.failures))
         sums.add(loss * len(labels), *counts, norm, 1, *correct)
         if progress.is_due(step):
             window = sums.take()

@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from slowfast_mlp import build, models
+from slowfast_mlp import models
+from slowfast_mlp.build import backbone, solver
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.config.schema import Config, Mixup
 from slowfast_mlp.data.multigrid import Multigrid
@@ -44,7 +45,7 @@ def test_the_model_of_the_config_is_built(path):
     config = load_config(str(path))
     data = config.data
     with torch.device("meta"):
-        model = build.model(
+        model = backbone.model(
             config.model,
             num_frames=data.num_frames,
             crop_size=data.train_crop_size,
@@ -78,7 +79,7 @@ def test_kinetics_recipes_are_the_papers(name, variant, num_frames, drop_path):
         crop_size=224,
         max_epoch=60,
     )
-    lr_at = build.schedule(config.solver, plain)
+    lr_at = solver.schedule(config.solver, plain)
     # Worked out by hand from the formula: 1e-6 + (2e-4 - 1e-6) e/10, then 1e-6 + (2e-4 - 1e-6)(1 + cos)/2.
     assert [lr_at(epoch) for epoch in (0, 5, 10, 35, 60)] == pytest.approx(
         [1e-6, 1.005e-4, 2e-4, 1.005e-4, 1e-6]

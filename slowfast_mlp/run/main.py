@@ -1,0 +1,54 @@
+"""One run from its config: build, train, test."""
+
+from collections.abc import Sequence
+
+import torch
+
+from slowfast_mlp.build import backbone, solver
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.engine import checkpoint, report
+from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.run.facts import start_of_run
+from slowfast_mlp.run.splits import read_lists
+from slowfast_mlp.run.test import test
+from slowfast_mlp.run.train import train
+
+
+def run(config: Config) -> None:
+    """Trains and tests as the config says, as one of the processes of the run. Raises UserError."""
+    torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
+    with RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log:
+        device = dist.device(config.num_gpus)
+        precision = Precision(config.train.precision, device)
+        torch.manual_seed(config.rng_seed)
+        model = backbone.model(
+            config.model,
+            num_frames=config.data.num_frames,
+            crop_size=config.data.train_crop_size,
+            test_crop_size=config.data.test_crop_size,
+        ).to(device)
+        grid = solver.multigrid(
+            config.multigrid,
+            config.data,
+            model,
+            name=config.model.name,
+            max_epoch=config.solver.max_epoch,
+        )
+        videos = read_lists(config)
+        for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
+            checkpoint.demand_file(path) if path else None
+        if dist.rank() == 0:
+            log.say(report.block(start_of_run(config, model, grid, device, precision, videos)))
+        parts = dict(log=log, model=model, precision=precision, device=device, videos=videos)
+        if config.train.enable:
+            train(config, grid=grid, **parts)
+        if config.test.enable:
+            test(config, **parts)
+
+
+def run_all(configs: Sequence[Config]) -> None:
+    """Runs one after the other, in the same processes."""
+    for config in configs:
+        run(config)

@@ -1,0 +1,132 @@
+"""Testing: the weights of a checkpoint on all views of all videos."""
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from slowfast_mlp.build import backbone, lists, loaders
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.engine import checkpoint, report
+from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.class_names import match_classes
+from slowfast_mlp.engine.evaluate import Evaluation, evaluate
+from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.run.facts import protocol
+from slowfast_mlp.run.resume import demand_same_model, newest_checkpoint, write_config
+from slowfast_mlp.run.splits import dataset_of_test
+
+logger = logging.getLogger(__name__)
+
+
+def test(
+    config: Config,
+    *,
+    log: RunLog,
+    model: nn.Module,
+    precision: Precision,
+    device: torch.device,
+    videos: dict[str, lists.Records],
+) -> None:
+    """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
+    path = config.test.checkpoint_file_path or newest_checkpoint(config) or config.train.checkpoint_file_path
+    if not path:
+        raise UserError(
+            f"There are no weights to test: {checkpoint.folder(config.output_dir)} has none. "
+            "Train first, or set TEST.CHECKPOINT_FILE_PATH."
+        )
+    contents = checkpoint.read(path)
+    _say_other_colours(demand_same_model(config, contents, path), config, path)
+    if not config.train.enable:
+        write_config(config)
+    weights = backbone.official_weights(config.model, contents, path)
+    loaded = checkpoint.load_weights(model, weights, source=path)
+    logger.info("testing %s: %s", path, loaded)
+    label_names = videos["test"].label_names
+    order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
+    evaluator = evaluator_of(
+        config,
+        precision,
+        device,
+        videos["test"],
+        dataset=dataset_of_test(config),
+        num_clips=config.test.num_ensemble_views,
+        num_crops=config.test.num_spatial_crops,
+        offset=config.data.use_offset_sampling,
+    )
+    evaluation = evaluator(
+        model, class_order=order, say=partial(report.test_progress, log, config.log_period)
+    )
+    if dist.rank() == 0:
+        epoch = contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None
+        tested = {"checkpoint": path, "epoch": epoch, "list_sha256": videos["test"].fingerprint()}
+        report.test(
+            log,
+            evaluation,
+            tested=tested,
+            paths=[video.path for video in videos["test"]],
+            views=protocol(config),
+            label_names=label_names,
+        )
+    failed = 1 - evaluation.num_decoded / len(evaluation.labels)
+    if failed > config.test.max_failed_fraction:
+        raise UserError(
+            f"{100 * failed:.1f} % of the test videos gave no view, more than TEST.MAX_FAILED_FRACTION "
+            f"{config.test.max_failed_fraction}; they are counted as wrong and listed in "
+            f"{os.path.join(config.output_dir, report.FAILED_VIDEOS)}."
+        )
+
+
+def evaluator_of(
+    config: Config,
+    precision: Precision,
+    device: torch.device,
+    videos: lists.Records,
+    *,
+    dataset: str,
+    num_clips: int,
+    num_crops: int,
+    offset: bool,
+) -> Callable[..., Evaluation]:
+    """A function from a model to its Evaluation over the videos in these views."""
+    loader = loaders.eval_loader(
+        config.data,
+        config.data_loader,
+        videos,
+        dataset=dataset,
+        num_clips=num_clips,
+        num_crops=num_crops,
+        single_crop=config.test.single_crop,
+        offset=offset,
+        batch_size=config.test.batch_size,
+        rank=dist.rank(),
+        world_size=dist.world_size(),
+        device=device,
+        num_cores=dist.cores_of_process(),
+        seed=config.rng_seed,
+    )
+    return partial(
+        evaluate,
+        loader=loader,
+        precision=precision,
+        labels=videos.labels,
+        num_classes=config.model.num_classes,
+        views_per_video=num_clips * num_crops,
+        ensemble=config.test.ensemble,
+        batch_size=config.test.batch_size,
+        to_input=loaders.to_input(config.data, device),
+        device=device,
+    )
+
+
+def _say_other_colours(before: Config | None, config: Config, path: str) -> None:
+    if before and before.data.channel_order != config.data.channel_order:
+        logger.warning(
+            "%s was trained with DATA.CHANNEL_ORDER %s, and is tested with %s",
+            path, before.data.channel_order, config.data.channel_order,
+        )  # fmt: skip
