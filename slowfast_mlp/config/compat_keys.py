@@ -41,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "DATA.REVERSE_INPUT_CHANNEL": False,
     "DATA.LABEL_PATH_TEMPLATE": "somesomev1_rgb_{}_split.txt",
     "DATA.IMAGE_TEMPLATE": "{:05d}.jpg",
-    "DATA_LOADER.NUM_WORKERS": 8,
+    "DATA_LOADER.NUM_WORKERS": None,  # ours: it goes by the machine, and no result by it
     "DATA_LOADER.PIN_MEMORY": True,
     "AUG.ENABLE": False,
     "AUG.NUM_SAMPLE": 1,
