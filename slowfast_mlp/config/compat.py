@@ -147,7 +147,7 @@ def _training_settings(theirs: Theirs) -> dict[str, Any]:
     return {
         "TRAIN.BATCH_SIZE": theirs.number("TRAIN.BATCH_SIZE") * num_shards,  # theirs is a machine's
         "TRAIN.CHECKPOINT_FILE_PATH": theirs["TRAIN.CHECKPOINT_FILE_PATH"] or theirs.pretrain_path or "",
-        "TRAIN.PRECISION": "fp16" if half and theirs.number("NUM_GPUS") else "fp32",
+        "TRAIN.PRECISION": _precision(theirs) if half else "fp32",
         "MODEL.SYNC_BN": theirs["BN.NORM_TYPE"] != "batchnorm",
         "SOLVER.BASE_LR": theirs.number("SOLVER.BASE_LR") * scale,
         "SOLVER.WARMUP_START_LR": theirs.number("SOLVER.WARMUP_START_LR") * scale,
@@ -157,9 +157,15 @@ def _training_settings(theirs: Theirs) -> dict[str, Any]:
     }
 
 
+def _precision(theirs: Theirs) -> str:
+    """fp16 on the GPUs that the file asks for; on a CPU, or where NUM_GPUS None takes what there is, not."""
+    return {None: "auto", 0: "fp32"}.get(theirs["NUM_GPUS"], "fp16")
+
+
 def _machine_settings(theirs: Theirs) -> dict[str, Any]:
     """What goes by the number of GPUs, and where it is written."""
-    clips_per_process = theirs.number("TEST.BATCH_SIZE") // max(1, theirs.number("NUM_GPUS"))
+    num_processes = theirs.number("NUM_GPUS") if theirs["NUM_GPUS"] else 1
+    clips_per_process = theirs.number("TEST.BATCH_SIZE") // num_processes
     # Two runs with "." would go on from each other's checkpoints.
     folder = {} if theirs["OUTPUT_DIR"] in (".", "./", "") else {"OUTPUT_DIR": theirs["OUTPUT_DIR"]}
     return {"TEST.BATCH_SIZE": max(1, int(clips_per_process)), **folder}

@@ -234,8 +234,47 @@ def test_batches_and_learning_rates_of_a_machine_become_those_of_all():
     )
 
 
-def test_a_cpu_trains_in_fp32():
-    assert released("K400_MLP_S16x4", "NUM_GPUS 0").train.precision == "fp32"
+@pytest.mark.parametrize(
+    ("name", "overrides", "key", "value"),
+    [
+        ("K400_MLP_S16x4", "MORPH.EMBED_DIMS [56,112,196,392]", "model.args",
+         {"depths": [3, 4, 9, 3], "dims": [56, 112, 196, 392], "drop_path": 0.1}),
+        ("K400_MLP_S16x4", "MORPH.SEGMENT_DIM [14,28,28,7] MORPH.MLP_RATIOS [4,4,4,4]", "model.args",
+         {"chunk_lens": [14, 28, 28, 7], "mlp_ratio": 4, "drop_path": 0.1}),
+        ("K400_MLP_S16x4", "MORPH.LAYERS [4,8,18,6] MORPH.PRETRAIN_PATH None", "model.variant", "L"),
+        ("POSMLP_VIDEO_SSV1_MLP_S16", "POSMLP_VIDEO.EMBED_DIMS [96,192,384,768]", "model.variant", "S96"),
+        ("POSMLP_VIDEO_SSV1_MLP_S16", "POSGAMMA [4,8,16,32] WIN_SIZE [28,28,14,7]", "model.args",
+         {"num_groups": [4, 8, 16, 32], "windows": [28, 28, 14, 7], "drop_path": 0.1}),
+        ("SSV1_MLP_S16", "DATA.IMAGE_TEMPLATE img_{:05d}.jpg", "data.args", {"template": "img_{:05d}.jpg"}),
+        ("SSV1_MLP_S16", "DATA.LABEL_PATH_TEMPLATE v2_{}.txt DATA.IMAGE_TEMPLATE {:06d}.jpg", "data.args",
+         {"form": "frames", "train_list": "v2_train.txt", "val_list": "v2_validation.txt"}),
+        ("SSV1_MLP_S16", "DATA.LABEL_PATH_TEMPLATE mine_{}.txt", "train.dataset", "ssv1"),
+        ("SSV1_MLP_S16", "", "data.test_short_size", 224),
+        ("K400_MLP_S16x4", "", "data.test_short_size", 256),
+        ("K400_MLP_S16x4", "TRAIN.DATASET Kinetics_sparse TEST.DATASET Kinetics_sparse", "data.sampling",
+         "segments"),
+        ("K400_MLP_S16x4", "TRAIN.DATASET ssv2 TEST.DATASET ssv2", "data.args", {"form": "frame_csv"}),
+        ("K400_MLP_S16x4", "DATA.REVERSE_INPUT_CHANNEL True", "data.channel_order", "BGR"),
+        ("SSV1_MLP_S16", "DATA.REVERSE_INPUT_CHANNEL True", "data.channel_order", "RGB"),
+        ("K400_MLP_S16x4", "BN.NORM_TYPE sync_batchnorm", "model.sync_bn", True),
+        ("K400_MLP_S16x4", "TRAIN.CHECKPOINT_FILE_PATH x.pyth", "train.checkpoint_file_path", "x.pyth"),
+        ("K400_MLP_S16x4", "SOLVER.CLIP_GRADIENT None", "solver.clip_grad_l2norm", None),
+        ("K400_MLP_S16x4", "MIXUP.ENABLE False", "solver.label_smoothing", 0.0),
+        ("SSV2_MLP_B32", "TRAIN.ENABLE False", "model.variant", "B"),  # a test starts from no weights
+        ("K400_MLP_S16x4", "SOLVER.OPTIMIZING_METHOD sgd TRAIN.ENABLE False", "train.enable", False),
+    ],
+)  # fmt: skip
+def test_a_key_becomes_its_setting(name, overrides, key, value):
+    section, field = key.split(".")
+    assert getattr(getattr(released(name, overrides), section), field) == value
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "precision", "batch_size"), [("0", "fp32", 64), ("None", "auto", 64), ("4", "fp16", 16)]
+)
+def test_precision_and_test_batch_go_by_the_gpus(num_gpus, precision, batch_size):
+    config = released("K400_MLP_S16x4", f"NUM_GPUS {num_gpus}")
+    assert (config.train.precision, config.test.batch_size) == (precision, batch_size)
 
 
 def test_what_a_file_does_not_say_has_pyslowfasts_default(tmp_path):
