@@ -49,7 +49,6 @@ def translate(
     settings |= _training_settings(theirs)
     settings |= _machine_settings(theirs)
     _name_dead(theirs)
-    logger.info("%s is a file of PySlowFast or a fork of it; --print-config shows what it became", source)
     return _nested(settings), ours
 
 
@@ -123,9 +122,8 @@ def _training_settings(theirs: Theirs) -> dict[str, Any]:
         )
     if mixes and loss == "cross_entropy" and theirs["TRAIN.ENABLE"]:
         raise UserError(
-            f"{theirs.source}: MIXUP.ENABLE True mixes labels, and MODEL.LOSS_FUNC 'cross_entropy' "
-            "takes whole "
-            "ones. Set MODEL.LOSS_FUNC soft_cross_entropy, or MIXUP.ENABLE False."
+            f"{theirs.source}: MIXUP.ENABLE True mixes labels, and MODEL.LOSS_FUNC 'cross_entropy' takes "
+            "whole ones. Set MODEL.LOSS_FUNC soft_cross_entropy, or MIXUP.ENABLE False."
         )
     is_fork = theirs["MODEL.ARCH"] in FORK_ARCHS
     num_shards = theirs.number("NUM_SHARDS")

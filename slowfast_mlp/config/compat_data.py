@@ -33,8 +33,7 @@ def data_settings(theirs: Theirs) -> dict[str, Any]:
         raise UserError(
             f"{theirs.source}: TRAIN.DATASET {theirs['TRAIN.DATASET']} and TEST.DATASET "
             f"{theirs['TEST.DATASET']} are read in different ways. Train and test in two runs, with "
-            "TEST.ENABLE "
-            "False and then TRAIN.ENABLE False."
+            "TEST.ENABLE False and then TRAIN.ENABLE False."
         )
     dataset, sampling, arguments = train
     is_fork = theirs["MODEL.ARCH"] in FORK_ARCHS
@@ -85,9 +84,8 @@ def _decoder(theirs: Theirs, dataset: str, *, is_fork: bool) -> str:
     if backend in ("pyav", "decord"):
         if backend == "decord" and is_fork:
             logger.warning(
-                "%s: the fork's decord path takes every DATA.SAMPLING_RATE-th frame of a file "
-                "whatever its rate; "
-                "here the rate counts at DATA.TARGET_FPS, which is the same for files of that rate",
+                "%s: the fork's decord path takes every DATA.SAMPLING_RATE-th frame of a file whatever its "
+                "rate; here the rate counts at DATA.TARGET_FPS, which is the same for files of that rate",
                 theirs.source,
             )
         return backend
@@ -102,14 +100,12 @@ def _decoder(theirs: Theirs, dataset: str, *, is_fork: bool) -> str:
 
 
 def _channel_order(theirs: Theirs, dataset: str) -> str:
-    """RGB, or BGR where the file turns the RGB of a video decoder round; frames of folders it "
-    "turns to RGB."""
+    """RGB, or BGR where the file turns round what a decoder gives; what OpenCV gives it turns to RGB."""
     return "BGR" if theirs["DATA.REVERSE_INPUT_CHANNEL"] and dataset not in FRAME_FOLDERS else "RGB"
 
 
 def _test_short_size(theirs: Theirs, dataset: str) -> int:
-    """The short side of a single test crop: the least jitter scale for Kinetics, the crop for "
-    "frame folders."""
+    """The short side of a single test crop: the least jitter scale, or for frame folders the crop."""
     crop_size, scales = theirs.number("DATA.TEST_CROP_SIZE"), theirs.numbers("DATA.TRAIN_JITTER_SCALES")
     if dataset in FRAME_FOLDERS or theirs["TEST.NUM_SPATIAL_CROPS"] != 1 or not scales:
         return crop_size
@@ -124,9 +120,8 @@ def _random_crops(theirs: Theirs) -> dict[str, Any]:
             settings[key] = theirs[key]
         elif theirs["TRAIN.ENABLE"]:
             logger.warning(
-                "%s: %s is not set, and PySlowFast then crops frames of a random short side; here "
-                "crops are of a "
-                "random area, that of the setting's default",
+                "%s: %s is not set, and PySlowFast then crops frames of a random short side; here crops "
+                "are of a random area, that of the setting's default",
                 theirs.source, key,
             )  # fmt: skip
     return settings
@@ -143,22 +138,21 @@ def _warn_of_protocol(theirs: Theirs, dataset: str, *, is_fork: bool) -> None:
         return
     if is_fork and dataset == "kinetics" and "TEST.NUM_ENSEMBLE_VIEWS" not in theirs.given:
         logger.warning(
-            "%s: TEST.NUM_ENSEMBLE_VIEWS is not set and so PySlowFast's default, %d; the papers' "
-            "tables have %d",
+            "%s: TEST.NUM_ENSEMBLE_VIEWS is not set and so PySlowFast's default, %d; the papers' tables "
+            "have %d",
             theirs.source, theirs["TEST.NUM_ENSEMBLE_VIEWS"], PAPERS_NUM_VIEWS,
         )  # fmt: skip
     known_order = "DATA.CHANNEL_ORDER" in theirs.own_keys or theirs["DATA.REVERSE_INPUT_CHANNEL"]
     if dataset in FRAME_FOLDERS and not known_order:
         logger.warning(
-            "%s: folders of frames are read as RGB here, and as BGR by PySlowFast and its forks; "
-            "to test weights "
-            "that they trained, add DATA.CHANNEL_ORDER BGR",
+            "%s: folders of frames are read as RGB here, and as BGR by PySlowFast and its forks; to test "
+            "weights that they trained, add DATA.CHANNEL_ORDER BGR",
             theirs.source,
         )
     single = dataset in FRAME_FOLDERS and theirs["TEST.NUM_SPATIAL_CROPS"] == 1
     if single and "TEST.SINGLE_CROP" not in theirs.own_keys:
         logger.warning(
-            "%s: TEST.NUM_SPATIAL_CROPS 1 is the centre crop here, and the left or top one in PySlowFast's; "
-            "TEST.SINGLE_CROP first takes that",
+            "%s: TEST.NUM_SPATIAL_CROPS 1 is the centre crop here, and the left or top one in "
+            "PySlowFast's; TEST.SINGLE_CROP first takes that",
             theirs.source,
         )

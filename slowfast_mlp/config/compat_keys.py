@@ -240,8 +240,7 @@ DEAD: dict[str, str] = {
     "BN.EPSILON": _UNREAD_BY_MODEL,
     "BN.MOMENTUM": _UNREAD_BY_MODEL,
     "MODEL.DROPOUT_RATE": "MODEL.ARGS has the dropout of a backbone that has one; MorphMLP and "
-    "PosMLP-Video have "
-    "none",
+    "PosMLP-Video have none",
     "MODEL.DROPCONNECT_RATE": _UNREAD_BY_MODEL,
     "MODEL.FC_INIT_STD": _UNREAD_BY_MODEL,
     "MODEL.HEAD_ACT": "models give logits; TEST.ENSEMBLE says what is summed",

@@ -52,10 +52,9 @@ def model_settings(theirs: Theirs) -> dict[str, Any]:
     if crop_size != test_crop_size:
         by_default = "" if "DATA.TEST_CROP_SIZE" in theirs.given else " (PySlowFast's default)"
         raise UserError(
-            f"{theirs.source}: DATA.TEST_CROP_SIZE {test_crop_size}{by_default} does not fit "
-            f"{name}, which has "
-            f"weights for every place of a crop of DATA.TRAIN_CROP_SIZE {crop_size}. Set DATA.TEST_CROP_SIZE "
-            f"{crop_size}."
+            f"{theirs.source}: DATA.TEST_CROP_SIZE {test_crop_size}{by_default} does not fit {name}, which "
+            f"has weights for every place of a crop of DATA.TRAIN_CROP_SIZE {crop_size}. Set "
+            f"DATA.TEST_CROP_SIZE {crop_size}."
         )
     return settings
 
@@ -63,24 +62,22 @@ def model_settings(theirs: Theirs) -> dict[str, Any]:
 def _not_a_model_of_ours(theirs: Theirs) -> str:
     name, arch = theirs["MODEL.MODEL_NAME"], theirs["MODEL.ARCH"]
     way_out = (
-        "Behind the file, MODEL.NAME and MODEL.VARIANT (such as MODEL.NAME morphmlp MODEL.VARIANT S) train a "
-        "backbone of this project with the rest of it"
+        "Behind the file, MODEL.NAME and MODEL.VARIANT (such as MODEL.NAME morphmlp MODEL.VARIANT S) train "
+        "a backbone of this project with the rest of it"
     )
     if name == "PosMLP_Video_32":
         return (
-            f"{theirs.source}: MODEL.MODEL_NAME PosMLP_Video_32 is MorphMLP_32 under another name "
-            "in the fork, "
-            f"not PosMLP-Video. {way_out}; or set MODEL.MODEL_NAME PosMLP_Video and its widths and windows."
+            f"{theirs.source}: MODEL.MODEL_NAME PosMLP_Video_32 is MorphMLP_32 under another name in the "
+            f"fork, not PosMLP-Video. {way_out}; or set MODEL.MODEL_NAME PosMLP_Video and its widths and "
+            "windows."
         )
     understood = [key for key in theirs.given if key in DEFAULTS or key in FIXED]
     dead = [key for key in theirs.given if reason_of_dead(key)]
     return (
         f"{theirs.source}: MODEL.ARCH {arch}, MODEL.MODEL_NAME {name}: this model is not here; of the forks "
-        f"there are {', '.join(MORPHMLP_FRAMES)} and PosMLP_Video. {way_out}: of its "
-        f"{len(theirs.given)} keys "
-        f"{len(understood)} are understood (data, augmentation, learning rate, test), and "
-        f"{len(dead)} have no "
-        "effect here."
+        f"there are {', '.join(MORPHMLP_FRAMES)} and PosMLP_Video. {way_out}: of its {len(theirs.given)} "
+        f"keys {len(understood)} are understood (data, augmentation, learning rate, test), and {len(dead)} "
+        "have no effect here."
     )
 
 
@@ -97,7 +94,8 @@ def _morphmlp(theirs: Theirs) -> dict[str, Any]:
         )
     depths, dims = theirs.numbers("MORPH.LAYERS"), theirs.numbers("MORPH.EMBED_DIMS")
     variant, arguments = _variant(MORPHMLP_VARIANTS, depths, dims)
-    _demand_weights_of_variant(theirs, variant)
+    if not arguments:
+        _demand_weights_of_variant(theirs, variant)
     chunk_lens = theirs.numbers("MORPH.SEGMENT_DIM")
     if chunk_lens != MORPHMLP_CHUNK_LENS:
         arguments["chunk_lens"] = list(chunk_lens)
@@ -113,20 +111,18 @@ def _morphmlp(theirs: Theirs) -> dict[str, Any]:
 
 
 def _demand_weights_of_variant(theirs: Theirs, variant: str) -> None:
-    """Refuses weights that are, by the name of their file, those of another depth: the fork loads "
-    "what fits."""
+    """Refuses weights that are by their name those of other depths: the fork loads what fits."""
     path = theirs["MORPH.PRETRAIN_PATH"] or ""
     hint = WEIGHTS_OF_VARIANT.search(path)
     if hint is None or not theirs["TRAIN.ENABLE"] or theirs["TRAIN.CHECKPOINT_FILE_PATH"]:
         return
     named = hint["variant"].upper()
-    if variant in MORPHMLP_VARIANTS and named != variant:
+    if named != variant:
         right = path[: hint.start("variant")] + variant.lower() + path[hint.end("variant") :]
         raise UserError(
             f"{theirs.source}: MORPH.PRETRAIN_PATH {path!r} is, by its name, of {named}, and MORPH.LAYERS "
-            f"{list(theirs['MORPH.LAYERS'])} are those of {variant}: the fork leaves the blocks in "
-            "which they "
-            f"differ random without a word. Set MORPH.PRETRAIN_PATH {right}."
+            f"{list(theirs['MORPH.LAYERS'])} are those of {variant}: the fork leaves the blocks in which "
+            f"they differ random without a word. Set MORPH.PRETRAIN_PATH {right}."
         )
 
 
@@ -136,11 +132,9 @@ def _posmlp_video(theirs: Theirs) -> dict[str, Any]:
     wrong = [(dim, group) for dim, group in zip(dims, groups) if dim % group]
     if wrong:
         raise UserError(
-            f"{theirs.source}: POSMLP_VIDEO.EMBED_DIMS {list(dims)}: the width {wrong[0][0]} is no "
-            "multiple of "
-            f"its POSGAMMA {wrong[0][1]}, so the fork's first clip ends with an error. Set "
-            "POSMLP_VIDEO.EMBED_DIMS "
-            "[72,144,288,576], or POSGAMMA."
+            f"{theirs.source}: POSMLP_VIDEO.EMBED_DIMS {list(dims)}: the width {wrong[0][0]} is no multiple "
+            f"of its POSGAMMA {wrong[0][1]}, so the fork's first clip ends with an error. Set "
+            "POSMLP_VIDEO.EMBED_DIMS [72,144,288,576], or POSGAMMA."
         )
     if any(window != num_frames for window in time_windows):
         by_default = "" if "WIN_SIZE_T" in theirs.given else " (the fork's default)"

@@ -8,8 +8,9 @@ import torch
 import yaml
 
 from slowfast_mlp.build import backbone, solver
+from slowfast_mlp.config.compat_keys import FIXED, SAME, reason_of_dead
 from slowfast_mlp.config.load import dump_config, load_config
-from slowfast_mlp.config.schema import Mixup
+from slowfast_mlp.config.schema import Config, Mixup
 from slowfast_mlp.data.multigrid import Multigrid
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.errors import UserError
@@ -329,6 +330,15 @@ def test_the_forks_protocol_is_not_warned_of_once_it_is_asked_for(caplog):
     assert (config.data.channel_order, config.test.single_crop) == ("BGR", "first")
     assert not any("SINGLE_CROP" in record.getMessage() for record in caplog.records)
     assert not any("CHANNEL_ORDER" in record.getMessage() for record in caplog.records)
+
+
+def test_keys_without_effect_or_choice_are_no_settings_of_ours_and_the_same_are():
+    own = set()
+    for section, value in yaml.safe_load(dump_config(Config())).items():
+        is_section = isinstance(value, dict)
+        own |= {f"{section}.{key}" for key in value} if is_section else {section}
+    assert set(SAME) <= own
+    assert not {key for key in own if key in FIXED or reason_of_dead(key)}
 
 
 def test_a_duplicate_key_with_two_values_is_refused(tmp_path):
