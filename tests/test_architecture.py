@@ -54,7 +54,7 @@ HOMES = {
     "decord": {"data/decord_reader.py"},
     "av": {"data/pyav_reader.py", "data/encode.py", "data/examine.py"},
     "PIL": {"data/pictures.py"},
-    "yaml": {"config/load.py", "config/changes.py"},
+    "yaml": {"config/load.py", "config/changes.py", "config/values.py"},
     "fvcore.common.config": {"config/load.py"},
     "fvcore.nn": {"engine/profile.py"},
 }
