@@ -24,6 +24,7 @@ from slowfast_mlp.engine.precision import Precision, has_bf16
 from slowfast_mlp.errors import UserError
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
+COLOURS, PLAIN = {OK: "\x1b[32m", WARNING: "\x1b[33m", WRONG: "\x1b[31m"}, "\x1b[0m"
 GIB = 2**30
 # Package -> the lowest version that was written for, and whether nothing works without it.
 PACKAGES = {
@@ -192,7 +193,12 @@ def _train_step(device: torch.device) -> Finding:
         loss = torch.nn.functional.cross_entropy(logits.float(), targets)
         norm = precision.step(loss, optimizer, net, None)
         value, norm = loss.item(), norm.item()
-    except (RuntimeError, NotImplementedError, OSError) as error:  # torch's, of any kernel or library
+    except (
+        RuntimeError,
+        NotImplementedError,
+        ImportError,
+        OSError,
+    ) as error:  # torch's, of any kernel or library
         first = (str(error).splitlines() or [type(error).__name__])[0]
         return Finding(what, WRONG, first, "Install a torch for this device (INSTALL.md), or use NUM_GPUS 0.")
     if not (torch.tensor([value, norm]).isfinite().all() and norm > 0):
@@ -202,10 +208,11 @@ def _train_step(device: torch.device) -> Finding:
 
 def _disk(what: str, folder: Path) -> Finding:
     """Room on the disk of a folder, or of the nearest one above that exists; whether it can be written to."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
-    if not os.access(there, os.W_OK):
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = "cannot be written to" if there.is_dir() else "is no folder"
         mend = "Choose another: OUTPUT_DIR, and XDG_CACHE_HOME for the cache."
-        return Finding(what, WRONG, f"{folder}: {there} cannot be written to", mend)
+        return Finding(what, WRONG, f"{folder}: {there} {reason}", mend)
     return space(
         what, str(folder), shutil.disk_usage(there).free, LITTLE_DISK, ENOUGH_DISK, "Make room there."
     )
@@ -244,6 +251,14 @@ def open_files(limit: int, most: int | None) -> Finding:
     return Finding(
         "open files", WARNING, f"{limit} allowed", f"Run ulimit -n {max(ENOUGH_FILES, 4096)}{reach}."
     )
+
+
+def in_words(finding: Finding, *, colours: bool) -> str:
+    """The state, what was looked at and seen; below, how to mend it."""
+    state = f"{finding.state:<7}"
+    state = f"{COLOURS[finding.state]}{state}{PLAIN}" if colours else state
+    mend = f"\n{'':>9}{finding.mend}" if finding.mend else ""
+    return f"{state}  {finding.what}: {finding.text}{mend}"
 
 
 def is_usable(findings: list[Finding]) -> bool:

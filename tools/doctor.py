@@ -12,8 +12,6 @@ EXAMPLE = """examples:
 
 Looks at versions, devices, decoders (a video is written and read), a training step on each device, free disk
 space, shared memory and open files. Exit status: 0 nothing is wrong (warnings may be), 1 something is."""
-COLOURS = {"ok": "\x1b[32m", "warning": "\x1b[33m", "wrong": "\x1b[31m"}
-PLAIN = "\x1b[0m"
 
 
 def main(argv: list[str]) -> int:
@@ -34,7 +32,7 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("wrong  torch is not installed: see INSTALL.md\n")
         return 1
     try:
-        from slowfast_mlp.doctor import examine, is_usable
+        from slowfast_mlp.doctor import examine, in_words, is_usable
     except ImportError as error:  # the first thing that an incomplete installation shows
         sys.stderr.write(f"wrong  the package cannot be imported ({error}): run pip install -e . again\n")
         return 1
@@ -42,13 +40,8 @@ def main(argv: list[str]) -> int:
     findings = []
     for finding in examine(arguments.output_dir):
         findings.append(finding)
-        if arguments.json:
-            sys.stdout.write(json.dumps(finding._asdict()) + "\n")
-            continue
-        mend = f"\n{'':>9}{finding.mend}" if finding.mend else ""
-        state = f"{finding.state:<7}"
-        state = f"{COLOURS[finding.state]}{state}{PLAIN}" if colours else state
-        sys.stdout.write(f"{state}  {finding.what}: {finding.text}{mend}\n")
+        line = json.dumps(finding._asdict()) if arguments.json else in_words(finding, colours=colours)
+        sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     return 0 if is_usable(findings) else 1
 

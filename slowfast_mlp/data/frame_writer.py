@@ -22,13 +22,12 @@ class FrameWriter:
         self._rate = Fraction(fps).limit_denominator(1001)
         self._stream: av.VideoStream | None = None
         self._last = -1
+        if not self.path.parent.is_dir():  # FFmpeg would notice with the first frame only
+            raise self._refusal("no such folder")
         try:
             self._container = av.open(str(self._beside), "w")
         except (av.error.FFmpegError, ValueError, OSError) as error:
-            raise UserError(
-                f"{path} cannot be written ({getattr(error, 'strerror', None) or error}). Name a file such "
-                "as out.mp4 in a folder that exists."
-            ) from error
+            raise self._refusal(error) from error
 
     def add(self, pixels: Tensor, time_sec: float) -> None:
         """A frame [H, W, 3] uint8 RGB that is shown from `time_sec` on; later ones take the first's size."""
@@ -39,7 +38,16 @@ class FrameWriter:
         self._last = max(self._last + 1, round(time_sec * TICKS))
         frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
         frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (av.error.FFmpegError, OSError) as error:  # a full disk, say
+            raise self._refusal(error) from error
+
+    def _refusal(self, reason: object) -> UserError:
+        words = getattr(reason, "strerror", None) or reason
+        return UserError(
+            f"{self.path} cannot be written ({words}). Name a file such as out.mp4 in a folder that exists."
+        )
 
     def _open_stream(self, height: int, width: int) -> None:
         self._stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": "20"})
@@ -51,10 +59,13 @@ class FrameWriter:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
-        if kind is None and self._stream is not None:
-            self._beside.replace(self.path)
-        else:
+        try:
+            if kind is None and self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+                self._beside.replace(self.path)
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._refusal(error) from error
+        finally:
+            self._container.close()
             self._beside.unlink(missing_ok=True)

@@ -103,7 +103,7 @@ class _Canvas:
             top += 14
 
     def picture(self) -> Image.Image:
-        return self._picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+        return self._picture.reduce(SHARPNESS)
 
 
 def ticks(start: float, end: float) -> list[float]:
