@@ -152,7 +152,7 @@ def _decoders() -> Iterator[Finding]:
         path = Path(folder) / "grey.mp4"
         try:
             write_video(path, frames, fps=30, options={"g": "6"})
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError) as error:  # LookupError: no h264
             yield Finding("video", WRONG, f"none can be written ({error})", "Reinstall av; free the disk.")
             return
         yield decoder("pyav", str(path), frames, is_needed=True)

@@ -41,9 +41,9 @@ def main(argv: list[str]) -> int:
             predictor,
             _wanted(arguments),
             say=_say,
+            is_terminal=sys.stdout.isatty(),
             colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
-            # Lines of windows and a bar would get into each other's way on one terminal.
-            shows_progress=not arguments.quiet and not sys.stdout.isatty(),
+            shows_progress=not arguments.quiet,
         )
         failed = command.run(sources)
     except UserError as error:

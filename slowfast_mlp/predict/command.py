@@ -51,7 +51,9 @@ class Wanted:
 
 
 class Command:
-    """Predicts source after source. `say` takes the lines; `shows_progress` is for standard error."""
+    """Predicts source after source. `say` takes the lines, which a terminal shows (`is_terminal`) or not;
+    `shows_progress` is for standard error.
+    """
 
     def __init__(
         self,
@@ -59,12 +61,14 @@ class Command:
         wanted: Wanted,
         *,
         say: Callable[[str], None],
+        is_terminal: bool,
         colours: bool,
         shows_progress: bool,
     ):
         self._predictor = predictor
         self._wanted = wanted
         self._say = say
+        self._is_terminal = is_terminal
         self._colours = colours
         self._shows_progress = shows_progress
 
@@ -112,9 +116,9 @@ class Command:
         windows: list[Prediction] = []
         try:
             with contextlib.closing(open_forward(source)) as video:
-                self._slide(source, video, place, windows)
-                num_damaged = video.num_damaged
-            reason = f"{num_damaged} damaged frames were left out" if num_damaged else ""
+                reason = self._slide(source, video, place, windows)
+                damaged = f"{video.num_damaged} damaged frames were left out" if video.num_damaged else ""
+            reason = "; ".join(filter(None, (reason, damaged)))
         except DecodeError as error:
             reason = error.reason
         failed = [Failed(path, reason)] if reason else []
@@ -130,16 +134,20 @@ class Command:
             failed += self._annotate(source, place.video, self._caption_of(windows))
         return failed
 
-    def _slide(self, source: Source, video: Forward, place: "Places", windows: list[Prediction]) -> None:
-        """Adds the windows to the list as they come. Only the last stays where nothing is made of the others:
-        a stream may have no end. It is drawn on with what is known by then, for it cannot be read again.
+    def _slide(self, source: Source, video: Forward, place: "Places", windows: list[Prediction]) -> str:
+        """Adds the windows to the list as they come, and returns why they ended early, if they did.
+
+        Only the last stays where nothing is made of the others: a stream may have no end. It is drawn on with
+        what is known by then, for it cannot be read again; what was drawn stays when the stream breaks off.
         """
         path, is_live = shown_path(source), isinstance(source, Stream)
         keeps_all = place.timeline or place.segments or (place.video and not is_live)
         if not self._wanted.json:
             self._say(path)
         with contextlib.ExitStack() as stack:
-            frames = stack.enter_context(contextlib.closing(self._frames(video, is_live=is_live)))
+            # Lines of windows and a bar would get into each other's way on one terminal.
+            title = "" if is_live or self._is_terminal else "frames read"
+            frames = stack.enter_context(contextlib.closing(self._frames(video, title)))
             if place.video and is_live:
                 writer = stack.enter_context(FrameWriter(place.video, fps=video.fps))
                 frames = _drawn_on(frames, writer, lambda _: self._rows(windows[-1]) if windows else [])
@@ -151,24 +159,31 @@ class Command:
                     stride_sec=self._wanted.stride_sec,
                     window_sec=self._wanted.window_sec,
                 ):
-                    windows[:] = [*windows, window] if keeps_all else [window]
-                    if self._wanted.json:
-                        self._say(output.as_json(window, self._wanted.top_k))
-                    else:
-                        self._say(output.line_of_window(window, self._wanted.top_k, colours=self._colours))
+                    if not keeps_all:
+                        windows.clear()
+                    windows.append(window)
+                    self._say_window(window)
+            except DecodeError as error:
+                return error.reason
             except KeyboardInterrupt:
                 if not is_live:  # a camera has no other end
                     raise
+        return ""
 
-    def _frames(self, video: Forward, *, is_live: bool) -> Iterator[TimedFrame]:
-        """The frames up to `max_sec`, counted where standard error shows how many there are to come."""
+    def _say_window(self, window: Prediction) -> None:
+        top_k = self._wanted.top_k
+        as_line = output.line_of_window(window, top_k, colours=self._colours)
+        self._say(output.as_json(window, top_k) if self._wanted.json else as_line)
+
+    def _frames(self, video: Forward, title: str) -> Iterator[TimedFrame]:
+        """The frames up to `max_sec`, counted on standard error under the title, if there is one."""
         limit = self._wanted.max_sec
         frames = iter(video) if limit is None else takewhile(lambda frame: frame.time_sec < limit, video)
-        if is_live or not video.num_frames or not self._shows_progress:
+        if not (title and video.num_frames and self._shows_progress):
             yield from frames
             return
         expected = video.num_frames if limit is None else min(video.num_frames, round(limit * video.fps))
-        progress = CountProgress("frames read", expected)
+        progress = CountProgress(title, expected)
         for frame in frames:
             yield frame
             progress.add(failed=False)
@@ -181,7 +196,7 @@ class Command:
                 contextlib.closing(open_forward(source)) as video,
                 FrameWriter(path, fps=video.fps) as writer,
             ):
-                for _ in _drawn_on(self._frames(video, is_live=False), writer, caption):
+                for _ in _drawn_on(self._frames(video, "frames written"), writer, caption):
                     pass
         except DecodeError as error:
             return [Failed(shown_path(source), error.reason)]
@@ -197,7 +212,11 @@ class Command:
         return prediction.top(min(self._wanted.top_k, NUM_DRAWN))
 
     def _progress(self, title: str, total: int) -> CountProgress | None:
-        return CountProgress(title, total) if self._shows_progress and total > 1 else None
+        return (
+            CountProgress(title, total)
+            if self._shows_progress and total > 1 and not self._is_terminal
+            else None
+        )
 
 
 class Places(NamedTuple):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,19 @@ def test_a_growing_pipe_is_predicted_before_it_ends(checkpoint, tmp_path):
     assert (reader.returncode, writer.wait()) == (0, 0)
     assert (first["path"], first["start_sec"]) == (str(fifo), 0.0)
     assert [window["start_sec"] for window in others] == pytest.approx([1, 2, 3, 4, 5, 164 / 30], abs=2e-3)
+
+
+def test_interrupting_a_stream_ends_it_and_writes_its_files(checkpoint, tmp_path):
+    command = [sys.executable, str(ROOT / "tools" / "predict.py"), "lavfi:testsrc=size=64x48:rate=30"]
+    command += ["--checkpoint", checkpoint, "--device", "cpu", "--timeline", str(tmp_path / "t.png")]
+    command += ["--write-video", str(tmp_path / "v.mp4")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as tool:
+        lines = [tool.stdout.readline() for _ in range(4)]
+        tool.send_signal(signal.SIGINT)
+        tool.stdout.read()
+    assert tool.returncode == 0
+    assert lines[1].startswith("  0:00.0 - 0:00.5  ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.png", "v.mp4"]
 
 
 def environment():
