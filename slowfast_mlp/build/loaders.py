@@ -85,7 +85,7 @@ def train_loader(
     """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
     train_videos = TrainVideos(
         videos,
-        clips=_clips(data, dataset, offset=data.use_offset_sampling),
+        clips=clip_rule(data, dataset, offset=data.use_offset_sampling),
         draw_plan=plan_drawer(data, aug),
         augment=HOST_MODES.get(aug.mode),
         num_samples=aug.num_sample,
@@ -169,18 +169,12 @@ def eval_loader(
     """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least
     one.
     """
-    transform = ViewTransform(
-        crop_size=data.test_crop_size,
-        short_size=data.test_short_size,
-        num_crops=num_crops,
-        single_crop=single_crop,
-    )
     eval_videos = EvalVideos(
         videos,
-        clips=_clips(data, dataset, offset=offset),
+        clips=clip_rule(data, dataset, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
-        transform=transform,
+        transform=view_transform(data, num_crops=num_crops, single_crop=single_crop),
         decoder=data.decoder,
         seed=seed,
         channel_order=data.channel_order,
@@ -189,6 +183,16 @@ def eval_loader(
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
     return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+
+
+def view_transform(data: schema.Data, *, num_crops: int, single_crop: str) -> ViewTransform:
+    """The crops of a test."""
+    return ViewTransform(
+        crop_size=data.test_crop_size,
+        short_size=data.test_short_size,
+        num_crops=num_crops,
+        single_crop=single_crop,
+    )
 
 
 def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
@@ -212,7 +216,8 @@ def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...
     return flipped if num_swapped else None
 
 
-def _clips(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+def clip_rule(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+    """Which frames make the clips of a video."""
     if sampling(data, dataset) == "segments":
         return SegmentClips(num_frames=data.num_frames, shuffle=data.shuffle_frames)
     return DenseClips(
