@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "model_table": {"config", "build", "engine"},
     "learning": {"config", "run", "engine"},
     "corpus": {"corpus", "data"},
+    "benchmark": {"benchmark", "config", "build", "data", "engine"},
     "check": {"config", "build", "run", "corpus", "data"},
     "tools": {
         "config",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
         "model_table",
         "learning",
         "check",
+        "benchmark",
         "corpus",
         "engine.distributed",
     },
