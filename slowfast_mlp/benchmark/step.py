@@ -53,6 +53,7 @@ class Setup:
     precision: Precision
     batches: Sequence[Views]
     device: torch.device
+    is_narrow: bool  # a backbone with fewer channels than its variant has
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +97,10 @@ def run(arguments: argparse.Namespace, *, reference: ModuleType, device: torch.d
             parts["h264 videos, mode fused, one worker"] = marks.seconds()
     name = " ".join(arguments.model)
     batch = len(setup.batches[0].labels)
-    title = f"{num_steps} steps of {name}, {batch} clips each, {setup.precision.mode}"
+    _, _, T, size, _ = setup.batches[0].clips.shape
+    shape = f"{batch} clips of {T}x{size}x{size} each"
+    narrow = ", narrowed," if setup.is_narrow else ""
+    title = f"{num_steps} steps of {name}{narrow} {shape}, {setup.precision.mode}"
     report = Report(section="step")
     report.tables.append(_loops_table(title, costs, num_steps, batch, on_gpu=on_gpu))
     for data, seconds in parts.items():
@@ -128,6 +132,7 @@ def make_setup(
         precision=Precision("auto", device),
         batches=[Views(clips, labels, labels, ())] * num_steps,
         device=device,
+        is_narrow=small is not None,
     )
 
 
