@@ -91,11 +91,14 @@ def launch(
     errors = mp.get_context("spawn").SimpleQueue()
     arguments = (function, num_gpus, count, count * num_shards, count * shard_id, init_method, errors)
     context = mp.spawn(_worker, arguments, nprocs=count, join=False)
+    heard: list[int] = []
     try:
-        with _signals_forwarded(context.pids()):
+        with _signals_forwarded(context.pids(), heard):
             while not context.join():
                 pass
     except (mp.ProcessExitedException, mp.ProcessRaisedException):
+        if errors.empty() and heard:  # before a process could heed it, or a second time
+            raise SystemExit(128 + heard[-1]) from None
         if errors.empty():
             raise
     if not errors.empty():
@@ -103,10 +106,13 @@ def launch(
 
 
 @contextmanager
-def _signals_forwarded(pids: Sequence[int]) -> Iterator[None]:
-    """Within it, signals to stop go to these processes, and this one goes on waiting for them."""
+def _signals_forwarded(pids: Sequence[int], heard: list[int]) -> Iterator[None]:
+    """Within it, signals to stop are added to `heard` and go to these processes, and this one goes on waiting
+    for them.
+    """
 
     def forward(number: int, frame: Any) -> None:
+        heard.append(number)
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
