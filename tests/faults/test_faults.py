@@ -70,6 +70,8 @@ def test_a_full_disk_stops_the_run_and_leaves_the_checkpoint_before(tmp_path, co
     demand_that_it_goes_on(tmp_path, words, unbroken)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_data_folder_that_vanishes_stops_the_run(tmp_path, corpus, unbroken):
     data = tmp_path / "data"
     shutil.copytree(corpus, data)
@@ -84,6 +86,8 @@ def test_a_data_folder_that_vanishes_stops_the_run(tmp_path, corpus, unbroken):
     demand_that_it_goes_on(tmp_path, words, unbroken)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_worker_that_dies_stops_the_run(tmp_path, corpus, unbroken):
     words = words_of(tmp_path, corpus)
     process = start(RUN_NET, words)
@@ -96,6 +100,8 @@ def test_a_worker_that_dies_stops_the_run(tmp_path, corpus, unbroken):
     demand_that_it_goes_on(tmp_path, words, unbroken)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_rank_that_dies_stops_all(tmp_path, corpus):
     words, program = words_of(tmp_path, corpus), ["-m", "tests.faults.two_processes"]
     whole = tmp_path / "whole"
