@@ -19,6 +19,7 @@ from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_cla
 from slowfast_mlp.data.to_input import ToInput
 from slowfast_mlp.data.transforms import ViewTransform
 from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
+from slowfast_mlp.data.workers import leave_signals_to_the_loop
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -237,6 +238,7 @@ def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_core
     return dict(
         num_workers=num_workers,
         collate_fn=collate_views,
+        worker_init_fn=leave_signals_to_the_loop,
         # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
         generator=torch.Generator(),
         pin_memory=loading.pin_memory and device.type == "cuda",
