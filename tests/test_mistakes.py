@@ -213,6 +213,15 @@ def test_a_folder_that_cannot_be_written_is_a_line(command, tmp_path):
     assert status == 1 and "cannot be written to (Not a directory)" in error and error.count("\n") == 1
 
 
+def test_a_test_alone_leaves_the_config_of_the_training(command, tmp_path):
+    assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
+    before = (tmp_path / "out" / "config.yaml").read_text()
+    status, output, _ = command("TRAIN.ENABLE", "False", "TEST.NUM_ENSEMBLE_VIEWS", "1")
+    assert status == 0 and str(tmp_path / "out" / "test_config.yaml") in output
+    assert (tmp_path / "out" / "config.yaml").read_text() == before
+    assert "NUM_ENSEMBLE_VIEWS: 1" in (tmp_path / "out" / "test_config.yaml").read_text()
+
+
 def test_a_mistake_leaves_the_config_of_an_earlier_run(command, tmp_path):
     assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
     before = (tmp_path / "out" / "config.yaml").read_text()

@@ -71,7 +71,14 @@ def _conv(dim: int, out_dim: int, kernel_frames: int, *, kernel_size: int, strid
 def _over_frames(conv: nn.Module, x: Tensor) -> Tensor:
     """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing."""
     if isinstance(conv, nn.Conv3d):
-        return conv(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)  # B T H' W' C'
+        x = x.permute(0, 4, 1, 2, 3)  # B C T H W
+        around, *padding = conv.padding
+        if x.shape[2] == 2:
+            # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
+            # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
+            x, around = F.pad(x, (0, 0, 0, 0, around, around)), 0
+        x = F.conv3d(x, conv.weight, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
+        return x.permute(0, 2, 3, 4, 1)  # B T H' W' C'
     frames = conv(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # BT H' W' C'
     return frames.reshape(*x.shape[:2], *frames.shape[1:])
 

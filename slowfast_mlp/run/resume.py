@@ -175,8 +175,8 @@ def newest_whole(config: Config) -> tuple[str | None, dict[str, Any]]:
     return None, {}
 
 
-def write_config(config: Config) -> None:
+def write_config(config: Config, *, name: str) -> None:
     """Saves the config, once nothing refuses it: a mistake must not write over what an earlier run left."""
     if dist.rank() == 0:
-        path = os.path.join(config.output_dir, "config.yaml")
+        path = os.path.join(config.output_dir, name)
         checkpoint.write_atomically(path, lambda file: file.write(dump_config(config).encode()))

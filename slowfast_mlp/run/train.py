@@ -43,7 +43,7 @@ def train(
     optimizer, best = solver.optimizer(config.solver, model), BestValidation()
     parts = dict(model=model, optimizer=optimizer, precision=precision, best=best)
     start = resume_or_start(config, parts, sampler, num_epochs, label_names)
-    write_config(config)
+    write_config(config, name="config.yaml")
     failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
     progress = _progress_from(start, config, log, failed, sampler, num_epochs)
     own = RankState(model, progress, failed)

@@ -262,6 +262,23 @@ def test_a_stem_of_convolutions_is_its_equation():
     assert torch.allclose(stem(x), expected, atol=1e-12)
 
 
+def test_the_gradients_of_two_frames_are_the_same_in_bf16():
+    torch.manual_seed(0)
+    model = VAST(num_classes=3, num_frames=2, **TINY, stem="conv", stem_frames=3, dropout=0.0)
+    clips = torch.randn(2, 3, 2, 64, 64)
+    gradients = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            model(clips).float().square().sum().backward()
+        gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+    kernels = [name for name, value in gradients[0].items() if value.ndim == 5]
+    assert len(kernels) == 6
+    for name in kernels:
+        exact, rounded = gradients[0][name], gradients[1][name]
+        assert (exact - rounded).norm() < 0.1 * exact.norm(), name
+
+
 def test_inflated_image_weights_fill_the_video_model_as_it_is_by_default():
     image, video = tiny(1), tiny(4)
     video.load_state_dict(vast.from_image_weights(image.state_dict(), video))
