@@ -191,6 +191,9 @@ def training_loop(
         mix=None,
         max_norm=None,
         device=setup.device,
+        seed=0,
+        first_step=0,
+        end_step=lambda step: None,
     )
 
 
