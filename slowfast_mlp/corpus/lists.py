@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slowfast_mlp.data.whole_files import written_whole
 from slowfast_mlp.errors import UserError
 
 VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
@@ -61,12 +62,8 @@ def index_videos(folder: Path) -> dict[str, list[str]]:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes a text file beside and renames it: a list is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as beside:
         beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_missing(out: Path, prepared: Prepared) -> None:

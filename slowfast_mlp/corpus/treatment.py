@@ -9,7 +9,7 @@ from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.corpus.reencode import reencode_all
 from slowfast_mlp.data.encode import Encoding
-from slowfast_mlp.data.shards import INDEX_SUFFIX, write_shard
+from slowfast_mlp.data.shards import sizes_of_members, write_shard
 from slowfast_mlp.errors import UserError
 
 
@@ -85,10 +85,4 @@ def _write_one(job: tuple[Path, list[tuple[str, Path]]]) -> None:
 
 def _holds(path: Path, members: list[tuple[str, Path]]) -> bool:
     """Whether the shard and its index are there, with just these names and sizes."""
-    index = Path(f"{path}{INDEX_SUFFIX}")
-    if not path.exists() or not index.exists():
-        return False
-    lines = [line.split("\t") for line in index.read_text(encoding="utf-8").splitlines()]
-    return [(fields[0], fields[-1]) for fields in lines] == [
-        (name, str(file.stat().st_size)) for name, file in members
-    ]
+    return sizes_of_members(path) == [(name, file.stat().st_size) for name, file in members]
