@@ -363,6 +363,14 @@ def test_ssv2_in_shards_is_listed_as_kinetics(prepare, ssv2, tmp_path):
     assert output[-1].endswith("MODEL.NUM_CLASSES 2 DATA.SAMPLING segments DATA.RANDOM_FLIP False")
 
 
+def test_of_a_video_in_the_folder_and_below_the_one_in_the_folder_is_taken(prepare, ssv2, tmp_path):
+    (tmp_path / "videos/1").mkdir()
+    shutil.copy(tmp_path / "videos/1.webm", tmp_path / "videos/1/1.webm")
+    prepare(*ssv2)
+    listed = json.loads((tmp_path / "out/something-something-v2-train.json").read_text())
+    assert [entry["id"] for entry in listed] == ["1", "2"]
+
+
 def test_ssv2_frames_are_listed_as_the_forks_do(prepare, tmp_path):
     for folder, num_frames in ((1, 3), (2, 4), (3, 5), (4, 6)):
         write_frames(tmp_path / "frames" / str(folder), num_frames, "{:06d}.jpg")

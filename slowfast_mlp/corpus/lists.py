@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slowfast_mlp.data.lists import VIDEO_SUFFIXES
 from slowfast_mlp.data.whole_files import written_whole
 from slowfast_mlp.errors import UserError
 
-VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 MISSING_NAME = "missing.txt"
 
 
@@ -54,7 +54,7 @@ def index_videos(folder: Path) -> dict[str, list[str]]:
     for place, _, names in os.walk(folder, followlinks=True):
         for name in names:
             stem, ending = os.path.splitext(name)
-            if ending.lower() in VIDEO_ENDINGS and not name.startswith("."):
+            if ending.lower() in VIDEO_SUFFIXES and not name.startswith("."):
                 found.setdefault(stem, []).append(os.path.relpath(os.path.join(place, name), folder))
     return {stem: sorted(paths) for stem, paths in found.items()}
 

@@ -21,8 +21,7 @@ from slowfast_mlp.corpus.lists import (
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.corpus.treatment import Treatment, treat
-from slowfast_mlp.data.datasets.ssv2 import parse_annotations
-from slowfast_mlp.data.lists import read_json
+from slowfast_mlp.data.datasets.ssv2 import read_entries, read_label_ids
 from slowfast_mlp.errors import UserError
 
 SPLITS = {"train": "train", "validation": "val"}  # official name -> ours
@@ -101,7 +100,12 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
     demand_folder(videos, "--videos")
     names, entries = _read_v2(annotations)
     # Not in folders below: readers join folder, id and ending.
-    files = {stem: found[0] for stem, found in index_videos(videos).items() if "/" not in found[0]}
+    files = {
+        stem: path
+        for stem, found in index_videos(videos).items()
+        for path in reversed(found)  # of two the first
+        if os.path.basename(path) == path
+    }
     prepared, present = Prepared(), {}
     for split, listed in entries.items():
         ids = [str(entry["id"]) for entry, _ in listed]
@@ -245,13 +249,9 @@ def _read_v1(path: Path, ids: dict[str, int]) -> list[tuple[str, int]]:
 def _read_v2(annotations: Path) -> tuple[list[str], dict[str, list[tuple[dict[str, Any], int]]]]:
     """Names of the classes by id, and every split's entries with their labels, from the official JSONs."""
     found = find_official(annotations, [f"{OFFICIAL_V2}labels.json", "labels.json"])
-    ids = read_json(str(found), dict)
-    if sorted(map(str, ids.values())) != sorted(map(str, range(len(ids)))):
-        raise UserError(f"{found}: its ids are not 0 to {len(ids) - 1}, each once.")
-    names = sorted(ids, key=lambda name: int(ids[name]))
+    names = list(read_label_ids(str(found)))
     entries = {}
     for split in SPLITS:
         path = str(find_official(annotations, [f"{OFFICIAL_V2}{split}.json", f"{split}.json"]))
-        labels = parse_annotations(path, names)
-        entries[split] = [(entry, labels[str(entry["id"])]) for entry in read_json(path, list)]
+        entries[split] = read_entries(path, names)
     return names, entries

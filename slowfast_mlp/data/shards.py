@@ -147,14 +147,13 @@ def exists(path: str) -> bool:
 
 def write_shard(path: str | Path, files: Iterable[tuple[str, str | Path | bytes]]) -> None:
     """Writes a tar of (name inside it, file or contents) and its index; each is whole or not there."""
-    with written_whole(path) as beside:
-        with tarfile.open(beside, "w", format=tarfile.GNU_FORMAT) as tar:
-            for name, source in files:
-                _check_name(name)
-                contents = source if isinstance(source, bytes) else Path(source).read_bytes()
-                header = tarfile.TarInfo(name)
-                header.size = len(contents)
-                tar.addfile(header, io.BytesIO(contents))
+    with written_whole(path) as beside, tarfile.open(beside, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name, source in files:
+            _check_name(name)
+            contents = source if isinstance(source, bytes) else Path(source).read_bytes()
+            header = tarfile.TarInfo(name)
+            header.size = len(contents)
+            tar.addfile(header, io.BytesIO(contents))
     _write_index(str(path), _scan(str(path)))
 
 
