@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -45,6 +46,11 @@ class PictureError(Exception):
 def is_picture(path: str) -> bool:
     """Whether the name is one of a picture."""
     return path.lower().endswith(SUFFIXES)
+
+
+def pictures_among(names: Iterable[str]) -> list[str]:
+    """The names in a folder that are pictures, sorted; without hidden ones, such as macOS's `._1.JPEG`."""
+    return sorted(name for name in names if is_picture(name) and not name.startswith("."))
 
 
 def decode_picture(data: bytes) -> Tensor:
