@@ -249,12 +249,11 @@ class VAST(nn.Module):
         block = partial(Block, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         for stage, (dim, depth) in enumerate(zip(dims, depths)):
-            if stage:
-                embed = PatchEmbed(dims[stage - 1], dim, geometry=LATER_EMBED, norm_eps=norm_eps)
-            elif stem == "conv":
+            in_dim, geometry = (dims[stage - 1], LATER_EMBED) if stage else (3, FIRST_EMBED)
+            if stem == "conv" and not stage:
                 embed = ConvStem(dim, kernel_frames=stem_frames if video else 1, norm_eps=norm_eps)
             else:
-                embed = PatchEmbed(3, dim, geometry=FIRST_EMBED, norm_eps=norm_eps)
+                embed = PatchEmbed(in_dim, dim, geometry=geometry, norm_eps=norm_eps)
             blocks = (block(dim, mixer=mixer(dim), drop_path=rates.pop(0)) for _ in range(depth))
             self.add_module(f"patch_embed{stage + 1}", embed)
             self.add_module(f"blocks{stage + 1}", nn.ModuleList(blocks))

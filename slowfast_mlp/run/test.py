@@ -18,7 +18,7 @@ from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.facts import protocol
-from slowfast_mlp.run.resume import demand_same_model, newest_checkpoint, write_config
+from slowfast_mlp.run.resume import demand_same_model, newest_whole, write_config
 from slowfast_mlp.run.splits import dataset_of_test
 
 logger = logging.getLogger(__name__)
@@ -34,13 +34,16 @@ def test(
     videos: dict[str, lists.Records],
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
-    path = config.test.checkpoint_file_path or newest_checkpoint(config) or config.train.checkpoint_file_path
+    path, contents = config.test.checkpoint_file_path, {}
+    if not path:
+        path, contents = newest_whole(config)
+    path = path or config.train.checkpoint_file_path
     if not path:
         raise UserError(
             f"There are no weights to test: {checkpoint.folder(config.output_dir)} has none. "
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
-    contents = checkpoint.read(path)
+    contents = contents or checkpoint.read(path)
     _say_other_colours(demand_same_model(config, contents, path), config, path)
     if not config.train.enable:
         write_config(config)
