@@ -68,7 +68,7 @@ class Test:
     """The multi-view test."""
 
     enable: bool = setting(True, "test after training, with several views of a video")
-    dataset: str | None = setting(None, "as TRAIN.DATASET, which None takes")
+    dataset: str | None = setting(None, "as TRAIN.DATASET, which None takes; with the same DATA settings")
     batch_size: int = setting(8, "clips that a process sends through the model at a time", low=1)
     checkpoint_file_path: str = setting("", "weights to test; else the newest of OUTPUT_DIR")
     num_ensemble_views: int = setting(4, "clips in time of a video", low=1)
