@@ -22,9 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 from slowfast_mlp.engine import meeting, slurm
 from slowfast_mlp.engine.meeting import EndedByOther
 from slowfast_mlp.engine.preflight import row_of
+from slowfast_mlp.engine.watchdog import HANG_STATUS
 from slowfast_mlp.errors import UserError
 
-DIST_TIMEOUT_SEC = 600.0
+# Beyond WATCHDOG_SEC, which says more.
+DIST_TIMEOUT_SEC = 900.0
 
 
 def rank() -> int:
@@ -114,6 +116,10 @@ def launch(
     try:
         mp.spawn(_worker, arguments, nprocs=count, join=True)
     except (mp.ProcessExitedException, mp.ProcessRaisedException) as ended:
+        if getattr(ended, "exit_code", 0) == HANG_STATUS:
+            raise UserError(
+                "The run stood still and was ended. The table above says which rank waited for which."
+            ) from None
         if errors.empty():
             raise
         is_mistake, text = errors.get()

@@ -17,6 +17,7 @@ from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.run.resume import resume_or_start, write_config
 from slowfast_mlp.run.test import evaluator_of
 from slowfast_mlp.seeds import mix_seeds
@@ -31,6 +32,7 @@ def train(
     precision: Precision,
     device: torch.device,
     videos: dict[str, lists.Records],
+    watchdog: Watchdog,
 ) -> None:
     """Trains from the newest checkpoint of the output folder, or from the start."""
     num_epochs = grid.num_epochs
@@ -41,6 +43,7 @@ def train(
     validate = None
     if "val" in videos:
         parts = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+        parts |= dict(watchdog=watchdog, what="the validation")
         validate = evaluator_of(config, precision, device, videos["val"], **parts)
     label_names = videos["train"].label_names
     first_epoch = resume_or_start(config, model, optimizer, precision, num_epochs, label_names)
@@ -54,7 +57,7 @@ def train(
         torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path
         train_one_epoch(
             replica,
-            loader,
+            watchdog.watch(loader, f"training epoch {epoch + 1}"),
             optimizer,
             precision,
             progress,
@@ -66,6 +69,7 @@ def train(
         )
         dist.average_buffers(model)
         if _is_due(epoch, config.train.checkpoint_period, num_epochs):
+            watchdog.note("saving the checkpoint")
             state = dict(model=model, optimizer=optimizer, precision=precision)
             _save(config, state, epoch=epoch, label_names=label_names)
         if validate and _is_due(epoch, config.train.eval_period, num_epochs):
