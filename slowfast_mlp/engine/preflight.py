@@ -45,7 +45,7 @@ def row_of(rank: int, device: torch.device) -> Row:
         pid=os.getpid(),
         device=name,
         device_id=device_id,
-        torch=torch.__version__,
+        torch=str(torch.version.__version__),
         cuda=torch.version.cuda or "none",
         python=platform.python_version(),
         slowfast_mlp=_own_version(),
