@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_mlp.engine import meeting, slurm
-from slowfast_mlp.engine.meeting import EndedByOther
+from slowfast_mlp.engine.meeting import EndedByOther, ended_by_other
 from slowfast_mlp.engine.preflight import row_of
+from slowfast_mlp.engine.signals import forwarded
 from slowfast_mlp.engine.watchdog import HANG_STATUS
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import Stopped, UserError
 
 # Beyond WATCHDOG_SEC, which says more.
 DIST_TIMEOUT_SEC = 900.0
@@ -89,12 +90,14 @@ def launch(
 
     Under torchrun (or whoever sets RANK and WORLD_SIZE), and as one of several tasks of srun, this process is
     already one of them. `processes` starts that many on a machine without GPUs. Processes wait for each other
-    for `timeout_sec`, to meet and in every exchange. A UserError of any process is raised here. Raises
-    UserError for GPUs that do not exist.
+    for `timeout_sec`, to meet and in every exchange. A UserError or Stopped of any process is raised here,
+    and a bug in one that was started here as a RuntimeError with its traceback. Raises UserError for GPUs
+    that do not exist.
     """
     if not _has_rank() and num_shards == 1 and slurm.is_one_of_many(os.environ):
         os.environ.update(slurm.ranks_of_task(os.environ))
-        _demand_task_for_every_gpu(num_gpus)
+        if num_gpus is None:
+            slurm.demand_task_for_every_gpu(os.environ, num_gpus=torch.cuda.device_count())
         _run_in_group(function, num_gpus, timeout_sec)
         return
     count = processes or gpus_to_use(num_gpus)
@@ -113,30 +116,23 @@ def launch(
     arguments = (
         *(function, num_gpus, count, count * num_shards, count * shard_id, init_method, timeout_sec, errors),
     )
+    context = mp.spawn(_worker, arguments, nprocs=count, join=False)
+    heard: list[int] = []
     try:
-        mp.spawn(_worker, arguments, nprocs=count, join=True)
+        with forwarded(context.pids(), heard):
+            while not context.join():
+                pass
     except (mp.ProcessExitedException, mp.ProcessRaisedException) as ended:
         if getattr(ended, "exit_code", 0) == HANG_STATUS:
             raise UserError(
                 "The run stood still and was ended. The table above says which rank waited for which."
             ) from None
+        if errors.empty() and heard:  # before a process could heed it, or a second time
+            raise SystemExit(128 + heard[-1]) from None
         if errors.empty():
             raise
-        is_mistake, text = errors.get()
-        if is_mistake:
-            raise UserError(text) from None
-        raise RuntimeError(text) from ended
-
-
-def _demand_task_for_every_gpu(num_gpus: int | None) -> None:
-    """Raises UserError if this node's tasks would leave GPUs idle and nobody said so."""
-    num_tasks, available = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-    if num_gpus is None and available > num_tasks:
-        raise UserError(
-            f"srun started {num_tasks} tasks on this node, which has {available} GPUs for each. Start one "
-            f"task a GPU (--ntasks-per-node={available}), or one torchrun a node; or set NUM_GPUS "
-            f"{num_tasks} to leave the others idle."
-        )
+    if not errors.empty():
+        raise errors.get() from None
 
 
 def gpus_to_use(num_gpus: int | None) -> int:
@@ -151,10 +147,8 @@ def gpus_to_use(num_gpus: int | None) -> int:
 
 
 def _worker(local_rank, function, num_gpus, count, world, first_rank, init_method, timeout_sec, errors):
-    """One spawned process; sets what torchrun would have set.
-
-    `errors` receives whether it is a mistake of the user's, and the text of what failed first.
-    """
+    """One spawned process; sets what torchrun would have set. `errors` receives what failed first."""
+    os.setpgrp()  # a terminal's Ctrl-C reaches the process that started this one, which passes it on
     os.environ.update(RANK=str(first_rank + local_rank), WORLD_SIZE=str(world))
     os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(count))
     if device(num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
@@ -162,13 +156,15 @@ def _worker(local_rank, function, num_gpus, count, world, first_rank, init_metho
     try:
         meeting.take_address(init_method)
         _run_in_group(function, num_gpus, timeout_sec)
+    except Stopped as stop:
+        errors.put(stop)  # and ends well: a status that says otherwise would have the other ranks killed
     except EndedByOther:
         raise SystemExit(1) from None
     except UserError as error:
-        errors.put((True, str(error)))
+        errors.put(error)
         raise SystemExit(1) from None
     except Exception:
-        errors.put((False, traceback.format_exc()))
+        errors.put(RuntimeError(traceback.format_exc()))
         raise SystemExit(1) from None
 
 
@@ -198,38 +194,29 @@ def _run_in_group(function: Callable[[], None], num_gpus: int | None, timeout_se
         timeout=timedelta(seconds=timeout_sec),
         device_id=where if where.type == "cuda" else None,
     )
-    failed, ended = None, None
+    failed = None
     try:
         function()
-    except UserError as error:
-        failed = UserError(str(error))  # without its traceback, which would keep the model alive
-        ended = _ended_by_other(store, own, error)
+    except (UserError, Stopped) as error:
+        failed = error if isinstance(error, Stopped) else ended_by_other(store, own, error) or error
+        failed = failed.with_traceback(None)  # which would keep the model alive
+        failed.__context__ = failed.__cause__ = None
     except BaseException as error:
         # Before the group goes: what breaks in other ranks then should find the reason in the store.
-        ended = None if isinstance(error, _NO_FAILURE) else _ended_by_other(store, own, error)
+        is_failure = not isinstance(error, (SystemExit, KeyboardInterrupt))
+        other = ended_by_other(store, own, error) if is_failure else None
         traceback.clear_frames(error.__traceback__)
         gc.collect()
         dist.destroy_process_group()
-        if ended:
-            raise ended from None
+        if other:
+            raise other from None
         raise
     gc.collect()
     if failed is None:
         dist.barrier()
     dist.destroy_process_group()
     if failed is not None:
-        raise ended or failed
-
-
-_NO_FAILURE = (SystemExit, KeyboardInterrupt)
-
-
-def _ended_by_other(store: meeting.Store, own: int, error: BaseException) -> EndedByOther | None:
-    """None if `error` is the first of the run; else what to raise instead of it."""
-    here = f"rank {own} on {socket.gethostname()}"
-    what = traceback.format_exception_only(error)[-1].strip()
-    first = meeting.claim_failure(store, f"{here} failed: {what}")
-    return EndedByOther(f"{here} ends because {first} (here: {what})") if first else None
+        raise failed
 
 
 def _free_port() -> int:
@@ -258,6 +245,37 @@ def wait_for_all() -> None:
     """Returns when every rank is here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+class Polls:
+    """Questions to all ranks, each answered yes where any says so.
+
+    They talk through the CPU in a group of their own, and the answers to one call come with the next: so no
+    call waits for a GPU, nor for more than that every rank has made the call before. One process is answered
+    at once.
+    """
+
+    def __init__(self):
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._under_way: tuple[Any, Tensor] | None = None
+
+    def ask(self, *mine: bool) -> list[bool]:
+        """The answers to what all ranks asked in the call before; every rank must call this."""
+        if self._group is None:
+            return list(mine)
+        answers = self.close() or [False] * len(mine)
+        votes = torch.tensor(mine, dtype=torch.int32)
+        work = dist.all_reduce(votes, dist.ReduceOp.MAX, self._group, async_op=True)
+        self._under_way = (work, votes)
+        return answers
+
+    def close(self) -> list[bool]:
+        """The last answers, if there are any to come."""
+        if self._under_way is None:
+            return []
+        (work, votes), self._under_way = self._under_way, None
+        work.wait()
+        return votes.bool().tolist()
 
 
 def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Module:

@@ -5,7 +5,9 @@ A collective can only wait; the store can say who has not come, and who failed f
 
 import json
 import os
+import socket
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
@@ -155,3 +157,13 @@ def claim_failure(store: Store, what: str) -> str | None:
 def first_failure(store: Store) -> str | None:
     """What `claim_failure` noted first, if anything."""
     return store.get("failure").decode() if store.check(["failure"]) else None
+
+
+def ended_by_other(store: Store, rank: int, error: BaseException) -> EndedByOther | None:
+    """None if `error` of this rank is the first failure of the run, as which it is noted; else what to raise
+    instead of it.
+    """
+    here = f"rank {rank} on {socket.gethostname()}"
+    what = traceback.format_exception_only(error)[-1].strip()
+    first = claim_failure(store, f"{here} failed: {what}")
+    return EndedByOther(f"{here} ends because {first} (here: {what})") if first else None

@@ -67,6 +67,17 @@ def cores_of_task(environment: Mapping[str, str]) -> int | None:
     return int(cores) if cores else None
 
 
+def demand_task_for_every_gpu(environment: Mapping[str, str], *, num_gpus: int) -> None:
+    """Raises UserError if the tasks of this node would leave some of the GPUs that each sees idle."""
+    num_tasks = int(environment["LOCAL_WORLD_SIZE"])
+    if num_gpus > num_tasks:
+        raise UserError(
+            f"srun started {num_tasks} tasks on this node, each of which sees {num_gpus} GPUs. Start one "
+            f"task a GPU (--ntasks-per-node={num_gpus}), or one torchrun a node; or set NUM_GPUS "
+            f"{num_tasks} to leave the others idle."
+        )
+
+
 def expand_nodelist(text: str) -> list[str]:
     """The names in a nodelist, in its order: `a[01-03,7],b` is a01 a02 a03 a7 b. Raises UserError."""
     names = []
@@ -103,11 +114,3 @@ def tasks_of_nodes(text: str) -> list[int]:
             raise UserError(f"SLURM_STEP_TASKS_PER_NODE {text!r} cannot be understood at {part!r}.")
         tasks += [int(match[1])] * int(match[2] or 1)
     return tasks
-
-
-def job_in_words(environment: Mapping[str, str]) -> str:
-    """`SLURM job 17, restart 2`, or nothing where there is no job."""
-    if "SLURM_JOB_ID" not in environment:
-        return ""
-    restarts = environment.get("SLURM_RESTART_COUNT", "0")
-    return f"SLURM job {environment['SLURM_JOB_ID']}" + (f", restart {restarts}" if restarts != "0" else "")

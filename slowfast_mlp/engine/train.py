@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from slowfast_mlp.engine.distributed import rank
+from slowfast_mlp.engine.generators import seed_step
 from slowfast_mlp.engine.metrics import RunningSums
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.progress import Progress
@@ -31,21 +33,24 @@ def train_one_epoch(
     mix: Callable[..., tuple[Tensor, Tensor]] | None,
     max_norm: float | None,
     device: torch.device,
+    seed: int,
+    first_step: int,
+    end_step: Callable[[int], None],
 ) -> None:
-    """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `to_input` the
-    loader's Views to clips [B, 3, T, H, W], `make_targets` labels [B] to targets [B, K], and `share_done` a
-    step to the share of the epoch's clips before it: steps may have batches of different sizes.
-
-    `mix` mixes clips and targets, given the epoch and the step; then no accuracy is reported, because a mixed
-    clip has no class. Waits for the device only where `progress` writes a line. Raises UserError when the
+    """Trains over the loader once, which begins with step `first_step` of the epoch. `lr_at` maps a
+    fractional epoch to a learning rate, `to_input` the loader's Views to clips [B, 3, T, H, W],
+    `make_targets` labels [B] to targets [B, K], `share_done` a step to the share of the epoch's clips before
+    it. `mix` mixes clips and targets, given epoch and step; then no accuracy is reported, as a mixed clip has
+    no class. `end_step` hears how many steps of the epoch are done. The model's own draws come from (seed,
+    rank, epoch, step). Waits for the device only where `progress` writes a line. Raises UserError when the
     loss is not finite there.
     """
     model.train()
     names = ("loss", "clips", "failed", "grad_norm", "steps")
     sums = RunningSums(names + (() if mix else ("correct", "correct5")), device)
-    progress.start_epoch(epoch)
+    progress.start_epoch(epoch, sums)
     waited_since = time.perf_counter()
-    for step, views in enumerate(loader):
+    for step, views in enumerate(loader, start=first_step):
         progress.add_wait(time.perf_counter() - waited_since)
         progress.failed.add(views.failures)
         lr = lr_at(epoch + share_done(step))
@@ -56,6 +61,7 @@ def train_one_epoch(
         targets = make_targets(labels)  # B K
         if mix:
             clips, targets = mix(clips, targets, epoch=epoch, step=step)
+        seed_step(device, seed, rank(), epoch, step)
         with precision.autocast():
             logits = model(clips)  # B K
         # fp32: the log-sum-exp over 400 classes loses the small ones in half precision.
@@ -69,6 +75,7 @@ def train_one_epoch(
             progress.line(step, lr=lr, sums=window)
             loss_and_norm = window["loss"] + (0 if precision.skips_overflows else window["grad_norm"])
             _demand_finite(loss_and_norm, epoch, step, progress.log_period, lr)
+        end_step(step + 1)
         waited_since = time.perf_counter()
     progress.end_epoch(lr=lr)
 

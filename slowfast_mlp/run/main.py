@@ -12,6 +12,7 @@ from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.output_lock import OutputLock
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.run.facts import start_of_run
 from slowfast_mlp.run.splits import read_lists
 from slowfast_mlp.run.test import test
@@ -19,10 +20,11 @@ from slowfast_mlp.run.train import train
 
 
 def run(config: Config) -> None:
-    """Trains and tests as the config says, as one of the processes of the run. Raises UserError."""
+    """Trains and tests as the config says, as one of the run's processes. Raises UserError and Stopped."""
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
     is_first = dist.rank() == 0
     with ExitStack() as stack:
+        stop = stack.enter_context(StopSignals())
         if lock := company.only_on_rank_0(lambda: OutputLock(config.output_dir)):
             stack.enter_context(lock)
         log = stack.enter_context(
@@ -56,7 +58,7 @@ def run(config: Config) -> None:
             log=log, model=model, precision=precision, device=device, videos=videos, watchdog=watchdog
         )
         if config.train.enable:
-            train(config, grid=grid, **parts)
+            train(config, grid=grid, stop=stop, **parts)
         if config.test.enable:
             test(config, **parts)
 

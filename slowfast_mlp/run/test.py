@@ -19,7 +19,7 @@ from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.facts import protocol
-from slowfast_mlp.run.resume import demand_same_model, newest_checkpoint, write_config
+from slowfast_mlp.run.resume import demand_same_model, newest_whole, write_config
 from slowfast_mlp.run.splits import dataset_of_test
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,16 @@ def test(
     watchdog: Watchdog,
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
-    path = config.test.checkpoint_file_path or newest_checkpoint(config) or config.train.checkpoint_file_path
+    path, contents = config.test.checkpoint_file_path, {}
+    if not path:
+        path, contents = newest_whole(config)
+    path = path or config.train.checkpoint_file_path
     if not path:
         raise UserError(
             f"There are no weights to test: {checkpoint.folder(config.output_dir)} has none. "
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
-    contents = checkpoint.read(path)
+    contents = contents or checkpoint.read(path)
     _say_other_colours(demand_same_model(config, contents, path), config, path)
     if not config.train.enable:
         write_config(config)
@@ -51,18 +54,10 @@ def test(
     logger.info("testing %s: %s", path, loaded)
     label_names = videos["test"].label_names
     order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
-    evaluator = evaluator_of(
-        config,
-        precision,
-        device,
-        videos["test"],
-        dataset=dataset_of_test(config),
-        num_clips=config.test.num_ensemble_views,
-        num_crops=config.test.num_spatial_crops,
-        offset=config.data.use_offset_sampling,
-        watchdog=watchdog,
-        what="the test",
-    )
+    views = dict(num_clips=config.test.num_ensemble_views, num_crops=config.test.num_spatial_crops)
+    views |= dict(dataset=dataset_of_test(config), offset=config.data.use_offset_sampling)
+    views |= dict(watchdog=watchdog, what="the test")
+    evaluator = evaluator_of(config, precision, device, videos["test"], **views)
     evaluation = evaluator(
         model, class_order=order, say=partial(report.test_progress, log, config.log_period)
     )

@@ -1,26 +1,28 @@
 """Training: from the newest checkpoint, or from the start, to the last epoch."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from slowfast_mlp.build import lists, loaders, solver
-from slowfast_mlp.config.load import dump_config
+from slowfast_mlp.build.loaders import TrainSampler
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.failures import FailedVideos
-from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.log import RunLog, validation_after
+from slowfast_mlp.engine.metrics import BestValidation
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.progress import Progress
+from slowfast_mlp.engine.rank_state import RankState
+from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.engine.train import train_one_epoch
 from slowfast_mlp.engine.watchdog import Watchdog
-from slowfast_mlp.run.resume import resume_or_start, write_config
+from slowfast_mlp.run.keep import Keeper
+from slowfast_mlp.run.resume import Start, resume_or_start, write_config
 from slowfast_mlp.run.test import evaluator_of
-from slowfast_mlp.seeds import mix_seeds
 
 
 def train(
@@ -32,53 +34,108 @@ def train(
     precision: Precision,
     device: torch.device,
     videos: dict[str, lists.Records],
+    stop: StopSignals,
     watchdog: Watchdog,
 ) -> None:
-    """Trains from the newest checkpoint of the output folder, or from the start."""
-    num_epochs = grid.num_epochs
+    """Trains from the newest checkpoint of the output folder, or from the start. Raises Stopped."""
+    num_epochs, label_names = grid.num_epochs, videos["train"].label_names
     loader = _train_loader(config, grid, device, videos["train"])
     sampler = loader.batch_sampler
     stage = _parts_of_training(config, grid, device)
-    optimizer = solver.optimizer(config.solver, model)
-    validate = None
-    if "val" in videos:
-        parts = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
-        parts |= dict(watchdog=watchdog, what="the validation")
-        validate = evaluator_of(config, precision, device, videos["val"], **parts)
-    label_names = videos["train"].label_names
-    first_epoch = resume_or_start(config, model, optimizer, precision, num_epochs, label_names)
+    optimizer, best = solver.optimizer(config.solver, model), BestValidation()
+    parts = dict(model=model, optimizer=optimizer, precision=precision, best=best)
+    start = resume_or_start(config, parts, sampler, num_epochs, label_names)
     write_config(config)
-    replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
-    steps = [sampler.num_steps(epoch) for epoch in range(num_epochs)]
     failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
-    progress = Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps)
-    for epoch in range(first_epoch, num_epochs):
-        sampler.epoch = epoch
-        torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path
-        train_one_epoch(
-            replica,
-            watchdog.watch(loader, f"training epoch {epoch + 1}"),
-            optimizer,
-            precision,
-            progress,
-            epoch=epoch,
-            share_done=sampler.share_done,
-            **stage,
-            max_norm=config.solver.clip_grad_l2norm,
-            device=device,
-        )
-        dist.average_buffers(model)
-        if _is_due(epoch, config.train.checkpoint_period, num_epochs):
+    progress = _progress_from(start, config, log, failed, sampler, num_epochs)
+    own = RankState(model, progress, failed)
+    own.load(start.rank_states, rank=dist.rank(), world_size=dist.world_size())
+    replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
+    keeper = Keeper(
+        config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
+    )
+    validate = _validation(config, log, model, precision, device, videos, progress, best, keeper, watchdog)
+    with stop.deferred():
+        if start.step == 0:
+            keeper.take_up(start.path)
+            validate(start.epoch - 1, known=_validated(config, start))
+        for epoch in range(start.epoch, num_epochs):
+            sampler.epoch = epoch
+            train_one_epoch(
+                replica,
+                watchdog.watch(loader, f"training epoch {epoch + 1}", first_step=sampler.first_step),
+                optimizer,
+                precision,
+                progress,
+                epoch=epoch,
+                share_done=sampler.share_done,
+                **stage,
+                max_norm=config.solver.clip_grad_l2norm,
+                device=device,
+                seed=config.rng_seed,
+                first_step=sampler.first_step,
+                end_step=keeper.end_step,
+            )
+            dist.average_buffers(model)
             watchdog.note("saving the checkpoint")
-            state = dict(model=model, optimizer=optimizer, precision=precision)
-            _save(config, state, epoch=epoch, label_names=label_names)
-        if validate and _is_due(epoch, config.train.eval_period, num_epochs):
-            step = progress.steps_before(epoch + 1)
-            report.validation(log, validate(model), epoch=epoch, num_epochs=num_epochs, step=step)
-    if first_epoch < num_epochs:
+            keeper.end_epoch(epoch)
+            validate(epoch)
+        keeper.finish()
+    if start.epoch < num_epochs:
         log.say(
             f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
         )
+
+
+def _progress_from(
+    start: Start, config: Config, log: RunLog, failed: FailedVideos, sampler: TrainSampler, num_epochs: int
+) -> Progress:
+    """The times of the run, and its log as it was when training stood at `start`."""
+    steps = [sampler.num_steps(epoch) for epoch in range(num_epochs)]
+    counted = sum(steps[: start.epoch]) + start.step
+    done = counted if start.steps_done is None else start.steps_done
+    log.rewind(step=done, epoch=start.epoch)
+    return Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps, shift=done - counted)
+
+
+def _validation(
+    config: Config,
+    log: RunLog,
+    model: nn.Module,
+    precision: Precision,
+    device: torch.device,
+    videos: dict[str, lists.Records],
+    progress: Progress,
+    best: BestValidation,
+    keeper: Keeper,
+    watchdog: Watchdog,
+) -> Callable[..., None]:
+    """A function that validates after an epoch index, if that is due, and keeps what is best; where `known`
+    is the accuracy, it is not measured again.
+    """
+    if "val" not in videos:
+        return lambda epoch, known=None: None
+    views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+    views |= dict(watchdog=watchdog, what="the validation")
+    evaluator = evaluator_of(config, precision, device, videos["val"], **views)
+
+    def validate(epoch: int, *, known: float | None = None) -> None:
+        if epoch < 0 or not _is_due(epoch, config.train.eval_period, progress.num_epochs):
+            return
+        if known is None:
+            evaluation, step = evaluator(model), progress.steps_before(epoch + 1)
+            known = evaluation.accuracy(1)
+            report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
+        if best.add(known, epoch=epoch + 1):
+            keeper.keep_best()
+
+    return validate
+
+
+def _validated(config: Config, start: Start) -> float | None:
+    """The accuracy after the epochs that are done, if the run came to it before it ended."""
+    known = validation_after(config.output_dir, start.epoch) if dist.rank() == 0 else None
+    return dist.gather_objects(known)[0]
 
 
 def _parts_of_training(
@@ -118,15 +175,6 @@ def _train_loader(
         num_cores=dist.cores_of_process(),
         seed=config.rng_seed,
     )
-
-
-def _save(config: Config, state: dict[str, Any], *, epoch: int, label_names: Sequence[str]) -> None:
-    """Writes the checkpoint of a finished epoch, once for all ranks."""
-    checkpoint.demand_finite(state["model"])
-    if dist.rank() == 0:
-        text = dump_config(config)
-        checkpoint.save(config.output_dir, epoch=epoch, config_text=text, label_names=label_names, **state)
-    dist.wait_for_all()
 
 
 def _is_due(epoch: int, period: int, num_epochs: int) -> bool:

@@ -109,8 +109,8 @@ def test_a_task_of_srun_counts_as_launched(monkeypatch):
     assert dist.is_launched()
 
 
-def test_a_job_is_named_with_its_restarts():
-    assert slurm.job_in_words({}) == ""
-    assert slurm.job_in_words({"SLURM_JOB_ID": "17"}) == "SLURM job 17"
-    restarted = {"SLURM_JOB_ID": "17", "SLURM_RESTART_COUNT": "2"}
-    assert slurm.job_in_words(restarted) == "SLURM job 17, restart 2"
+def test_tasks_that_would_leave_gpus_idle_are_refused_with_the_way_out():
+    slurm.demand_task_for_every_gpu({"LOCAL_WORLD_SIZE": "8"}, num_gpus=8)
+    slurm.demand_task_for_every_gpu({"LOCAL_WORLD_SIZE": "8"}, num_gpus=1)
+    with pytest.raises(UserError, match="started 1 tasks on this node.*8 GPUs.*--ntasks-per-node=8"):
+        slurm.demand_task_for_every_gpu({"LOCAL_WORLD_SIZE": "1"}, num_gpus=8)
