@@ -60,10 +60,11 @@ def end_of(cluster, job, folder, seconds=250):
     return cluster.facts(job)["JobState"], (folder / "job.out").read_text()
 
 
+@pytest.mark.parametrize("launcher", ["srun", "torchrun"])
 def test_a_run_stopped_in_mid_epoch_is_requeued_and_equals_the_unbroken_one(
-    cluster, submit, tmp_path, corpus
+    cluster, submit, tmp_path, corpus, launcher
 ):
-    job = submit(*SETTINGS)
+    job = submit(*SETTINGS, LAUNCHER=launcher)
     cluster.wait_until(lambda: steps_done(tmp_path) >= 7, "step 7, in the middle of the second epoch", 200)
     cluster.run("scancel", "--signal=USR1", job)
     cluster.wait_until(lambda: cluster.facts(job)["Restarts"] == "1", "the requeue", 100)
