@@ -86,6 +86,7 @@ class Keeper:
         """Keeps what the epoch that has just ended, or the checkpoint that was taken up, came to."""
         if not self.config.train.keep_best:
             return
+        self._demand_written()
         contents = None if self._newest else self._snapshot(self.sampler.num_steps(self.sampler.epoch))
         if dist.rank() != 0:
             return
@@ -112,6 +113,7 @@ class Keeper:
 
     def _save(self, step: int) -> str:
         """Starts to write the checkpoint after `step` steps of the sampler's epoch; returns its path."""
+        self._demand_written()
         contents = self._snapshot(step)
         path = f"{checkpoint.folder(self.config.output_dir)}/" + checkpoint.file_name(
             contents["epoch"] + 1, contents["step"]

@@ -4,9 +4,8 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
-
-import torch
 
 from slowfast_mlp.build import backbone
 from slowfast_mlp.build.loaders import TrainSampler
@@ -96,7 +95,7 @@ def circumstances(config: Config) -> dict[str, str]:
     return {
         "processes": str(dist.world_size()),
         "device": dist.device(config.num_gpus).type,
-        "torch": str(torch.__version__),  # a class of its own, which is no plain value
+        "torch": version("torch"),
     }
 
 

@@ -13,25 +13,31 @@ import torch
 from tests.faults.running import RUN_NET
 
 save = torch.save
-num_saved = 0
 
 
-def save_some(contents, file):
-    global num_saved
-    num_saved += 1
-    if num_saved < int(sys.argv[1]):
-        save(contents, file)
-        return
-    whole = io.BytesIO()
-    save(contents, whole)
-    file.write(whole.getvalue()[: int(float(sys.argv[2]) * len(whole.getvalue()))])
-    file.flush()
-    sys.stdout.write("the disk hangs\n")
-    sys.stdout.flush()
-    time.sleep(1000)
+class HangingDisk:
+    """torch.save, until the file of that number."""
+
+    def __init__(self, number, share):
+        self.number = number
+        self.share = share
+        self.num_saved = 0
+
+    def save(self, contents, file):
+        self.num_saved += 1
+        if self.num_saved < self.number:
+            save(contents, file)
+            return
+        whole = io.BytesIO()
+        save(contents, whole)
+        file.write(whole.getvalue()[: int(self.share * len(whole.getvalue()))])
+        file.flush()
+        sys.stdout.write("the disk hangs\n")
+        sys.stdout.flush()
+        time.sleep(1000)
 
 
 if __name__ == "__main__":
-    torch.save = save_some
+    torch.save = HangingDisk(int(sys.argv[1]), float(sys.argv[2])).save
     sys.argv = [*RUN_NET, *sys.argv[3:]]
     runpy.run_path(RUN_NET[0], run_name="__main__")

@@ -41,7 +41,7 @@ def test_a_second_signal_stops_at_once(tmp_path, corpus):
     assert "The same command" not in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_to_the_starting_process_stops_all_ranks_together(tmp_path, corpus, number):
     program = ["-m", "tests.faults.two_processes"]
     words = words_of(tmp_path, corpus) + ["TRAIN.CHECKPOINT_PERIOD_STEPS", "None"]
