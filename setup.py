@@ -27,5 +27,8 @@ setup(
         "numpy",
         "pillow",
     ],
-    extras_require={"test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis"]},
+    extras_require={
+        "slurm": ["submitit"],
+        "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "submitit"],
+    },
 )

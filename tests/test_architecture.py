@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "model_table": {"config", "build", "engine"},
     "learning": {"config", "run", "engine"},
     "corpus": {"corpus", "data"},
+    "submission": set(),
     "check": {"config", "build", "run", "corpus", "data"},
     "tools": {
         "config",
@@ -42,6 +43,7 @@ MAY_IMPORT = {
         "learning",
         "check",
         "corpus",
+        "submission",
         "engine.distributed",
     },
 }
@@ -51,6 +53,7 @@ HOMES = {
     "torch.multiprocessing": {"engine/distributed.py"},
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
+    "submitit": {"submission.py"},
     "decord": {"data/decord_reader.py"},
     "av": {"data/pyav_reader.py", "data/encode.py", "data/examine.py"},
     "PIL": {"data/pictures.py"},
