@@ -19,6 +19,7 @@ from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.rank_state import RankState
 from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.run.keep import Keeper
 from slowfast_mlp.run.resume import Start, resume_or_start, write_config
 from slowfast_mlp.run.test import evaluator_of
@@ -34,6 +35,7 @@ def train(
     device: torch.device,
     videos: dict[str, lists.Records],
     stop: StopSignals,
+    watchdog: Watchdog,
 ) -> None:
     """Trains from the newest checkpoint of the output folder, or from the start. Raises Stopped."""
     num_epochs, label_names = grid.num_epochs, videos["train"].label_names
@@ -52,7 +54,7 @@ def train(
     keeper = Keeper(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
     )
-    validate = _validation(config, log, model, precision, device, videos, progress, best, keeper)
+    validate = _validation(config, log, model, precision, device, videos, progress, best, keeper, watchdog)
     with stop.deferred():
         if start.step == 0:
             keeper.take_up(start.path)
@@ -61,7 +63,7 @@ def train(
             sampler.epoch = epoch
             train_one_epoch(
                 replica,
-                loader,
+                watchdog.watch(loader, f"training epoch {epoch + 1}", first_step=sampler.first_step),
                 optimizer,
                 precision,
                 progress,
@@ -75,6 +77,7 @@ def train(
                 end_step=keeper.end_step,
             )
             dist.average_buffers(model)
+            watchdog.note("saving the checkpoint")
             keeper.end_epoch(epoch)
             validate(epoch)
         keeper.finish()
@@ -105,6 +108,7 @@ def _validation(
     progress: Progress,
     best: BestValidation,
     keeper: Keeper,
+    watchdog: Watchdog,
 ) -> Callable[..., None]:
     """A function that validates after an epoch index, if that is due, and keeps what is best; where `known`
     is the accuracy, it is not measured again.
@@ -112,6 +116,7 @@ def _validation(
     if "val" not in videos:
         return lambda epoch, known=None: None
     views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+    views |= dict(watchdog=watchdog, what="the validation")
     evaluator = evaluator_of(config, precision, device, videos["val"], **views)
 
     def validate(epoch: int, *, known: float | None = None) -> None:
