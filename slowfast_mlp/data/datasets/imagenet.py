@@ -13,6 +13,7 @@ from slowfast_mlp.errors import UserError
 
 SAMPLING = "dense"
 SIDES_ARE_CLASSES = False
+ARE_PICTURES = True
 
 
 def read_records(root: str, split: str, *, prefix: str, separator: str) -> Records:

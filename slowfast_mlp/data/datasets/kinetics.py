@@ -11,6 +11,7 @@ from slowfast_mlp.errors import UserError
 
 SAMPLING = "dense"
 SIDES_ARE_CLASSES = False  # whether left and right tell classes apart
+ARE_PICTURES = False  # whether the recipes for pictures hold: antialiased, cropped before all else
 LABEL_NAMES = "categories.txt"
 USUAL_SEPARATORS = (" ", ",", "\t", ";")
 

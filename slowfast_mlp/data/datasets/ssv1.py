@@ -10,6 +10,7 @@ from slowfast_mlp.errors import UserError
 
 SAMPLING = "segments"
 SIDES_ARE_CLASSES = True
+ARE_PICTURES = False
 LABEL_NAMES = "category.txt"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data.datasets.ssv1 import parse_frame_list
+from slowfast_mlp.data.datasets.ssv1 import LABEL_NAMES, parse_frame_list
 from slowfast_mlp.data.lists import VIDEO_SUFFIXES, find_file, read_json, read_label_names, read_lines
 from slowfast_mlp.data.records import Record, Records, literal
 from slowfast_mlp.errors import UserError
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLING = "segments"
 SIDES_ARE_CLASSES = True
+ARE_PICTURES = False
 FORMS = ("auto", "videos", "frames", "frame_csv")
 OFFICIAL = "something-something-v2-"
 OFFICIAL_SPLITS = {
@@ -51,7 +52,8 @@ def read_records(
     - frame_csv: PySlowFast's JSONs and {train,val}.csv with a line a frame.
 
     auto takes frames if `root` has their list, frame_csv if it has that, else videos. Names of the classes
-    are those of the official JSON of labels, or of the file `label_names`. Raises UserError.
+    are those of the official JSON of labels, or of the file `label_names`; for frames, where there is no
+    such JSON, of category.txt. Raises UserError.
     """
     lists = {"train": train_list, "val": val_list, "test": test_list or val_list}
     if form not in FORMS:
@@ -97,7 +99,8 @@ def _label_names(root: str, given: str | None, *, needed: bool) -> tuple[str, ..
         return read_label_names(os.path.join(root, given))
     names = _json_names("labels")
     if not needed and not any(g_pathmgr.isfile(os.path.join(root, name)) for name in names):
-        return ()
+        beside = os.path.join(root, LABEL_NAMES)  # as prepare_data.py writes it
+        return read_label_names(beside) if g_pathmgr.isfile(beside) else ()
     path = find_file(root, names, "the folder of the official JSONs, with that of the labels")
     return read_label_ids(path)
 
