@@ -1,0 +1,1 @@
+"""The hallway: one section of settings becomes one object. Below this room nobody sees a section."""
