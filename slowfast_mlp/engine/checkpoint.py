@@ -1,8 +1,8 @@
 """Checkpoints: PySlowFast's file and key names, written beside and renamed, loaded with a report.
 
-A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state, cfg (YAML text)
-and label_names (in the order of the outputs; empty if unknown). Only tensors and plain values are ever read
-(`weights_only`), so that loading runs no code from a file.
+A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state, ema_state where
+weights are averaged, cfg (YAML text) and label_names (in the order of the outputs; empty if unknown). Only
+tensors and plain values are ever read (`weights_only`), so that loading runs no code from a file.
 """
 
 import argparse
@@ -18,11 +18,14 @@ import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor, nn
 
+from slowfast_mlp.engine.ema import Ema
+from slowfast_mlp.engine.optimizer import load_optimizer_state
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = re.compile(r"checkpoint_epoch_(\d{5,})\.pyth")
+EMA_KEY = "ema_state"
 # Under which key the weights lie in files of PySlowFast, its forks, timm and the image models' code.
 WEIGHT_KEYS = ("model_state", "state_dict_ema", "state_dict", "model")
 NUM_NAMES_SHOWN = 5
@@ -79,6 +82,7 @@ def save(
     precision: Stateful,
     config_text: str,
     label_names: Sequence[str] = (),
+    ema: Stateful | None = None,
 ) -> str:
     """Writes the checkpoint of finished epoch index `epoch` and returns its path.
 
@@ -93,9 +97,16 @@ def save(
         "scaler_state": precision.state_dict(),
         "cfg": config_text,
         "label_names": list(label_names),
+        **({EMA_KEY: ema.state_dict()} if ema else {}),
     }
     write_atomically(path, lambda file: torch.save(contents, file))
     return path
+
+
+def save_weights(path: str, *, model: Stateful, config_text: str, label_names: Sequence[str] = ()) -> None:
+    """Writes weights alone, to start from or to test."""
+    contents = {"model_state": model.state_dict(), "cfg": config_text, "label_names": list(label_names)}
+    write_atomically(path, lambda file: torch.save(contents, file))
 
 
 def write_atomically(path: str, write: Any) -> None:
@@ -149,8 +160,10 @@ def _first_line(error: Exception) -> str:
 
 def weights_of(contents: dict[str, Any], path: str) -> dict[str, Tensor]:
     """The weights in the contents of a file, whatever wrapped them: WEIGHT_KEYS, `module.` prefixes, or
-    nothing.
+    nothing. Of a file with an average of weights (TRAIN.EMA_DECAY) it is the average.
     """
+    if EMA_KEY in contents:
+        contents = {"model_state": contents[EMA_KEY]["weights"]}
     for key in WEIGHT_KEYS:
         if isinstance(contents.get(key), Mapping):
             contents = dict(contents[key])
@@ -214,6 +227,7 @@ def resume(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     precision: Stateful,
+    ema: Ema | None = None,
 ) -> int:
     """Takes up the contents of a checkpoint of our own and returns the next epoch.
 
@@ -225,13 +239,22 @@ def resume(
             f"{path} has no {', '.join(sorted(absent))}: it holds weights to start from "
             "(TRAIN.CHECKPOINT_FILE_PATH), not a run to resume."
         )
-    load_weights(model, weights_of(contents, path), source=path)
-    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    trained = {name: value for name, value in contents.items() if name != EMA_KEY}
+    load_weights(model, weights_of(trained, path), source=path)
+    _resume_ema(ema, contents.get(EMA_KEY), path)
     try:
-        optimizer.load_state_dict(contents["optimizer_state"])
+        load_optimizer_state(optimizer, contents["optimizer_state"])
     except ValueError as error:
         raise UserError(f"{path}: the state of its optimiser does not fit ({error}).") from error
-    for group, decay in zip(optimizer.param_groups, decays):
-        group["weight_decay"] = decay  # the setting's, as the learning rate is
     precision.load_state_dict(contents.get("scaler_state") or contents.get("scaler") or {})
     return int(contents["epoch"]) + 1
+
+
+def _resume_ema(ema: Ema | None, state: dict[str, Any] | None, path: str) -> None:
+    if ema and state:
+        ema.load_state_dict(state)
+    elif ema:
+        logger.warning("%s has no averaged weights: TRAIN.EMA_DECAY averages from its weights on", path)
+        ema.restart()
+    elif state:
+        logger.warning("the averaged weights of %s are dropped, as TRAIN.EMA_DECAY is 0", path)

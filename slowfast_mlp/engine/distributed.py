@@ -10,12 +10,14 @@ import socket
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_mlp.errors import UserError
@@ -205,6 +207,30 @@ def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Mod
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
+
+
+def without_sharing(model: nn.Module) -> AbstractContextManager:
+    """The context of a forward and backward pass of `replicate`'s model whose gradients stay with the rank,
+    to be shared by the next pass outside.
+    """
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def shard_optimizer(
+    kind: Callable[..., torch.optim.Optimizer], groups: list[dict[str, Any]], arguments: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """`kind(groups, **arguments)`, of whose state each rank holds a share (ZeRO, stage 1)."""
+    if not dist.is_initialized():
+        return kind(groups, **arguments)
+    return ZeroRedundancyOptimizer(groups, optimizer_class=kind, **arguments)
+
+
+def gather_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
+    """Brings the shares of all ranks, which must all call this, to rank 0: there `state_dict` is then whole,
+    and as if nothing had been sharded.
+    """
+    if isinstance(optimizer, ZeroRedundancyOptimizer):
+        optimizer.consolidate_state_dict(to=0)
 
 
 def average_buffers(model: nn.Module) -> None:

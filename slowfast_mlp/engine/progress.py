@@ -1,5 +1,6 @@
 """The progress of training: what a line says, how fast it goes, how long it takes."""
 
+import math
 import resource
 import sys
 import time
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 
+from slowfast_mlp.engine.distributed import world_size
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, duration
 
@@ -18,7 +20,6 @@ ETA_SMOOTHING = 0.2
 class Progress:
     """Times of a training run, and the lines that it writes every `log_period` steps.
 
-
     `steps_of_epochs` are the numbers of steps of all its epochs, which may differ.
     """
 
@@ -28,6 +29,7 @@ class Progress:
         self.log_period = log_period
         self.steps_of_epochs = steps_of_epochs
         self.num_epochs = len(steps_of_epochs)
+        self.num_ranks = world_size()
         self._seconds_per_step: float | None = None
 
     def steps_before(self, epoch: int) -> int:
@@ -66,18 +68,21 @@ class Progress:
         left = self.steps_before(self.num_epochs) - step_in_run
         eta = duration(left * self._seconds_per_step)
         rates = _rates(sums)
+        num_skipped = num_steps - round(sums["steps"] / self.num_ranks)
         values = {
             **rates,
             "lr": lr,
             "clips_per_sec": sums["clips"] / seconds,
             "data_wait": min(1.0, self._wait / seconds),
             "failed_videos": len(self.failed),
+            "skipped_steps": num_skipped,
         }
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}  {values['clips_per_sec']:.1f} clips/s"
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
             + (f"  failed videos {len(self.failed)}" if len(self.failed) else "")
+            + (f"  skipped steps {num_skipped}" if num_skipped else "")
         )
         self.log.metrics("train", step=step_in_run, epoch=self.epoch + 1, **values)
         self.log.json_stats(
@@ -132,13 +137,16 @@ class Progress:
 
 
 def _rates(sums: dict[str, float]) -> dict[str, float]:
-    """Means and percentages from sums over clips and steps; no accuracies where none were added up."""
-    clips, steps = max(1.0, sums["clips"]), max(1.0, sums["steps"])
+    """Means and percentages from sums over clips and steps; no accuracies where none were added up.
+
+    Loss and gradient norm are those of the steps that were not skipped; NaN where all were.
+    """
+    clips, finite_clips = max(1.0, sums["clips"]), sums["finite_clips"]
     counted = {"top1": "correct", "top5": "correct5"}
     return {
-        "loss": sums["loss"] / clips,
+        "loss": sums["loss"] / finite_clips if finite_clips else math.nan,
         **{rate: 100 * sums[name] / clips for rate, name in counted.items() if name in sums},
-        "grad_norm": sums["grad_norm"] / steps,
+        "grad_norm": sums["grad_norm"] / sums["steps"] if sums["steps"] else math.nan,
     }
 
 

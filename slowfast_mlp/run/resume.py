@@ -15,6 +15,7 @@ from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.class_names import match_classes
+from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 
@@ -28,6 +29,7 @@ def resume_or_start(
     precision: Precision,
     num_epochs: int,
     label_names: Sequence[str],
+    ema: Ema | None = None,
 ) -> int:
     """Takes up the newest checkpoint, or the weights to start from; returns the first epoch to train."""
     newest = newest_checkpoint(config)
@@ -51,7 +53,8 @@ def resume_or_start(
                 "and labels that it was trained on; or start from its weights with "
                 "TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR: its head is then sorted by name."
             )
-        epoch = checkpoint.resume(contents, newest, model=model, optimizer=optimizer, precision=precision)
+        parts = dict(model=model, optimizer=optimizer, precision=precision, ema=ema)
+        epoch = checkpoint.resume(contents, newest, **parts)
         logger.info("resumed from %s: %d epochs are done", newest, epoch)
         if epoch >= num_epochs:
             logger.warning("nothing to train: SOLVER.MAX_EPOCH is %d", config.solver.max_epoch)
@@ -61,6 +64,8 @@ def resume_or_start(
     if config.train.checkpoint_file_path:
         path = config.train.checkpoint_file_path
         backbone.start_weights(config.model, model, path, label_names=label_names)
+        if ema:
+            ema.restart()
     return 0
 
 
