@@ -56,9 +56,9 @@ def frozen_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
 def recompute_statistics(model: nn.Module, batches: Iterable[Tensor], precision: Precision) -> None:
     """Sets mean and variance of every batch norm to those of all values that it sees in the batches.
 
-    The batches are clips [B, 3, T, H, W]; on every rank there are its own, as many as on the others, and the
-    same running means before. Batch norms normalise by their batch, as in training; all else is as in
-    evaluation, so that nothing is dropped at random.
+    The batches are clips [B, 3, T, H, W]; every rank has its own, as many as the others. Batch norms
+    normalise by their batch, as in training; all else is as in evaluation, so that nothing is dropped at
+    random.
     """
     norms = batch_norms(model)
     moments = [_Moments(norm) for norm in norms]
@@ -86,20 +86,21 @@ class _Moments:
     """Sums over all values that enter a batch norm, and over their squares, for each channel."""
 
     def __init__(self, norm: nn.Module):
-        # Sums of what is left when the old mean is taken away: little is then lost where squares are
-        # subtracted, also in fp32.
-        self.shift = norm.running_mean.clone()
-        self.sums = torch.zeros(2, len(self.shift), device=self.shift.device)
-        self.count = torch.zeros(1, device=self.shift.device)
+        place = norm.running_mean.device
+        # fp64, so that little is lost where squares are subtracted; Apple's devices have none.
+        dtype = torch.float32 if place.type == "mps" else torch.float64
+        self._sums = torch.zeros(2, norm.num_features, device=place, dtype=dtype)
+        self._count = torch.zeros(1, device=place, dtype=dtype)
 
     def add(self, norm: nn.Module, inputs: tuple[Tensor]) -> None:
         """Takes the input [B, C, ...] of a forward pass."""
-        values = inputs[0].float().transpose(0, 1).flatten(1) - self.shift.unsqueeze(1)  # C N
-        self.sums += torch.stack([values.sum(1), values.square().sum(1)])
-        self.count += values.shape[1]
+        values = inputs[0].float().transpose(0, 1).flatten(1)  # C N
+        variance, mean = (part.to(self._sums.dtype) for part in torch.var_mean(values, dim=1, correction=0))
+        self._sums += values.shape[1] * torch.stack([mean, variance + mean.square()])
+        self._count += values.shape[1]
 
     def over_ranks(self) -> tuple[Tensor, Tensor]:
         """Mean and unbiased variance [C] over all ranks."""
-        sums, count = sum_over_ranks(self.sums), sum_over_ranks(self.count)
+        sums, count = sum_over_ranks(self._sums), sum_over_ranks(self._count)
         mean, mean_square = sums / count
-        return mean + self.shift, (mean_square - mean.square()) * count / (count - 1)
+        return mean, (mean_square - mean.square()) * count / (count - 1)

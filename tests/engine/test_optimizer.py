@@ -1,9 +1,12 @@
 """Who is spared weight decay, who learns slower, and what the methods compute."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from slowfast_mlp.engine.distributed import launch
 from slowfast_mlp.engine.optimizer import (
     layer_ids,
     load_optimizer_state,
@@ -12,6 +15,7 @@ from slowfast_mlp.engine.optimizer import (
     set_learning_rate,
 )
 from slowfast_mlp.models.morphmlp import MorphMLP
+from tests.engine import jobs
 
 
 def make(layer, *, weight_decay=0.0, **changes):
@@ -146,3 +150,29 @@ def test_a_loaded_state_keeps_moments_and_not_settings():
     group = now.param_groups[0]
     assert (group["lr"], group["weight_decay"], group["betas"]) == (0.1, 0.25, (0.8, 0.9))
     assert now.state[layer.weight]["exp_avg"].item() == pytest.approx(0.1)
+
+
+def test_shards_of_two_ranks_step_as_one_optimiser_and_are_saved_as_one(tmp_path):
+    for shard in (False, True):
+        launch(partial(jobs.save_sharded_training, tmp_path, shard), num_gpus=0, processes=2)
+    plain, sharded = (torch.load(tmp_path / f"sharded-{s}.pt", weights_only=True) for s in (False, True))
+    for name, value in plain["weights"].items():
+        assert torch.equal(value, sharded["weights"][name]), name
+    assert plain["optimizer"].keys() == sharded["optimizer"].keys()
+    assert plain["optimizer"]["state"].keys() == sharded["optimizer"]["state"].keys()
+    for number, state in plain["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, sharded["optimizer"]["state"][number][name]), (number, name)
+    whole = plain["held"][0]
+    assert plain["held"] == [whole, whole] and sum(sharded["held"]) == whole
+    assert max(sharded["held"]) < 0.6 * whole
+
+
+def test_shards_are_taken_up_by_any_number_of_ranks(tmp_path):
+    launch(partial(jobs.save_sharded_training, tmp_path, True), num_gpus=0, processes=2)
+    jobs.save_resumed_training(tmp_path, True)
+    for processes in (2, 4):
+        launch(partial(jobs.save_resumed_training, tmp_path, True), num_gpus=0, processes=processes)
+    one, *others = (torch.load(tmp_path / f"resumed-{n}.pt", weights_only=True) for n in (1, 2, 4))
+    for other in others:
+        assert all(torch.allclose(value, other[name], atol=1e-6) for name, value in one.items())
