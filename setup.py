@@ -25,7 +25,7 @@ setup(
         "tensorboard",
         "pyyaml",
         "numpy",
-        "pillow",
+        "pillow>=10.1",  # the first with a font in any size
     ],
     extras_require={"test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis"]},
 )

@@ -22,7 +22,8 @@ def check(
     timeout_sec: float,
     cache: Path | None,
 ) -> CheckReport:
-    """Checks one split, or all that a run with the config would read; the cache is by default in OUTPUT_DIR.
+    """Checks one split, or all that a run with the config would read, without what DATA.SKIP_LIST leaves out
+    of training; the cache is by default in OUTPUT_DIR.
 
     Raises UserError.
     """
@@ -32,7 +33,7 @@ def check(
         raise UserError(f"--split {split}: the config reads {', '.join(datasets)} only.")
     return check_lists(
         {
-            name: lists.listed(config.data, dataset, name)
+            name: lists.without_skipped(config.data, lists.listed(config.data, dataset, name), name)
             for name, dataset in datasets.items()
             if split in (None, name)
         },

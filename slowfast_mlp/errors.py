@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The exceptions that are no bugs: a mistake of the user's, and a run that was asked to stop."""
 
 
 class UserError(ValueError):
@@ -11,3 +11,7 @@ class UserError(ValueError):
         # A DataLoader raises what its worker raised anew, with the worker's traceback in the text; the text
         # proper stands behind the last mention of this class.
         super().__init__(text.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip())
+
+
+class Stopped(Exception):
+    """A signal has ended the run, and what it had come to is saved; the same command goes on from there."""

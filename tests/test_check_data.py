@@ -154,6 +154,14 @@ def test_the_report_has_a_line_for_every_video_and_the_skip_list_the_unreadable_
     assert skipped.read_text() == f"{videos}/empty.mp4\n"
 
 
+def test_what_the_skip_list_leaves_out_is_not_checked_again(check, videos):
+    lists = {"train": "whole0.mp4 0\nempty.mp4 1\n"}
+    check(lists, "--split", "train", "--write-skip-list", videos / "skip.txt")
+    skip = ("DATA.SKIP_LIST", str(videos / "skip.txt"))
+    status, output, _ = check(lists, "--split", "train", overrides=skip)
+    assert status == 0 and "train: 1 videos, 0 with problems" in output
+
+
 def cached(videos):
     lines = (videos / "out" / "check_data.jsonl").read_text().splitlines()
     return [Path(json.loads(line)["facts"][0]).name for line in lines]

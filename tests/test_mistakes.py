@@ -206,14 +206,14 @@ def test_a_skip_list_that_is_missing_or_leaves_nothing_is_a_line(command, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "message", "name"),
     [
-        (["SOLVER.MAX_NONFINITE_STEPS", "1"], "in 1 steps in a row, up to step 2 of epoch 1"),
-        ([], "in 3 steps in a row, up to step 2 of epoch 2"),  # all of an epoch, though less than 10
+        (["SOLVER.MAX_NONFINITE_STEPS", "1"], "in 1 steps in a row, up to step 2 of epoch 1", "00001"),
+        ([], "in 3 steps in a row, up to step 2 of epoch 2", "00002"),  # all of an epoch, though less than 10
     ],
 )
 def test_a_loss_that_is_not_a_number_ends_the_run_with_the_step_the_rate_and_the_videos(
-    command, tmp_path, corpus, overrides, message
+    command, tmp_path, corpus, overrides, message, name
 ):
     overrides += ["SOLVER.WARMUP_EPOCHS", "0", "SOLVER.CLIP_GRAD_L2NORM", "None", "TEST.ENABLE", "False"]
     status, _, error = command("SOLVER.BASE_LR", "1e30", *overrides)
@@ -221,12 +221,13 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_the_step_the_rate_and_the
     assert status == 1 and error.count("\n") == 1
     assert f"The loss or its gradient was not finite {message}, at a learning rate of " in error
     assert "Lower SOLVER.BASE_LR" in error
-    assert f"{out}/skipped_steps.jsonl, the weights before them in {out}/weights_before" in error
+    file = f"{out}/checkpoints/checkpoint_epoch_{name}.pyth"
+    assert f"The videos of these steps are in {out}/skipped_steps.jsonl. {file} holds the weights" in error
     line = json.loads((out / "skipped_steps.jsonl").read_text().splitlines()[0])
     records = (corpus / "train.csv").read_text().splitlines()
     assert line.pop("videos") == [f"{corpus}/{records[n].split()[0]}" for n in line.pop("records")]
     assert line == {"epoch": 1, "step": 2, "rank": 0, "rng_seed": 0}
-    weights = torch.load(out / "weights_before_skipped_steps.pyth", weights_only=True)["model_state"]
+    weights = torch.load(file, weights_only=True)["model_state"]
     assert all(value.isfinite().all() for value in weights.values())
 
 
@@ -234,6 +235,15 @@ def test_a_folder_that_cannot_be_written_is_a_line(command, tmp_path):
     (tmp_path / "file").write_text("")
     status, _, error = command("OUTPUT_DIR", tmp_path / "file" / "out")
     assert status == 1 and "cannot be written to (Not a directory)" in error and error.count("\n") == 1
+
+
+def test_a_test_alone_leaves_the_config_of_the_training(command, tmp_path):
+    assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
+    before = (tmp_path / "out" / "config.yaml").read_text()
+    status, output, _ = command("TRAIN.ENABLE", "False", "TEST.NUM_ENSEMBLE_VIEWS", "1")
+    assert status == 0 and str(tmp_path / "out" / "test_config.yaml") in output
+    assert (tmp_path / "out" / "config.yaml").read_text() == before
+    assert "NUM_ENSEMBLE_VIEWS: 1" in (tmp_path / "out" / "test_config.yaml").read_text()
 
 
 def test_a_mistake_leaves_the_config_of_an_earlier_run(command, tmp_path):

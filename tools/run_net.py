@@ -1,17 +1,23 @@
 """The door: python tools/run_net.py --cfg configs/... KEY VALUE ..."""
 
+import shlex
 import sys
 from functools import partial
 
 from slowfast_mlp.config.arguments import parse_arguments
 from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.engine.distributed import is_launched, launch
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.run.main import run_all
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what a scheduler should put into its queue again
 
 
 def main(argv: list[str]) -> int:
-    """Runs every config file in turn, or prints them; returns the exit status."""
+    """Runs every config file in turn, or prints them; returns the exit status.
+
+    0 done, 1 an error of a line, 75 stopped by a signal with everything saved (EX_TEMPFAIL: run it again).
+    """
     try:
         arguments = parse_arguments(argv)
         # All are read before the first runs: a typo in the last should not show tomorrow.
@@ -36,6 +42,10 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except Stopped as stop:
+        command = shlex.join([sys.executable, *sys.orig_argv[1:]])
+        sys.stderr.write(f"{stop}. The same command goes on: {command}\n")
+        return TRY_AGAIN
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: the same command goes on from the last checkpoint\n")
         return 130

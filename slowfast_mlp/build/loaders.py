@@ -19,6 +19,7 @@ from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_cla
 from slowfast_mlp.data.to_input import ToInput
 from slowfast_mlp.data.transforms import ViewTransform
 from slowfast_mlp.data.video import EvalVideos, TrainVideos, collate_views
+from slowfast_mlp.data.workers import leave_signals_to_the_loop
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def train_loader(
     """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
     train_videos = TrainVideos(
         videos,
-        clips=_clips(data, dataset, offset=data.use_offset_sampling),
+        clips=clip_rule(data, dataset, offset=data.use_offset_sampling),
         draw_plan=plan_drawer(data, aug),
         augment=HOST_MODES.get(aug.mode),
         num_samples=aug.num_sample,
@@ -169,18 +170,12 @@ def eval_loader(
     """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least
     one.
     """
-    transform = ViewTransform(
-        crop_size=data.test_crop_size,
-        short_size=data.test_short_size,
-        num_crops=num_crops,
-        single_crop=single_crop,
-    )
     eval_videos = EvalVideos(
         videos,
-        clips=_clips(data, dataset, offset=offset),
+        clips=clip_rule(data, dataset, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
-        transform=transform,
+        transform=view_transform(data, num_crops=num_crops, single_crop=single_crop),
         decoder=data.decoder,
         seed=seed,
         channel_order=data.channel_order,
@@ -189,6 +184,16 @@ def eval_loader(
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
     return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+
+
+def view_transform(data: schema.Data, *, num_crops: int, single_crop: str) -> ViewTransform:
+    """The crops of a test."""
+    return ViewTransform(
+        crop_size=data.test_crop_size,
+        short_size=data.test_short_size,
+        num_crops=num_crops,
+        single_crop=single_crop,
+    )
 
 
 def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
@@ -212,7 +217,8 @@ def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...
     return flipped if num_swapped else None
 
 
-def _clips(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+def clip_rule(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+    """Which frames make the clips of a video."""
     if sampling(data, dataset) == "segments":
         return SegmentClips(num_frames=data.num_frames, shuffle=data.shuffle_frames)
     return DenseClips(
@@ -232,6 +238,7 @@ def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_core
     return dict(
         num_workers=num_workers,
         collate_fn=collate_views,
+        worker_init_fn=leave_signals_to_the_loop,
         # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
         generator=torch.Generator(),
         pin_memory=loading.pin_memory and device.type == "cuda",

@@ -82,7 +82,7 @@ def precise_batches(bn: schema.Bn, net: nn.Module, *, name: str) -> int:
     if not bn.use_precise_stats:
         return 0
     if not batch_norms(net):
-        raise UserError(f"BN.USE_PRECISE_STATS True: {name} has no batch norm. Leave it out.")
+        raise UserError(f"BN.USE_PRECISE_STATS True: {name} has no batch norm. Set it to False.")
     return bn.num_batches_precise
 
 

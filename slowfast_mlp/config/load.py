@@ -1,7 +1,6 @@
 """YAML files (with _BASE_) and KEY VALUE overrides -> a frozen Config, and back to YAML."""
 
 import dataclasses
-import difflib
 import logging
 import os
 import types
@@ -14,7 +13,9 @@ import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.config.compat import is_foreign, translate
 from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.values import nearest_name, parse_value, with_numbers
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -23,9 +24,12 @@ logger = logging.getLogger(__name__)
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     """The settings of a YAML file and its bases, with `overrides` KEY VALUE KEY VALUE ... on top.
 
+    Files of PySlowFast and its forks are translated, and so are overrides under their keys.
     Raises UserError that names file, key and value.
     """
     tree = _read_yaml(path)
+    if is_foreign(tree):
+        tree, overrides = translate(tree, overrides, source=path)
     config = config_from_tree(tree, source=path)
     config = override(config, overrides)
     if config.output_dir is None:
@@ -83,7 +87,7 @@ def _similar_file(path: str) -> str:
     if not g_pathmgr.isdir(str(folder)):
         return f" There is no folder {str(folder)!r} from here."
     names = [name for name in sorted(g_pathmgr.ls(str(folder))) if name.endswith((".yaml", ".yml"))]
-    return f" {folder} holds {', '.join(names) or 'no YAML file'}.{_nearest(PurePath(path).name, names)}"
+    return f" {folder} holds {', '.join(names) or 'no YAML file'}.{nearest_name(PurePath(path).name, names)}"
 
 
 def _check_yaml(path: str, seen: tuple[str, ...]) -> None:
@@ -148,7 +152,7 @@ def _field(section: type, name: str, key: str, source: str) -> dataclasses.Field
     for field in dataclasses.fields(section):
         if field.name.upper() == name:
             return field
-    raise UserError(f"{source}: unknown key {key}.{_nearest(key, list(_all_keys(Config)))}")
+    raise UserError(f"{source}: unknown key {key}.{nearest_name(key, list(_all_keys(Config)))}")
 
 
 def _all_keys(section: type, prefix: str = "") -> typing.Iterator[str]:
@@ -157,21 +161,6 @@ def _all_keys(section: type, prefix: str = "") -> typing.Iterator[str]:
         yield prefix + field.name.upper()
         if dataclasses.is_dataclass(kind):
             yield from _all_keys(kind, f"{prefix}{field.name.upper()}.")
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    """The closest known name: by the whole, or by its last part when it was put into another section."""
-    same_end = [known for known in names if known.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    folded = {known.upper(): known for known in names}
-    found = (
-        [folded[name.upper()]]
-        if name.upper() in folded
-        else close
-        if name not in same_end and close
-        else same_end
-    )
-    return f" Did you mean {found[0]}?" if found else ""
 
 
 def _override_one(section: Any, path: list[str], text: str, key: str) -> Any:
@@ -190,44 +179,17 @@ def _override_one(section: Any, path: list[str], text: str, key: str) -> Any:
             f"{source}: unknown key {key}; {'.'.join(key.split('.')[: -len(path) + 1])} is a value."
         )
     if len(path) > 1:
-        value: Any = _set_inside(current, path[1:], _parse(text))
+        value: Any = _set_inside(current, path[1:], parse_value(text))
     else:
         kind = typing.get_type_hints(type(section))[field.name]
         is_text = kind in (str, str | None)
-        value = _value(text if is_text else _parse(text), kind, field, f"{source}: {key}")
+        value = _value(text if is_text else parse_value(text), kind, field, f"{source}: {key}")
     return dataclasses.replace(section, **{field.name: value})
 
 
 def _set_inside(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
     inner = value if len(path) == 1 else _set_inside(tree.get(path[0]) or {}, path[1:], value)
     return {**tree, path[0]: inner}
-
-
-def _parse(text: str) -> Any:
-    """A value as written on the command line: None, numbers, [lists], (tuples), {dictionaries}, words."""
-    stripped = text.strip()
-    if stripped.startswith("(") and stripped.endswith(")"):
-        stripped = f"[{stripped[1:-1].rstrip(', ')}]"
-    try:
-        return _numbers(yaml.safe_load(stripped))
-    except yaml.YAMLError:
-        return text
-
-
-def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads 2e-4 and None as words; inside free dictionaries no schema says what they are."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if value == "None":  # "none" is a word, and an argument of some backbones
-        return None
-    if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _value(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any:
@@ -240,7 +202,8 @@ def _value(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any:
     choices = field.metadata["choices"]
     if choices and converted not in choices:
         raise UserError(
-            f"{where} {converted!r}: use one of {', '.join(choices)}.{_nearest(str(value), list(choices))}"
+            f"{where} {converted!r}: use one of {', '.join(choices)}."
+            f"{nearest_name(str(value), list(choices))}"
         )
     for number in converted if isinstance(converted, tuple) else (converted,):
         if isinstance(number, (int, float)) and not isinstance(number, bool) and not _in_range(number, field):
@@ -254,7 +217,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
         return _convert_list(value, kind, where)
     if typing.get_origin(kind) is dict or kind is dict:
         if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            return _numbers(value)
+            return with_numbers(value)
         raise UserError(f"{where} {value!r}: give a dictionary, such as {{drop_path: 0.1}}.")
     if kind is str and isinstance(value, str):
         return value
@@ -275,7 +238,7 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 
 def _convert_list(value: Any, kind: Any, where: str) -> tuple:
     if isinstance(value, str):
-        value = _parse(value)
+        value = parse_value(value)
     if not isinstance(value, (list, tuple)):
         raise UserError(f"{where} {value!r}: give a list, such as [0.45, 0.45, 0.45].")
     return tuple(_convert(item, typing.get_args(kind)[0], where) for item in value)

@@ -59,7 +59,19 @@ class Train:
     ema_warmup: bool = setting(False, "average over fewer steps at the start: (1 + n) / (10 + n) at step n")
     eval_period: int = setting(5, "epochs between validations, one after the last too; 0 never", low=0)
     checkpoint_period: int = setting(1, "epochs between checkpoints, one after the last too", low=1)
-    auto_resume: bool = setting(True, "go on from the newest checkpoint of OUTPUT_DIR")
+    checkpoint_period_steps: int | None = setting(
+        None, "steps of the run between checkpoints, beside those after epochs; None never", low=1
+    )
+    checkpoint_period_minutes: float | None = setting(
+        None, "minutes after which a checkpoint follows the one before; None never", above=0
+    )
+    keep_last: int | None = setting(
+        3, "newest checkpoints that are kept, older ones are deleted; None keeps all", low=1
+    )
+    keep_best: bool = setting(
+        True, "keep the checkpoint with the highest top-1 of the validations as checkpoints/best.pyth"
+    )
+    auto_resume: bool = setting(True, "go on from the newest whole checkpoint of OUTPUT_DIR")
     checkpoint_file_path: str = setting(
         "", "weights to start from: video or image model, ours or the authors'"
     )

@@ -29,6 +29,11 @@ class CountProgress:
             self._said = now
             self._write(self.line(now - self._start))
 
+    def close(self) -> None:
+        """Ends the line of a bar when fewer were done than was thought at first."""
+        if self._is_terminal and self.num_done < self.total:
+            self.stream.write("\n")
+
     def line(self, seconds: float) -> str:
         """The text after `seconds` of work."""
         rate = self.num_done / max(seconds, 1e-3)

@@ -10,8 +10,8 @@ from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Reads that hang in one process before it gives up: then it is the file system that hangs, not a file.
-MAX_HANGING = 4
+# Files whose reads hang in one process before it gives up: then it is the file system that hangs, not a file.
+MAX_HANGING = 16
 PREFIX = "reading "  # of the names of the threads that read
 
 Result = TypeVar("Result")
@@ -22,10 +22,13 @@ def within(seconds: float, path: str, read: Callable[[], Result]) -> Result:
 
     Nothing can break off native code from inside its process. So the reading happens in a thread, which is
     left behind when the time is over; it ends with its process. `read` must own what it changes: it may go
-    on changing it. Raises UserError when too many reads hang at once.
+    on changing it. A file that an earlier read hangs on is refused at once. Raises UserError when too many
+    reads hang.
     """
     if not seconds:
         return read()
+    if path in _hanging():
+        raise DecodeError(path, "an earlier read of it hangs still")
     outcome: _Outcome[Result] = _Outcome()
 
     def run() -> None:
@@ -39,7 +42,7 @@ def within(seconds: float, path: str, read: Callable[[], Result]) -> Result:
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
-    hanging = [other.name.removeprefix(PREFIX) for other in threading.enumerate() if _reads(other)]
+    hanging = _hanging()
     if len(hanging) >= MAX_HANGING:
         raise UserError(
             f"{len(hanging)} reads hang in one process, each for longer than DATA.DECODE_TIMEOUT_SEC "
@@ -66,5 +69,7 @@ class _Outcome(Generic[Result]):
         return True
 
 
-def _reads(thread: threading.Thread) -> bool:
-    return thread.name.startswith(PREFIX)
+def _hanging() -> list[str]:
+    """The files that are being read, or hang, in threads of this process."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]

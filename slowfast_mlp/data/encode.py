@@ -12,6 +12,7 @@ from torch import Tensor
 
 from slowfast_mlp.data.decode import DecodeError
 
+JPEG_QUALITY = 2  # FFmpeg's scale, on which 2 is the best that it advises
 # Filters that turn a picture upright, by its quarter turns anticlockwise.
 UPRIGHT = {
     0: (),
@@ -36,6 +37,21 @@ def write_video(
             frame.pts = index
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def write_pictures(template: str, frames: Tensor) -> None:
+    """Writes frames [T, H, W, 3] (uint8, RGB) as the JPEG files `template`.format(1) and on, in FFmpeg's best
+    quality, in which the forks' lists have Something-Something.
+    """
+    reformatter = VideoReformatter()
+    for number, pixels in enumerate(frames.numpy(), start=1):
+        encoder = av.CodecContext.create("mjpeg", "w")
+        encoder.height, encoder.width, encoder.pix_fmt = *pixels.shape[:2], "yuvj420p"
+        encoder.time_base = Fraction(1, 1)
+        encoder.qmin, encoder.qmax = JPEG_QUALITY, JPEG_QUALITY
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        packets = encoder.encode(reformatter.reformat(frame, format="yuvj420p")) + encoder.encode(None)
+        Path(template.format(number)).write_bytes(b"".join(map(bytes, packets)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,15 +108,16 @@ PIXEL_OPS: dict[str, Callable[[Tensor, float], Tensor]] = {"Color": coloured, "S
 def count_levels(frames: Tensor) -> Tensor:
     """How often each grey level occurs in each frame and channel: [T, H, W, 3] -> [T, 3, 256]."""
     T = len(frames)
-    keys = _keys(frames, T, 3)
-    size = T * 3 * NUM_LEVELS
     if frames.device.type == "cpu":
-        counts = torch.bincount(keys, minlength=size)
-    else:  # bincount would wait for the device
-        counts = torch.zeros(size, dtype=torch.int64, device=frames.device)
-        counts.scatter_add_(
-            0, keys.long(), torch.ones((), dtype=torch.int64, device=keys.device).expand(len(keys))
-        )
+        planes = frames.reshape(T, -1, 3)  # counted one by one, as bytes: no keys have to be made
+        counts = [
+            torch.bincount(plane, minlength=NUM_LEVELS) for frame in planes for plane in frame.unbind(1)
+        ]
+        return torch.stack(counts).reshape(T, 3, NUM_LEVELS)
+    keys = _keys(frames, T, 3)  # bincount would wait for the device
+    counts = torch.zeros(T * 3 * NUM_LEVELS, dtype=torch.int64, device=frames.device)
+    one = torch.ones((), dtype=torch.int64, device=frames.device)
+    counts.scatter_add_(0, keys.long(), one.expand(len(keys)))
     return counts.reshape(T, 3, NUM_LEVELS)
 
 

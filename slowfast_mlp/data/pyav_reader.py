@@ -42,6 +42,8 @@ class PyAvReader:
 
     def __init__(self, path: str, url: str):
         self.path = path
+        # What reading has cost so far, in frames.
+        self.num_decoded = self.num_converted = 0
         self._reformatter = VideoReformatter()  # one conversion context for all frames, not one each
         try:
             self._container = av.open(url)
@@ -157,6 +159,7 @@ class PyAvReader:
             if skip and packet is not None:
                 self._decoder.skip_frame = "DEFAULT" if packet.pts in numbers else "NONREF"
             for frame in self._decoder.decode(packet):
+                self.num_decoded += 1
                 number = numbers.get(frame.pts)
                 if frame.pts is None or (frame.pts < first.time and (run.first or number is None)):
                     continue  # in an open group: lacks what it refers to, and nothing refers to it
@@ -219,6 +222,7 @@ class PyAvReader:
         self._decoder.skip_frame = "DEFAULT"
         self._container.seek(self._stream.start_time or 0, stream=self._stream, backward=True)
         for index, frame in enumerate(self._container.decode(self._stream)):
+            self.num_decoded += 1
             if frame.is_corrupt:
                 raise _Damaged(f"frame {index} is damaged: the decoder had to guess pixels")
             if index in frames.left:
@@ -229,6 +233,7 @@ class PyAvReader:
 
     def _pixels(self, frame: av.VideoFrame) -> numpy.ndarray:
         """[H, W, 3] uint8, upright; a view of the converted frame, whose rows may be padded."""
+        self.num_converted += 1
         plane = self._reformatter.reformat(frame, format="rgb24", **ONE_THREAD).planes[0]
         rows = numpy.frombuffer(plane, numpy.uint8).reshape(plane.height, plane.line_size)
         pixels = rows[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)

@@ -18,7 +18,8 @@ from slowfast_mlp.data.sources import Source, open_record
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.seeds import mix_seeds
 
-REPLACEMENT_TRIES = 10
+# Before training gives up by itself; DATA.MAX_FAILED_FRACTION, which knows of all ranks, should be quicker.
+REPLACEMENT_TRIES = 100
 
 
 class Failure(NamedTuple):

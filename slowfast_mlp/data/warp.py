@@ -159,7 +159,10 @@ def _gather(
     """
     T, height, width, _ = frames.shape
     # All frames share the map: a pixel of all of them is one row, which is read at once.
-    pixels = frames.permute(1, 2, 0, 3).reshape(height * width, T * 3).float()
+    pixels = torch.empty(height, width, T, 3, device=frames.device)
+    for channel in range(3):  # one by one: copying three values at a time takes longer
+        pixels[..., channel] = frames[..., channel].permute(1, 2, 0)
+    pixels = pixels.reshape(height * width, T * 3)
     moved = torch.empty(T, len(x), 3, dtype=torch.uint8, device=frames.device)
     # On a CPU by parts that its cache holds: fresh memory for all would take longer than the sums.
     at_a_time = max(1, CACHED_VALUES // (T * 3)) if frames.device.type == "cpu" else len(x)

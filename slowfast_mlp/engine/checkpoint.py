@@ -1,8 +1,10 @@
 """Checkpoints: PySlowFast's file and key names, written beside and renamed, loaded with a report.
 
-A file holds epoch (index of the finished epoch), model_state, optimizer_state, scaler_state, ema_state where
-weights are averaged, cfg (YAML text) and label_names (in the order of the outputs; empty if unknown). Only
-tensors and plain values are ever read (`weights_only`), so that loading runs no code from a file.
+A file holds epoch (index of the last finished epoch), step (steps done of the next one), model_state,
+optimizer_state, scaler_state and the states of whatever else takes part in training (ema_state where weights
+are averaged), cfg (YAML text), label_names (in the order of the outputs; empty if unknown), and of the middle
+of an epoch what every rank has for itself (rank_states). Only tensors and plain values are ever read
+(`weights_only`), so that loading runs no code from a file.
 """
 
 import argparse
@@ -10,6 +12,9 @@ import logging
 import os
 import pickle
 import re
+import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,17 +23,25 @@ import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor, nn
 
-from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.optimizer import load_optimizer_state
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = re.compile(r"checkpoint_epoch_(\d{5,})\.pyth")
+FILE_NAME = re.compile(r"checkpoint_epoch_(\d{5,})(?:_step_(\d{5,}))?\.pyth")
+BEST = "best.pyth"
 EMA_KEY = "ema_state"
+BESIDE = ".part"  # of a file that is being written
+DAMAGED = ".damaged"
 # Under which key the weights lie in files of PySlowFast, its forks, timm and the image models' code.
 WEIGHT_KEYS = ("model_state", "state_dict_ema", "state_dict", "model")
+# The parts of a training are saved as <name>_state; PySlowFast has another name for this one.
+STATE_KEYS = {"precision": "scaler_state"}
 NUM_NAMES_SHOWN = 5
+
+
+class DamagedFile(UserError):
+    """A file that is there and cannot be a whole checkpoint."""
 
 
 class Stateful(Protocol):
@@ -65,55 +78,110 @@ def folder(output_dir: str) -> str:
     return os.path.join(output_dir, "checkpoints")
 
 
-def newest(output_dir: str) -> str | None:
-    """The checkpoint of the latest epoch, or None."""
+def file_name(epoch: int, step: int) -> str:
+    """The name of the checkpoint after `epoch` whole epochs and `step` steps of the next."""
+    within = f"checkpoint_epoch_{epoch + 1:05d}_step_{step:05d}.pyth"
+    return within if step else f"checkpoint_epoch_{epoch:05d}.pyth"
+
+
+def newest_first(output_dir: str) -> list[str]:
+    """The checkpoints of a run, the latest position in training first."""
     where = folder(output_dir)
     names = g_pathmgr.ls(where) if g_pathmgr.isdir(where) else []
-    numbered = [(int(match[1]), name) for name in names if (match := FILE_NAME.fullmatch(name))]
-    return os.path.join(where, max(numbered)[1]) if numbered else None
+    matches = [match for name in names if (match := FILE_NAME.fullmatch(name))]
+    matches.sort(key=lambda match: (int(match[1]) - bool(match[2]), int(match[2] or 0)), reverse=True)
+    return [os.path.join(where, match[0]) for match in matches]
 
 
-def save(
-    output_dir: str,
+def newest(output_dir: str) -> str | None:
+    """The checkpoint of the latest position in training, or None."""
+    return next(iter(newest_first(output_dir)), None)
+
+
+def snapshot(
+    parts: Mapping[str, Stateful],
     *,
     epoch: int,
-    model: Stateful,
-    optimizer: Stateful,
-    precision: Stateful,
+    step: int = 0,
     config_text: str,
     label_names: Sequence[str] = (),
-    ema: Stateful | None = None,
-) -> str:
-    """Writes the checkpoint of finished epoch index `epoch` and returns its path.
+    also: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a checkpoint holds: the states of all parts, copied to the CPU, so that training may go on.
+
+    `epoch` is the index of the last finished epoch, -1 in the first; `step` counts the steps done since;
+    `also` has further entries.
+    """
+    states = {STATE_KEYS.get(name, f"{name}_state"): part.state_dict() for name, part in parts.items()}
+    return {
+        "epoch": epoch,
+        "step": step,
+        **_copied(states),
+        "cfg": config_text,
+        "label_names": list(label_names),
+        **(also or {}),
+    }
+
+
+def _copied(tree: Any) -> Any:
+    """The same nest of dicts and lists with copies of its tensors, on the CPU."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, Mapping):
+        return {name: _copied(value) for name, value in tree.items()}
+    return type(tree)(map(_copied, tree)) if isinstance(tree, list | tuple) else tree
+
+
+def save(output_dir: str, contents: Mapping[str, Any], name: str | None = None) -> str:
+    """Writes a snapshot under the name of its position in training, or `name`, and returns its path.
 
     The file appears whole or not at all: it is written beside, flushed to the disk and renamed.
     """
     g_pathmgr.mkdirs(folder(output_dir))
-    path = os.path.join(folder(output_dir), f"checkpoint_epoch_{epoch + 1:05d}.pyth")
-    contents = {
-        "epoch": epoch,
-        "model_state": model.state_dict(),
-        "optimizer_state": optimizer.state_dict(),
-        "scaler_state": precision.state_dict(),
-        "cfg": config_text,
-        "label_names": list(label_names),
-        **({EMA_KEY: ema.state_dict()} if ema else {}),
-    }
-    write_atomically(path, lambda file: torch.save(contents, file))
+    name = name or file_name(contents["epoch"] + 1, contents["step"])
+    path = os.path.join(folder(output_dir), name)
+    write_atomically(path, lambda file: torch.save(dict(contents), file))
     return path
 
 
-def save_weights(path: str, *, model: Stateful, config_text: str, label_names: Sequence[str] = ()) -> None:
-    """Writes weights alone, to start from or to test."""
-    contents = {"model_state": model.state_dict(), "cfg": config_text, "label_names": list(label_names)}
-    write_atomically(path, lambda file: torch.save(contents, file))
+def prune(output_dir: str, keep_last: int) -> None:
+    """Deletes all but the newest checkpoints; best.pyth is none of them."""
+    for path in newest_first(output_dir)[keep_last:]:
+        g_pathmgr.rm(path)
+
+
+def keep_as_best(path: str) -> None:
+    """Gives a checkpoint the second name best.pyth, under which it is not pruned."""
+    best = os.path.join(os.path.dirname(path), BEST)
+    beside = best + BESIDE
+    if os.path.exists(beside):
+        os.remove(beside)
+    try:
+        os.link(path, beside)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, beside)
+    os.replace(beside, best)
+
+
+def clear_leftovers(output_dir: str) -> None:
+    """Deletes what a kill left of files that were being written."""
+    where = folder(output_dir)
+    for name in g_pathmgr.ls(where) if g_pathmgr.isdir(where) else []:
+        if name.endswith(f".pyth{BESIDE}"):
+            g_pathmgr.rm(os.path.join(where, name))
+
+
+def set_aside(path: str) -> str:
+    """Renames a damaged checkpoint, so that it is neither taken for one nor lost; returns the new path."""
+    os.replace(path, path + DAMAGED)
+    return path + DAMAGED
 
 
 def write_atomically(path: str, write: Any) -> None:
     """Calls `write(file)` on a binary file beside `path` and renames it to `path` when it is safely on the
     disk.
     """
-    beside = f"{path}.part"
+    beside = path + BESIDE
     try:
         with g_pathmgr.open(beside, "wb") as file:
             write(file)
@@ -124,7 +192,14 @@ def write_atomically(path: str, write: Any) -> None:
             g_pathmgr.rm(beside)
         reason = getattr(error, "strerror", None) or _first_line(error)
         raise UserError(f"{path} cannot be written ({reason}). Make room or set OUTPUT_DIR.") from error
-    os.replace(g_pathmgr.get_local_path(beside), g_pathmgr.get_local_path(path))
+    local = g_pathmgr.get_local_path(path)
+    os.replace(g_pathmgr.get_local_path(beside), local)
+    # The new name too must be on the disk before an older file may go.
+    where = os.open(os.path.dirname(local) or ".", os.O_RDONLY)
+    try:
+        os.fsync(where)
+    finally:
+        os.close(where)
 
 
 def demand_file(path: str) -> None:
@@ -134,24 +209,45 @@ def demand_file(path: str) -> None:
 
 
 def read(path: str) -> dict[str, Any]:
-    """The contents of a checkpoint file, on the CPU. Raises UserError."""
+    """The contents of a checkpoint file, on the CPU, checked against its checksums.
+
+    Raises UserError, and DamagedFile for what is no whole checkpoint.
+    """
     demand_file(path)
     try:
         # timm's trainers keep their arguments beside the weights: a bag of plain values.
         with g_pathmgr.open(path, "rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
+            _demand_checksums(file, path)
             contents = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no PyTorch checkpoint of tensors and plain values: {reason}") from error
+        raise DamagedFile(f"{path} is no PyTorch checkpoint of tensors and plain values: {reason}") from error
     except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
+        if isinstance(error, UserError):
+            raise
         size = os.path.getsize(g_pathmgr.get_local_path(path))
-        raise UserError(
-            f"{path} is damaged or cut off, or no checkpoint ({size:,} bytes). Fetch it again; if it is the "
-            "newest of a run, delete it to go on from the one before."
+        raise DamagedFile(
+            f"{path} is damaged or cut off, or no checkpoint ({size:,} bytes). Fetch it again."
         ) from error
     if not isinstance(contents, Mapping):
         raise UserError(f"{path} holds a {type(contents).__name__}, not weights by name.")
     return dict(contents)
+
+
+def _demand_checksums(file: Any, path: str) -> None:
+    """Compares every record with the CRC-32 that torch.save wrote beside it, which torch.load does not.
+
+    Files older than torch 1.6 are no zip archives and have none.
+    """
+    if zipfile.is_zipfile(file):
+        file.seek(0)
+        try:
+            broken = zipfile.ZipFile(file).testzip()
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise DamagedFile(f"{path} is damaged ({error}). Fetch it again.") from error
+        if broken:
+            raise DamagedFile(f"{path} is damaged: {broken} does not match its checksum. Fetch it again.")
+    file.seek(0)
 
 
 def _first_line(error: Exception) -> str:
@@ -220,18 +316,11 @@ def demand_finite(model: nn.Module) -> None:
         )
 
 
-def resume(
-    contents: dict[str, Any],
-    path: str,
-    *,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    precision: Stateful,
-    ema: Ema | None = None,
-) -> int:
-    """Takes up the contents of a checkpoint of our own and returns the next epoch.
+def resume(contents: dict[str, Any], path: str, parts: Mapping[str, Stateful]) -> None:
+    """Takes up the contents of a checkpoint of our own in all parts, among them `model` and `optimizer`.
 
-    Raises UserError if they do not fit.
+    A part of which the file holds nothing starts anew, and that is said. Raises UserError if what it holds
+    does not fit.
     """
     absent = {"epoch", "model_state", "optimizer_state"} - set(contents)
     if absent:
@@ -240,21 +329,21 @@ def resume(
             "(TRAIN.CHECKPOINT_FILE_PATH), not a run to resume."
         )
     trained = {name: value for name, value in contents.items() if name != EMA_KEY}
-    load_weights(model, weights_of(trained, path), source=path)
-    _resume_ema(ema, contents.get(EMA_KEY), path)
+    load_weights(parts["model"], weights_of(trained, path), source=path)
+    _load_optimizer(parts["optimizer"], contents["optimizer_state"], path)
+    contents = {"scaler_state": contents.get("scaler", {}), **contents}  # the name in older forks
+    for name, part in parts.items():
+        key = STATE_KEYS.get(name, f"{name}_state")
+        if name in ("model", "optimizer"):
+            continue
+        if key in contents:
+            part.load_state_dict(contents[key])
+        else:
+            logger.warning("%s holds no %s, which starts anew", path, key)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: str) -> None:
     try:
-        load_optimizer_state(optimizer, contents["optimizer_state"])
+        load_optimizer_state(optimizer, state)
     except ValueError as error:
         raise UserError(f"{path}: the state of its optimiser does not fit ({error}).") from error
-    precision.load_state_dict(contents.get("scaler_state") or contents.get("scaler") or {})
-    return int(contents["epoch"]) + 1
-
-
-def _resume_ema(ema: Ema | None, state: dict[str, Any] | None, path: str) -> None:
-    if ema and state:
-        ema.load_state_dict(state)
-    elif ema:
-        logger.warning("%s has no averaged weights: TRAIN.EMA_DECAY averages from its weights on", path)
-        ema.restart()
-    elif state:
-        logger.warning("the averaged weights of %s are dropped, as TRAIN.EMA_DECAY is 0", path)

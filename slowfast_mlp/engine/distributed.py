@@ -6,11 +6,13 @@ Without a process group every function answers for one process, so nothing else 
 
 import gc
 import os
+import signal
 import socket
+import threading
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -20,7 +22,8 @@ from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.engine.signals import STOPPING
+from slowfast_mlp.errors import Stopped, UserError
 
 
 def rank() -> int:
@@ -71,8 +74,8 @@ def launch(
     them.
 
     Under torchrun (or whoever sets RANK and WORLD_SIZE) this process is already one of them. `processes`
-    starts that many on a machine without GPUs. A UserError of any process is raised here. Raises UserError
-    for GPUs that do not exist.
+    starts that many on a machine without GPUs. A UserError or Stopped of any process is raised here. Raises
+    UserError for GPUs that do not exist.
     """
     count = processes or gpus_to_use(num_gpus)
     if is_launched():
@@ -88,12 +91,42 @@ def launch(
     init_method = init_method or f"tcp://127.0.0.1:{_free_port()}"
     errors = mp.get_context("spawn").SimpleQueue()
     arguments = (function, num_gpus, count, count * num_shards, count * shard_id, init_method, errors)
+    context = mp.spawn(_worker, arguments, nprocs=count, join=False)
+    heard: list[int] = []
     try:
-        mp.spawn(_worker, arguments, nprocs=count, join=True)
+        with _signals_forwarded(context.pids(), heard):
+            while not context.join():
+                pass
     except (mp.ProcessExitedException, mp.ProcessRaisedException):
+        if errors.empty() and heard:  # before a process could heed it, or a second time
+            raise SystemExit(128 + heard[-1]) from None
         if errors.empty():
             raise
-        raise UserError(errors.get()) from None
+    if not errors.empty():
+        raise errors.get() from None
+
+
+@contextmanager
+def _signals_forwarded(pids: Sequence[int], heard: list[int]) -> Iterator[None]:
+    """Within it, signals to stop are added to `heard` and go to these processes, and this one goes on waiting
+    for them.
+    """
+
+    def forward(number: int, frame: Any) -> None:
+        heard.append(number)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, forward) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def gpus_to_use(num_gpus: int | None) -> int:
@@ -109,14 +142,17 @@ def gpus_to_use(num_gpus: int | None) -> int:
 
 def _worker(local_rank, function, num_gpus, count, world, first_rank, init_method, errors) -> None:
     """One spawned process; sets what torchrun would have set."""
+    os.setpgrp()  # a terminal's Ctrl-C reaches the process that started this one, which passes it on
     os.environ.update(RANK=str(first_rank + local_rank), WORLD_SIZE=str(world))
     os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(count))
     if device(num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
     try:
         _run_in_group(function, num_gpus, init_method)
+    except Stopped as stop:
+        errors.put(stop)  # and ends well: a status that says otherwise would have the other ranks killed
     except UserError as error:
-        errors.put(str(error))
+        errors.put(error)
         raise SystemExit(1) from None
 
 
@@ -144,8 +180,9 @@ def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_metho
     failed = None
     try:
         function()
-    except UserError as error:
-        failed = str(error)  # without its traceback, which would keep the model alive
+    except (UserError, Stopped) as error:
+        failed = error.with_traceback(None)  # which would keep the model alive
+        failed.__context__ = failed.__cause__ = None
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
         gc.collect()
@@ -156,7 +193,7 @@ def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_metho
         dist.barrier()
     dist.destroy_process_group()
     if failed is not None:
-        raise UserError(failed)
+        raise failed
 
 
 def _free_port() -> int:
@@ -185,6 +222,37 @@ def wait_for_all() -> None:
     """Returns when every rank is here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+class Polls:
+    """Questions to all ranks, each answered yes where any says so.
+
+    They talk through the CPU in a group of their own, and the answers to one call come with the next: so no
+    call waits for a GPU, nor for more than that every rank has made the call before. One process is answered
+    at once.
+    """
+
+    def __init__(self):
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._under_way: tuple[Any, Tensor] | None = None
+
+    def ask(self, *mine: bool) -> list[bool]:
+        """The answers to what all ranks asked in the call before; every rank must call this."""
+        if self._group is None:
+            return list(mine)
+        answers = self.close() or [False] * len(mine)
+        votes = torch.tensor(mine, dtype=torch.int32)
+        work = dist.all_reduce(votes, dist.ReduceOp.MAX, self._group, async_op=True)
+        self._under_way = (work, votes)
+        return answers
+
+    def close(self) -> list[bool]:
+        """The last answers, if there are any to come."""
+        if self._under_way is None:
+            return []
+        (work, votes), self._under_way = self._under_way, None
+        work.wait()
+        return votes.bool().tolist()
 
 
 def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Module:

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class FailedVideos:
-    """How often each video failed since the run started; its length is the number of files known to fail.
+    """How often each video failed since training started; its length is the number of files known to fail.
 
     `max_fraction` is the share of an epoch's clips above which `demand_few` stops the run.
     """
@@ -40,6 +40,14 @@ class FailedVideos:
         if path not in self._reasons and len(self._reasons) < MAX_NAMED:
             logger.warning("replaced a video that cannot be decoded: %s: %s", path, reason)
         self._reasons[path] = reason
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
+        """What this rank failed to decode; plain values."""
+        return {"times": dict(self._own), "reasons": {path: self._reasons[path] for path in self._own}}
+
+    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
+        """Goes on counting from there."""
+        self._own, self._reasons = dict(state["times"]), dict(state["reasons"])
 
     def gather(self) -> dict[str, int]:
         """How often each file failed, over all ranks, which must all call this. Writes it to the list: path,

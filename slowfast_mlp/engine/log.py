@@ -5,23 +5,27 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import simplejson
 from torch.utils.tensorboard import SummaryWriter
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.engine.checkpoint import write_atomically
+from slowfast_mlp.errors import Stopped, UserError
 
 PACKAGE = "slowfast_mlp"
 FILES = ("stdout.log", "metrics.jsonl", "json_stats.log")
+KINDS_OF_TRAINING = ("train", "train_epoch", "val")
 
 
 class RunLog:
     """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks
     but 0).
 
-    Files are appended to, so that a resumed run goes on in them.
+    Files are appended to, so that a resumed run goes on in them after `rewind`.
     """
 
     def __init__(self, output_dir: str, *, enabled: bool, tensorboard: bool):
@@ -43,7 +47,8 @@ class RunLog:
             raise UserError(
                 f"OUTPUT_DIR {output_dir} cannot be written to ({error.strerror}). Choose another."
             ) from error
-        self._writer = SummaryWriter(os.path.join(output_dir, "tensorboard")) if tensorboard else None
+        self._tensorboard = tensorboard
+        self._purge_step: int | None = None
         terminal, file = logging.StreamHandler(sys.stdout), logging.StreamHandler(self._text)
         file.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         terminal.setFormatter(_Plain())
@@ -65,11 +70,37 @@ class RunLog:
         if not self.enabled:
             return
         self._write(self._metrics, {"kind": kind, "step": step, **values})
-        if self._writer:
+        if self._tensorboard:
+            if self._writer is None:
+                folder = os.path.join(self.output_dir, "tensorboard")
+                self._writer = SummaryWriter(folder, purge_step=self._purge_step)
             for name, value in values.items():
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
                     self._writer.add_scalar(f"{kind}/{name}", value, step)
             self._writer.flush()
+
+    def rewind(self, *, step: int, epoch: int) -> None:
+        """Takes back what an earlier run wrote of training beyond `step` steps of the run, `epoch` of its
+        epochs being whole: it comes again. stdout.log keeps everything. To be called before the first line.
+        """
+        if not self.enabled:
+            return
+        self._purge_step = step + 1
+        self._metrics = self._keep("metrics.jsonl", self._metrics, partial(_is_before, step=step))
+        self._stats = self._keep("json_stats.log", self._stats, partial(_is_of_epochs, epoch=epoch))
+
+    def _keep(self, name: str, file: Any, is_kept: Callable[[str], bool]) -> Any:
+        """Leaves only some lines of a file, and returns it open at its end."""
+        path = os.path.join(self.output_dir, name)
+        with open(path, encoding="utf-8") as before:
+            lines = before.readlines()
+        kept = [line for line in lines if is_kept(line)]
+        if len(kept) == len(lines):
+            return file
+        file.close()
+        write_atomically(path, lambda new: new.write("".join(kept).encode()))
+        self.say(f"{name}: {len(lines) - len(kept)} lines of steps that come again are taken back")
+        return open(path, "a", encoding="utf-8")
 
     def json_stats(self, *, epoch_level: bool, **values: Any) -> None:
         """PySlowFast's `json_stats:` line with its keys: in stdout.log, and for whole epochs in
@@ -99,8 +130,9 @@ class RunLog:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         if self.enabled and error is not None:  # the terminal is told by whoever catches it
-            lines = [str(error)] if isinstance(error, UserError) else traceback.format_exception(error)
-            self._text.write(f"error: {''.join(lines)}\n")
+            is_told = isinstance(error, (UserError, Stopped))
+            lines = [str(error)] if is_told else traceback.format_exception(error)
+            self._text.write(f"{'' if isinstance(error, Stopped) else 'error: '}{''.join(lines)}\n")
         self.close()
 
     def _write(self, file: Any, record: dict[str, Any]) -> None:
@@ -114,6 +146,33 @@ class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
+
+
+def _is_before(line: str, *, step: int) -> bool:
+    """Whether a line of metrics.jsonl is whole, and not of training beyond `step`."""
+    try:
+        record = simplejson.loads(line)
+    except simplejson.JSONDecodeError:  # cut off by a kill
+        return False
+    return record["kind"] not in KINDS_OF_TRAINING or record["step"] <= step
+
+
+def _is_of_epochs(line: str, *, epoch: int) -> bool:
+    """Whether a line of json_stats.log is whole, and not of an epoch beyond the first `epoch`."""
+    try:
+        stats = simplejson.loads(line.removeprefix("json_stats: "))
+    except simplejson.JSONDecodeError:
+        return False
+    return "epoch" not in stats or int(stats["epoch"].split("/")[0]) <= epoch
+
+
+def validation_after(output_dir: str, epoch: int) -> float | None:
+    """The top-1 of the validation after `epoch` epochs, if metrics.jsonl has it."""
+    path = Path(output_dir) / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    records = [simplejson.loads(line) for line in lines]
+    found = [r["top1"] for r in records if r["kind"] == "val" and r["epoch"] == epoch]
+    return found[-1] if found else None
 
 
 def last_metrics(output_dir: str, kind: str) -> dict[str, Any]:

@@ -32,6 +32,14 @@ class RunningSums:
         self._sums.zero_()
         return dict(zip(self.names, sums))
 
+    def state_dict(self) -> dict[str, float]:
+        """The sums of this rank by name; waits for the device."""
+        return dict(zip(self.names, self._sums.tolist()))
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Goes on from sums; a name that they lack starts from zero."""
+        self._sums.copy_(torch.tensor([state.get(name, 0.0) for name in self.names], dtype=self._sums.dtype))
+
 
 class VideoScores:
     """Scores of every video, added up over its views: [V, K] in float64, so that the order of adding cannot
@@ -62,3 +70,26 @@ def top_k_correct(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     k = min(k, scores.shape[1])
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
     return (order == labels.unsqueeze(1)).any(dim=1)
+
+
+class BestValidation:
+    """The highest top-1 of the validations so far, and after which epoch it was; None before the first."""
+
+    def __init__(self):
+        self.top1: float | None = None
+        self.epoch: int | None = None
+
+    def add(self, top1: float, *, epoch: int) -> bool:
+        """Whether the validation after `epoch` epochs is better than all before; of equals the first is."""
+        if self.top1 is not None and top1 <= self.top1:
+            return False
+        self.top1, self.epoch = top1, epoch
+        return True
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        """Plain values."""
+        return {"top1": self.top1, "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+        """Takes up what `state_dict` gave."""
+        self.top1, self.epoch = state["top1"], state["epoch"]

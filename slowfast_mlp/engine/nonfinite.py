@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slowfast_mlp.engine.checkpoint import write_atomically
 from slowfast_mlp.engine.distributed import gather_objects, rank
-from slowfast_mlp.errors import UserError
 
 SKIPPED_STEPS = "skipped_steps.jsonl"
 
@@ -20,9 +21,8 @@ logger = logging.getLogger(__name__)
 class SkippedSteps:
     """Counts on the device, so that a step waits for nothing, and names what was skipped when `look`ed at.
 
-    The run ends after `max_in_a_row` skipped steps in a row, or as many as an epoch has. `path_of` gives the
-    file of a record, `seed` is RNG_SEED, and `keep_weights` saves the weights, which are those before the
-    first of the skipped steps, and returns where.
+    `excess` says so once there were `max_in_a_row` skipped steps in a row, or as many as an epoch has: then
+    the weights are those before the first of them. `path_of` gives the file of a record, `seed` is RNG_SEED.
     """
 
     def __init__(
@@ -32,43 +32,60 @@ class SkippedSteps:
         max_in_a_row: int,
         seed: int,
         path_of: Callable[[int], str],
-        keep_weights: Callable[[], str],
         device: torch.device,
     ):
         self.path = os.path.join(output_dir, SKIPPED_STEPS)
         self.max_in_a_row = max_in_a_row
         self.seed = seed
         self.path_of = path_of
-        self.keep_weights = keep_weights
+        self.excess: str | None = None
         self._in_a_row = torch.zeros((), device=device)
-        self._window: list[tuple[int, Tensor, Tensor]] = []
+        self._window: list[tuple[int, float, Tensor, Tensor]] = []
 
-    def add(self, step: int, records: Tensor, skipped: Tensor) -> None:
+    def add(self, step: int, records: Tensor, skipped: Tensor, *, lr: float) -> None:
         """Takes note of a step of this rank: its records [B], on the host, and whether it was skipped []."""
         self._in_a_row = (self._in_a_row + 1) * skipped
-        self._window.append((step, records, self._in_a_row))
+        self._window.append((step, lr, records, self._in_a_row))
 
-    def look(self, *, epoch: int, num_steps: int, lr: float) -> None:
-        """Waits for the device; writes what was skipped since the last look to the list.
+    def look(self, *, epoch: int, num_steps: int) -> None:
+        """Waits for the device; writes what was skipped since the last look to the list, and sets `excess`.
 
-        All ranks must call this. Raises UserError when too many were skipped; `num_steps` are the epoch's.
+        All ranks must call this; `num_steps` are the epoch's.
         """
-        in_a_row = torch.stack([count for *_, count in self._window]).tolist()
-        skipped = [(step, records) for (step, records, _), count in zip(self._window, in_a_row) if count > 0]
-        self._window.clear()
+        window, self._window = self._window, []
+        in_a_row = torch.stack([count for *_, count in window]).tolist() if window else []
+        skipped = [(step, records) for (step, _, records, _), count in zip(window, in_a_row) if count > 0]
         if not skipped:
             return
         self._write(epoch, skipped)
-        if max(in_a_row) < min(self.max_in_a_row, num_steps):
+        if max(in_a_row) >= min(self.max_in_a_row, num_steps):
+            self.excess = (
+                f"The loss or its gradient was not finite in {max(in_a_row):.0f} steps in a row, up to step "
+                f"{skipped[-1][0] + 1} of epoch {epoch + 1}, at a learning rate of {window[-1][1]:.3g}; "
+                f"SOLVER.MAX_NONFINITE_STEPS is {self.max_in_a_row}, and an epoch has {num_steps}. Lower "
+                "SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32. The videos of "
+                f"these steps are in {self.path}."
+            )
+
+    def state_dict(self) -> dict[str, int]:
+        """How many steps in a row were skipped up to now, the same on every rank; waits for the device."""
+        return {"in_a_row": int(self._in_a_row)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on counting from there."""
+        self._in_a_row.fill_(state["in_a_row"])
+
+    def rewind(self, *, epoch: int, step: int) -> None:
+        """Takes back what is listed beyond `epoch` whole epochs and `step` steps of the next: it comes again,
+        where an earlier run was killed. For the first rank.
+        """
+        if not os.path.exists(self.path):
             return
-        weights = self.keep_weights()
-        raise UserError(
-            f"The loss or its gradient was not finite in {max(in_a_row):.0f} steps in a row, up to step "
-            f"{skipped[-1][0] + 1} of epoch {epoch + 1}, at a learning rate of {lr:.3g}; "
-            f"SOLVER.MAX_NONFINITE_STEPS is {self.max_in_a_row}, and an epoch has {num_steps}. Lower "
-            f"SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32. The "
-            f"videos of these steps are in {self.path}, the weights before them in {weights}."
-        )
+        with open(self.path, encoding="utf-8") as file:
+            lines = file.readlines()
+        kept = [line for line in lines if _position(line) <= (epoch + 1, step)]
+        if len(kept) < len(lines):
+            write_atomically(self.path, lambda file: file.write("".join(kept).encode()))
 
     def _write(self, epoch: int, skipped: list[tuple[int, Tensor]]) -> None:
         """Appends a line for every step and rank: with the seed, its epoch and a record all draws begin."""
@@ -92,3 +109,12 @@ class SkippedSteps:
             "records": records,
             "videos": [self.path_of(record) for record in records],
         }
+
+
+def _position(line: str) -> tuple[float, float]:
+    """The epoch and step of a line of the list, both from 1; beyond all others of one that a kill cut off."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return math.inf, math.inf
+    return entry["epoch"], entry["step"]

@@ -12,6 +12,7 @@ import torch
 from slowfast_mlp.engine.distributed import world_size
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, duration
+from slowfast_mlp.engine.metrics import RunningSums
 
 # Weight of the newest window in the smoothed time of a step.
 ETA_SMOOTHING = 0.2
@@ -20,28 +21,63 @@ ETA_SMOOTHING = 0.2
 class Progress:
     """Times of a training run, and the lines that it writes every `log_period` steps.
 
-    `steps_of_epochs` are the numbers of steps of all its epochs, which may differ.
+    `steps_of_epochs` are the numbers of steps of all its epochs, which may differ. A run that was resumed
+    with another batch size had others before: `shift` is how many more steps it had done.
     """
 
-    def __init__(self, log: RunLog, failed: FailedVideos, *, log_period: int, steps_of_epochs: Sequence[int]):
+    def __init__(
+        self,
+        log: RunLog,
+        failed: FailedVideos,
+        *,
+        log_period: int,
+        steps_of_epochs: Sequence[int],
+        shift: int = 0,
+    ):
         self.log = log
         self.failed = failed
         self.log_period = log_period
         self.steps_of_epochs = steps_of_epochs
         self.num_epochs = len(steps_of_epochs)
         self.num_ranks = world_size()
+        self.shift = shift
         self._seconds_per_step: float | None = None
+        self._taken_up: dict[str, Any] = {}
 
     def steps_before(self, epoch: int) -> int:
         """Steps of the run before epoch index `epoch`."""
-        return sum(self.steps_of_epochs[:epoch])
+        return self.shift + sum(self.steps_of_epochs[:epoch])
 
-    def start_epoch(self, epoch: int) -> None:
-        """Begins epoch index `epoch`."""
-        self.epoch, self.num_steps = epoch, self.steps_of_epochs[epoch]
-        self._epoch_sums: dict[str, float] = {}
-        self._window_start = self._epoch_start = time.perf_counter()
-        self._wait = self._epoch_wait = 0.0
+    def start_epoch(self, epoch: int, sums: RunningSums) -> None:
+        """Begins epoch index `epoch`, or goes on in it after `load_state_dict`; `sums` are those of the
+        window of the next line.
+        """
+        before, self._taken_up = self._taken_up, {}
+        self.epoch, self.num_steps, self._sums = epoch, self.steps_of_epochs[epoch], sums
+        self._epoch_sums: dict[str, float] = before.get("epoch_sums", {})
+        self._seconds_per_step = before.get("seconds_per_step", self._seconds_per_step)
+        now = time.perf_counter()
+        self._window_start = now - before.get("window_seconds", 0.0)
+        self._epoch_start = now - before.get("epoch_seconds", 0.0)
+        self._wait, self._epoch_wait = before.get("wait", 0.0), before.get("epoch_wait", 0.0)
+        sums.load_state_dict(before.get("sums", {}))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and times of the epoch under way on this rank; waits for the device."""
+        now = time.perf_counter()
+        return {
+            "sums": self._sums.state_dict(),
+            "epoch_sums": dict(self._epoch_sums),
+            "seconds_per_step": self._seconds_per_step,
+            "window_seconds": now - self._window_start,
+            "epoch_seconds": now - self._epoch_start,
+            "wait": self._wait,
+            "epoch_wait": self._epoch_wait,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a state in the next epoch that starts."""
+        self._taken_up = state
 
     def add_wait(self, seconds: float) -> None:
         """Time that this rank stood still for its next batch."""

@@ -68,6 +68,7 @@ def test(
     views: str,
     tested: dict[str, Any],
     label_names: Sequence[str],
+    config_name: str,
 ) -> None:
     """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
     top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
@@ -87,7 +88,7 @@ def test(
     }
     if evaluation.num_decoded < len(paths):
         facts["decoded"] = f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos with a view"
-    written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", "config.yaml")]
+    written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", config_name)]
     log.say("test results\n" + block({**facts, "written": " ".join(written)}))
     log.metrics(
         "test",

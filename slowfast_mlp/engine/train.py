@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from slowfast_mlp.engine.accumulate import backward_in_parts
 from slowfast_mlp.engine.batch_norm import KeptStatistics
+from slowfast_mlp.engine.distributed import rank
+from slowfast_mlp.engine.generators import seed_step
 from slowfast_mlp.engine.metrics import RunningSums
 from slowfast_mlp.engine.nonfinite import SkippedSteps
 from slowfast_mlp.engine.optimizer import set_learning_rate
@@ -36,47 +38,67 @@ def train_one_epoch(
     num_parts: int,
     after_step: Callable[[], None],
     device: torch.device,
+    seed: int,
+    first_step: int,
+    end_step: Callable[[int], None],
 ) -> None:
-    """Trains over the loader once. `lr_at` maps a fractional epoch to a learning rate, `to_input` the
-    loader's Views to clips [B, 3, T, H, W], `make_targets` labels [B] to targets [B, K], and `share_done` a
-    step to the share of the epoch's clips before it: steps may have batches of different sizes.
-
-    `mix` mixes clips and targets, given the epoch and the step; then no accuracy is reported, because a mixed
-    clip has no class. A batch goes through the model in `num_parts` parts; a step is one of the optimiser,
-    and `after_step` follows it. Waits for the device only where `progress` writes a line. Raises UserError
-    there when `skipped_steps` has seen too many.
+    """Trains over the loader once, which begins with step `first_step` of the epoch. `lr_at` maps a
+    fractional epoch to a learning rate, `to_input` the loader's Views to clips [B, 3, T, H, W],
+    `make_targets` labels [B] to targets [B, K], `share_done` a step to the share of the epoch's clips before
+    it. `mix` mixes clips and targets, given epoch and step; then no accuracy is reported, as a mixed clip has
+    no class. A batch goes through the model in `num_parts` parts; a step is one of the optimiser, and
+    `after_step` follows it. `end_step` hears how many steps of the epoch are done. The model's own draws come
+    from (seed, rank, epoch, step). Waits for the device only where `progress` writes a line.
     """
     model.train()
-    names = ("loss", "clips", "failed", "grad_norm", "steps", "finite_clips")
-    statistics = KeptStatistics(model)
-    sums = RunningSums(names + (() if mix else ("correct", "correct5")), device)
-    progress.start_epoch(epoch)
+    statistics, sums = KeptStatistics(model), _sums(device, with_accuracy=mix is None)
+    progress.start_epoch(epoch, sums)
     waited_since = time.perf_counter()
-    for step, views in enumerate(on_device(loader, device)):
+    for step, views in enumerate(on_device(loader, device), start=first_step):
         progress.add_wait(time.perf_counter() - waited_since)
         progress.failed.add(views.failures)
         lr = lr_at(epoch + share_done(step))
         set_learning_rate(optimizer, lr)
-        clips = to_input(views)  # B 3 T H W
-        labels = views.labels  # B
+        clips, labels = to_input(views), views.labels  # B 3 T H W, B
         targets = make_targets(labels)  # B K
         if mix:
             clips, targets = mix(clips, targets, epoch=epoch, step=step)
+        seed_step(device, seed, rank(), epoch, step)
         statistics.keep()
         loss, logits = backward_in_parts(model, clips, targets, precision, num_parts=num_parts)
         norm, skipped = precision.step(optimizer, model, max_norm)
         statistics.restore_where(skipped)
         after_step()
-        skipped_steps.add(step, views.videos, skipped)
-        counts = (len(labels), sum(failure.num_views for failure in views.failures))
-        total, norm = (value.masked_fill(skipped, 0) for value in (loss * len(labels), norm))
+        skipped_steps.add(step, views.videos, skipped, lr=lr)
+        num_failed = sum(failure.num_views for failure in views.failures)
         correct = () if mix else _correct(logits, labels)
-        sums.add(total, *counts, norm, ~skipped, len(labels) * ~skipped, *correct)
+        _add(sums, loss, norm, *correct, num_clips=len(labels), num_failed=num_failed, skipped=skipped)
         if progress.is_due(step):
             progress.line(step, lr=lr, sums=sums.take())
-            skipped_steps.look(epoch=epoch, num_steps=progress.num_steps, lr=lr)
+            skipped_steps.look(epoch=epoch, num_steps=progress.num_steps)
+        end_step(step + 1)
         waited_since = time.perf_counter()
     progress.end_epoch(lr=lr)
+
+
+def _sums(device: torch.device, *, with_accuracy: bool) -> RunningSums:
+    """The sums of a line, in the order of `_add`."""
+    names = ("loss", "clips", "failed", "grad_norm", "steps", "finite_clips")
+    return RunningSums(names + (("correct", "correct5") if with_accuracy else ()), device)
+
+
+def _add(
+    sums: RunningSums,
+    loss: Tensor,
+    norm: Tensor,
+    *correct: Tensor,
+    num_clips: int,
+    num_failed: int,
+    skipped: Tensor,
+) -> None:
+    """Adds a step, whose loss [] and gradient norm [] count only if it was not skipped []."""
+    total, norm = (value.masked_fill(skipped, 0) for value in (loss * num_clips, norm))
+    sums.add(total, num_clips, num_failed, norm, ~skipped, num_clips * ~skipped, *correct)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ Axes: B batch, C channels, T time, H W space, K classes.
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +39,10 @@ TIME_STEPS = (
     (0, 0, 0, 0, 0, 0, -1, 1),  # T-
 )
 GATES = ("pooled", "token", "none")
+STEMS = ("patch", "conv")
 VIDEO_DROPOUT = 0.5
 BIAS_KERNEL_FRAMES = 3
-# A video model has the names of the image model. Only the depthwise kernels differ, by their time axis.
+# A video model has the names of the image model. Only kernels over several frames differ, by their time axis.
 NOT_IN_IMAGE_WEIGHTS = ()
 
 
@@ -55,22 +57,42 @@ def shift(x: Tensor, fold: int, steps: Sequence[tuple[int, ...]]) -> Tensor:
     return torch.cat([*(F.pad(group, step) for group, step in zip(groups, steps)), kept], dim=-1)
 
 
+def _conv(dim: int, out_dim: int, kernel_frames: int, *, kernel_size: int, stride: int = 1, groups: int = 1):
+    """A convolution that keeps the number of frames; of one frame it is two-dimensional, as in an image
+    model.
+    """
+    sizes = (kernel_frames, kernel_size, kernel_size)
+    padding = tuple(size // 2 for size in sizes)
+    if kernel_frames == 1:
+        return nn.Conv2d(dim, out_dim, sizes[1:], stride=stride, padding=padding[1:], groups=groups)
+    return nn.Conv3d(dim, out_dim, sizes, stride=(1, stride, stride), padding=padding, groups=groups)
+
+
+def _over_frames(conv: nn.Module, x: Tensor) -> Tensor:
+    """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing."""
+    if isinstance(conv, nn.Conv3d):
+        x = x.permute(0, 4, 1, 2, 3)  # B C T H W
+        around, *padding = conv.padding
+        if x.shape[2] == 2:
+            # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
+            # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
+            x, around = F.pad(x, (0, 0, 0, 0, around, around)), 0
+        x = F.conv3d(x, conv.weight, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
+        return x.permute(0, 2, 3, 4, 1)  # B T H' W' C'
+    frames = conv(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # BT H' W' C'
+    return frames.reshape(*x.shape[:2], *frames.shape[1:])
+
+
 class DepthwiseConv(nn.Module):
     """Depthwise convolution over `kernel_size` places a side and `kernel_frames` frames, zeros around."""
 
     def __init__(self, dim: int, *, kernel_size: int, kernel_frames: int):
         super().__init__()
-        self.has_time = kernel_frames > 1
-        sizes = (kernel_frames, kernel_size, kernel_size) if self.has_time else (kernel_size, kernel_size)
-        conv = nn.Conv3d if self.has_time else nn.Conv2d
-        self.conv = conv(dim, dim, sizes, padding=tuple(size // 2 for size in sizes), groups=dim)
+        self.conv = _conv(dim, dim, kernel_frames, kernel_size=kernel_size, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> the same. Convolves through channels-last views, which copy nothing."""
-        if self.has_time:
-            return self.conv(x.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)  # B T H W C
-        frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W
-        return self.conv(frames).permute(0, 2, 3, 1).reshape(x.shape)  # B T H W C
+        """[B, T, H, W, C] -> the same."""
+        return _over_frames(self.conv, x)
 
 
 class AffineShift(nn.Module):
@@ -144,10 +166,27 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H', W', C']."""
-        B, T = x.shape[:2]
-        frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W, a channels-last view
-        x = self.proj(frames).permute(0, 2, 3, 1)  # BT H' W' C'
-        return self.norm(x.reshape(B, T, *x.shape[1:]))
+        return self.norm(_over_frames(self.proj, x))
+
+
+class ConvStem(nn.Module):
+    """The first map by two convolutions of 3x3 places and `kernel_frames` frames, each halving height and
+    width, with LayerNorm after both and GELU between.
+    """
+
+    def __init__(self, out_dim: int, *, kernel_frames: int, norm_eps: float):
+        super().__init__()
+        dims = (3, out_dim // 2, out_dim)
+        self.convs = nn.ModuleList(
+            _conv(dim, out, kernel_frames, kernel_size=3, stride=2) for dim, out in pairwise(dims)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=norm_eps) for dim in dims[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, 3] -> [B, T, H/4, W/4, C]."""
+        first, second = (partial(_over_frames, conv) for conv in self.convs)
+        x = F.gelu(self.norms[0](first(x)))  # B T H/2 W/2 C/2
+        return self.norms[1](second(x))
 
 
 class VAST(nn.Module):
@@ -161,9 +200,10 @@ class VAST(nn.Module):
     H-, W+, W- and, for video, T+, T-) moves C // shift_divisor channels. `shift_time` False leaves the
     channels of T+ and T- where they are, as the image model does. `bias_kernel` is the side of the depthwise
     kernel, None for no bias; `bias_kernel_frames` its length in a video model, 1 for frame by frame.
-    `out_proj` False leaves out the mixer's last linear layer. `dropout`, before the head, is 0.5 for video
-    and 0 for images where None. `drop_path` is the rate of the last block; it grows linearly from 0 at the
-    first.
+    `out_proj` False leaves out the mixer's last linear layer. `stem` "patch" is one convolution of 7x7 places
+    with stride 4, frame by frame; "conv" two of 3x3 with stride 2, in a video model over `stem_frames`
+    frames. `dropout`, before the head, is 0.5 for video and 0 for images where None. `drop_path` is the rate
+    of the last block; it grows linearly from 0 at the first.
 
     Raises ValueError that names the argument and the legal values where something does not fit.
     """
@@ -183,6 +223,8 @@ class VAST(nn.Module):
         bias_kernel: int | None = 3,
         bias_kernel_frames: int = BIAS_KERNEL_FRAMES,
         out_proj: bool = True,
+        stem: str = "patch",
+        stem_frames: int = 1,
         mlp_ratio: int = 4,
         norm_eps: float = 1e-6,
         dropout: float | None = None,
@@ -195,7 +237,8 @@ class VAST(nn.Module):
         _demand_size(num_frames, crop_size)
         demand_stages(NUM_STAGES, depths=depths, dims=dims)
         _demand_mixer(dims, gate=gate, reduction=reduction, shift_divisor=shift_divisor, num_steps=len(steps))
-        _demand_kernels(bias_kernel, bias_kernel_frames)
+        _demand_kernels(bias_kernel, dict(bias_kernel_frames=bias_kernel_frames, stem_frames=stem_frames))
+        _demand_stem(stem, stem_frames)
         _demand_scale(dict(dropout=dropout, drop_path=drop_path), mlp_ratio=mlp_ratio, norm_eps=norm_eps)
         self.num_frames = num_frames
         self.crop_size = crop_size
@@ -214,7 +257,10 @@ class VAST(nn.Module):
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         for stage, (dim, depth) in enumerate(zip(dims, depths)):
             in_dim, geometry = (dims[stage - 1], LATER_EMBED) if stage else (3, FIRST_EMBED)
-            embed = PatchEmbed(in_dim, dim, geometry=geometry, norm_eps=norm_eps)
+            if stem == "conv" and not stage:
+                embed = ConvStem(dim, kernel_frames=stem_frames if video else 1, norm_eps=norm_eps)
+            else:
+                embed = PatchEmbed(in_dim, dim, geometry=geometry, norm_eps=norm_eps)
             blocks = (block(dim, mixer=mixer(dim), drop_path=rates.pop(0)) for _ in range(depth))
             self.add_module(f"patch_embed{stage + 1}", embed)
             self.add_module(f"blocks{stage + 1}", nn.ModuleList(blocks))
@@ -257,7 +303,7 @@ class VAST(nn.Module):
 
 
 def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Image weights for the video `model`: depthwise kernels become the middle tap of its own, the other taps
+    """Image weights for the video `model`: kernels become the middle tap of its own, the other taps
     are zero; the rest is the same.
 
     A video model built with `shift_time` False then gives the image model's logits on a still clip. With its
@@ -308,12 +354,20 @@ def _demand_mixer(
         )
 
 
-def _demand_kernels(bias_kernel: int | None, bias_kernel_frames: int) -> None:
+def _demand_kernels(bias_kernel: int | None, frames: dict[str, int]) -> None:
     if bias_kernel is not None and (bias_kernel < 1 or bias_kernel % 2 == 0):
         raise ValueError(f"MODEL.ARGS.bias_kernel {bias_kernel}: use an odd number (1, 3, 5, ...) or null.")
-    if bias_kernel_frames < 1 or bias_kernel_frames % 2 == 0:
+    for name, number in frames.items():
+        if number < 1 or number % 2 == 0:
+            raise ValueError(f"MODEL.ARGS.{name} {number}: use an odd number (1, 3, 5, ...).")
+
+
+def _demand_stem(stem: str, stem_frames: int) -> None:
+    if stem not in STEMS:
+        raise ValueError(f"MODEL.ARGS.stem {stem!r}: use one of {', '.join(STEMS)}.")
+    if stem == "patch" and stem_frames > 1:
         raise ValueError(
-            f"MODEL.ARGS.bias_kernel_frames {bias_kernel_frames}: use an odd number (1, 3, 5, ...)."
+            f"MODEL.ARGS.stem_frames {stem_frames}: stem patch embeds frame by frame. Use 1, or stem conv."
         )
 
 
@@ -331,7 +385,7 @@ MODEL = VAST
 # Ti, S and B: sizes reconstructed (the paper's are not known). Nano is ours: small enough for the embedded
 # data on a CPU.
 VARIANTS = {
-    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128)),
+    "Nano": dict(depths=(1, 1, 2, 1), dims=(32, 64, 128, 128), stem="conv", stem_frames=3),
     "Ti": dict(depths=(2, 2, 6, 2), dims=(96, 192, 384, 768)),
     "S": dict(depths=(2, 2, 18, 2), dims=(96, 192, 384, 768)),
     "B": dict(depths=(2, 2, 18, 2), dims=(128, 256, 512, 1024)),

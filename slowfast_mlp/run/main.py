@@ -10,6 +10,7 @@ from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.run.facts import start_of_run
 from slowfast_mlp.run.splits import read_lists
 from slowfast_mlp.run.test import test
@@ -17,9 +18,12 @@ from slowfast_mlp.run.train import train
 
 
 def run(config: Config) -> None:
-    """Trains and tests as the config says, as one of the processes of the run. Raises UserError."""
+    """Trains and tests as the config says, as one of the run's processes. Raises UserError and Stopped."""
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
-    with RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log:
+    with (
+        StopSignals() as stop,
+        RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log,
+    ):
         device = dist.device(config.num_gpus)
         precision = Precision(config.train.precision, device)
         torch.manual_seed(config.rng_seed)
@@ -43,7 +47,7 @@ def run(config: Config) -> None:
             log.say(report.block(start_of_run(config, model, grid, device, precision, videos)))
         parts = dict(log=log, model=model, precision=precision, device=device, videos=videos)
         if config.train.enable:
-            train(config, grid=grid, **parts)
+            train(config, grid=grid, stop=stop, **parts)
         if config.test.enable:
             test(config, **parts)
 

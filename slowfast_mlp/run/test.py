@@ -18,8 +18,10 @@ from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.facts import protocol
-from slowfast_mlp.run.resume import demand_same_model, newest_checkpoint, write_config
+from slowfast_mlp.run.resume import demand_same_model, newest_whole, write_config
 from slowfast_mlp.run.splits import dataset_of_test
+
+TEST_CONFIG = "test_config.yaml"
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +36,19 @@ def test(
     videos: dict[str, lists.Records],
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
-    path = config.test.checkpoint_file_path or newest_checkpoint(config) or config.train.checkpoint_file_path
+    path, contents = config.test.checkpoint_file_path, {}
+    if not path:
+        path, contents = newest_whole(config)
+    path = path or config.train.checkpoint_file_path
     if not path:
         raise UserError(
             f"There are no weights to test: {checkpoint.folder(config.output_dir)} has none. "
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
-    contents = checkpoint.read(path)
+    contents = contents or checkpoint.read(path)
     _say_other_colours(demand_same_model(config, contents, path), config, path)
     if not config.train.enable:
-        write_config(config)
+        write_config(config, name=TEST_CONFIG)  # beside that of the training, whose folder it may be
     weights = backbone.official_weights(config.model, contents, path)
     loaded = checkpoint.load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
@@ -72,6 +77,7 @@ def test(
             paths=[video.path for video in videos["test"]],
             views=protocol(config),
             label_names=label_names,
+            config_name="config.yaml" if config.train.enable else TEST_CONFIG,
         )
     failed = 1 - evaluation.num_decoded / len(evaluation.labels)
     if failed > config.test.max_failed_fraction:
@@ -125,7 +131,13 @@ def evaluator_of(
 
 
 def _say_other_colours(before: Config | None, config: Config, path: str) -> None:
-    if before and before.data.channel_order != config.data.channel_order:
+    if before is None and config.data.channel_order == "RGB":
+        if lists.sampling(config.data, dataset_of_test(config)) == "segments":
+            logger.warning(
+                "%s does not say in which order of colours it was trained: weights of the forks on "
+                "Something-Something need DATA.CHANNEL_ORDER BGR", path,
+            )  # fmt: skip
+    elif before and before.data.channel_order != config.data.channel_order:
         logger.warning(
             "%s was trained with DATA.CHANNEL_ORDER %s, and is tested with %s",
             path, before.data.channel_order, config.data.channel_order,

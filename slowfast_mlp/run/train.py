@@ -1,33 +1,34 @@
 """Training: from the newest checkpoint, or from the start, to the last epoch."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from slowfast_mlp.build import lists, loaders, solver
-from slowfast_mlp.config.load import dump_config
+from slowfast_mlp.build.loaders import TrainSampler
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.compile import compile_replica
+from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.failures import FailedVideos
-from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.log import RunLog, validation_after
+from slowfast_mlp.engine.metrics import BestValidation
 from slowfast_mlp.engine.nonfinite import SkippedSteps
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.prefetch import on_device
 from slowfast_mlp.engine.progress import Progress
+from slowfast_mlp.engine.rank_state import RankState
+from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.engine.train import train_one_epoch
-from slowfast_mlp.run.resume import resume_or_start, write_config
+from slowfast_mlp.run.keep import Keeper
+from slowfast_mlp.run.resume import Start, resume_or_start, write_config
 from slowfast_mlp.run.test import evaluator_of
-from slowfast_mlp.seeds import mix_seeds
-
-WEIGHTS_BEFORE = "weights_before_skipped_steps.pyth"
 
 
 def train(
@@ -39,51 +40,49 @@ def train(
     precision: Precision,
     device: torch.device,
     videos: dict[str, lists.Records],
+    stop: StopSignals,
 ) -> None:
-    """Trains from the newest checkpoint of the output folder, or from the start."""
-    num_epochs = grid.num_epochs
+    """Trains from the newest checkpoint of the output folder, or from the start. Raises Stopped."""
+    num_epochs, label_names = grid.num_epochs, videos["train"].label_names
     loader = _train_loader(config, grid, device, videos["train"])
     sampler = loader.batch_sampler
-    stage = _parts_of_training(config, grid, device)
-    num_precise = solver.precise_batches(config.bn, model, name=config.model.name)
     optimizer = solver.optimizer(config.solver, model, shard=config.train.shard_optimizer)
-    ema = solver.ema(config.train, model)
-    validate = None
-    if "val" in videos:
-        parts = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
-        validate = evaluator_of(config, precision, device, videos["val"], **parts)
-    label_names = videos["train"].label_names
-    first_epoch = resume_or_start(config, model, optimizer, precision, num_epochs, label_names, ema)
-    write_config(config)
+    best, ema = BestValidation(), solver.ema(config.train, model)
+    stage = _parts_of_training(config, grid, device, sampler, ema)
+    parts = dict(model=model, optimizer=optimizer, precision=precision, best=best)
+    nets = {"buffers": model}  # by the name of their statistics in the state; what is judged is the last
+    if ema:
+        parts["ema"], nets["ema_buffers"] = ema, ema.model
+    settle = _settled_statistics(config, nets, loader, stage["to_input"], precision, device, videos)
+    start = resume_or_start(config, parts, sampler, num_epochs, label_names)
+    write_config(config, name="config.yaml")
+    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
+    progress = _progress_from(start, config, log, failed, sampler, num_epochs)
+    skipped = _skipped_steps(start, config, videos["train"], device)
+    own = RankState(nets, progress, failed, skipped)
+    own.load(start.rank_states, rank=dist.rank(), world_size=dist.world_size())
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
     replica = compile_replica(replica, model, device) if config.train.compile else replica
-    steps = [sampler.num_steps(epoch) for epoch in range(num_epochs)]
-    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
-    progress = Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps)
-    skipped_steps = _skipped_steps(config, model, videos["train"], device)
-    nets = [model, ema.model] if ema else [model]  # what is judged is the last
-    for epoch in range(first_epoch, num_epochs):
-        sampler.epoch = epoch
-        torch.manual_seed(mix_seeds(config.rng_seed, dist.rank(), epoch))  # drop path
-        parts = (loader, optimizer, precision, progress, skipped_steps)
-        after_step = ema.update if ema else _nothing
-        train_one_epoch(
-            replica, *parts, epoch=epoch, share_done=sampler.share_done, after_step=after_step, **stage
-        )
-        saves = _is_due(epoch, config.train.checkpoint_period, num_epochs)
-        validates = validate and _is_due(epoch, config.train.eval_period, num_epochs)
-        for net in nets:
-            dist.average_buffers(net)
-            if num_precise and (saves or validates):
-                views = islice(on_device(loader, device), num_precise)
-                recompute_statistics(net, map(stage["to_input"], views), precision)
-        if saves:
-            state = dict(model=model, optimizer=optimizer, precision=precision, ema=ema)
-            _save(config, state, epoch=epoch, label_names=label_names)
-        if validates:
-            step = progress.steps_before(epoch + 1)
-            report.validation(log, validate(nets[-1]), epoch=epoch, num_epochs=num_epochs, step=step)
-    if first_epoch < num_epochs:
+    keeper = Keeper(
+        config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
+    )
+    judged = list(nets.values())[-1]
+    validate = _validation(config, log, judged, precision, device, videos, progress, best, keeper)
+    with stop.deferred():
+        if start.step == 0:
+            keeper.take_up(start.path)
+            validate(start.epoch - 1, known=_validated(config, start))
+        for epoch in range(start.epoch, num_epochs):
+            sampler.epoch = epoch
+            train_one_epoch(
+                replica, loader, optimizer, precision, progress, skipped, epoch=epoch,
+                first_step=sampler.first_step, end_step=keeper.end_step, **stage,
+            )  # fmt: skip
+            settle(epoch, is_last=epoch + 1 == num_epochs)
+            keeper.end_epoch(epoch)
+            validate(epoch)
+        keeper.finish()
+    if start.epoch < num_epochs:
         log.say(
             f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
         )
@@ -93,7 +92,101 @@ def _nothing() -> None:
     """What follows a step where nothing does."""
 
 
-def _parts_of_training(config: Config, grid: solver.Multigrid, device: torch.device) -> dict[str, Any]:
+def _settled_statistics(
+    config: Config,
+    nets: Mapping[str, nn.Module],
+    loader: DataLoader,
+    to_input: Callable[[Any], Tensor],
+    precision: Precision,
+    device: torch.device,
+    videos: Mapping[str, lists.Records],
+) -> Callable[..., None]:
+    """A function that gives all ranks the same running statistics after an epoch index: the mean of theirs;
+    or, with BN.USE_PRECISE_STATS, those over the epoch's first batches if a validation or checkpoint is due.
+    """
+    num_precise = solver.precise_batches(config.bn, nets["buffers"], name=config.model.name)
+    # Not those that a signal asks for: whether there was one must not show in what comes after.
+    periods = [config.train.checkpoint_period] + [config.train.eval_period] * ("val" in videos)
+
+    def settle(epoch: int, *, is_last: bool) -> None:
+        for net in nets.values():
+            dist.average_buffers(net)
+        if not num_precise or not (is_last or any((epoch + 1) % period == 0 for period in periods)):
+            return
+        loader.batch_sampler.forget()  # a run that came into the middle of the epoch looks at its start too
+        for net in nets.values():
+            views = islice(on_device(loader, device), num_precise)
+            recompute_statistics(net, map(to_input, views), precision)
+
+    return settle
+
+
+def _skipped_steps(start: Start, config: Config, videos: lists.Records, device: torch.device) -> SkippedSteps:
+    """What takes note of skipped steps; the list of them is as it was when training stood at `start`."""
+    skipped = SkippedSteps(
+        config.output_dir,
+        max_in_a_row=config.solver.max_nonfinite_steps,
+        seed=config.rng_seed,
+        path_of=lambda record: videos[record].path,
+        device=device,
+    )
+    if dist.rank() == 0:
+        skipped.rewind(epoch=start.epoch, step=start.step)
+    return skipped
+
+
+def _progress_from(
+    start: Start, config: Config, log: RunLog, failed: FailedVideos, sampler: TrainSampler, num_epochs: int
+) -> Progress:
+    """The times of the run, and its log as it was when training stood at `start`."""
+    steps = [sampler.num_steps(epoch) for epoch in range(num_epochs)]
+    counted = sum(steps[: start.epoch]) + start.step
+    done = counted if start.steps_done is None else start.steps_done
+    log.rewind(step=done, epoch=start.epoch)
+    return Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps, shift=done - counted)
+
+
+def _validation(
+    config: Config,
+    log: RunLog,
+    model: nn.Module,
+    precision: Precision,
+    device: torch.device,
+    videos: dict[str, lists.Records],
+    progress: Progress,
+    best: BestValidation,
+    keeper: Keeper,
+) -> Callable[..., None]:
+    """A function that validates after an epoch index, if that is due, and keeps what is best; where `known`
+    is the accuracy, it is not measured again.
+    """
+    if "val" not in videos:
+        return lambda epoch, known=None: None
+    views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+    evaluator = evaluator_of(config, precision, device, videos["val"], **views)
+
+    def validate(epoch: int, *, known: float | None = None) -> None:
+        if epoch < 0 or not _is_due(epoch, config.train.eval_period, progress.num_epochs):
+            return
+        if known is None:
+            evaluation, step = evaluator(model), progress.steps_before(epoch + 1)
+            known = evaluation.accuracy(1)
+            report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
+        if best.add(known, epoch=epoch + 1):
+            keeper.keep_best()
+
+    return validate
+
+
+def _validated(config: Config, start: Start) -> float | None:
+    """The accuracy after the epochs that are done, if the run came to it before it ended."""
+    known = validation_after(config.output_dir, start.epoch) if dist.rank() == 0 else None
+    return dist.gather_objects(known)[0]
+
+
+def _parts_of_training(
+    config: Config, grid: solver.Multigrid, device: torch.device, sampler: TrainSampler, ema: Ema | None
+) -> dict[str, Any]:
     """The learning rate, what makes clips and targets of a batch, and what a step does with it, as arguments
     of train_one_epoch.
     """
@@ -101,34 +194,14 @@ def _parts_of_training(config: Config, grid: solver.Multigrid, device: torch.dev
     return dict(
         lr_at=solver.schedule(config.solver, grid),
         to_input=loaders.to_input(config.data, device),
+        share_done=sampler.share_done,
         make_targets=solver.targets(config.solver, config.model.num_classes),
         mix=loaders.mix(config.mixup, clips_per_rank=clips_per_rank, seed=config.rng_seed, rank=dist.rank()),
         num_parts=solver.num_parts(config.train, smallest_batch=clips_per_rank),
         max_norm=config.solver.clip_grad_l2norm,
+        after_step=ema.update if ema else _nothing,
         device=device,
-    )
-
-
-def _skipped_steps(
-    config: Config, model: nn.Module, videos: lists.Records, device: torch.device
-) -> SkippedSteps:
-    """What takes note of skipped steps, and keeps the weights before them when there are too many."""
-    path = os.path.join(config.output_dir, WEIGHTS_BEFORE)
-
-    def keep_weights() -> str:
-        if dist.rank() == 0:
-            parts = dict(model=model, config_text=dump_config(config), label_names=videos.label_names)
-            checkpoint.save_weights(path, **parts)
-        dist.wait_for_all()
-        return path
-
-    return SkippedSteps(
-        config.output_dir,
-        max_in_a_row=config.solver.max_nonfinite_steps,
         seed=config.rng_seed,
-        path_of=lambda record: videos[record].path,
-        keep_weights=keep_weights,
-        device=device,
     )
 
 
@@ -156,16 +229,6 @@ def _train_loader(
         num_cores=dist.cores_of_process(),
         seed=config.rng_seed,
     )
-
-
-def _save(config: Config, state: dict[str, Any], *, epoch: int, label_names: Sequence[str]) -> None:
-    """Writes the checkpoint of a finished epoch, once for all ranks."""
-    checkpoint.demand_finite(state["model"])
-    dist.gather_optimizer_state(state["optimizer"])
-    if dist.rank() == 0:
-        text = dump_config(config)
-        checkpoint.save(config.output_dir, epoch=epoch, config_text=text, label_names=label_names, **state)
-    dist.wait_for_all()
 
 
 def _is_due(epoch: int, period: int, num_epochs: int) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from slowfast_mlp.data import shards
 from slowfast_mlp.data.decode import DecodeError, open_video
-from slowfast_mlp.data.video import Record, find_missing
+from slowfast_mlp.data.records import Record, find_missing
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
 

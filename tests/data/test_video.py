@@ -200,7 +200,7 @@ def test_training_gives_up_when_nothing_can_be_read():
         next(iter(loader))
     message = str(raised.value)  # out of a worker process, and still one line
     assert (
-        message.startswith("10 videos in a row cannot be decoded; the last is /nowhere/")
+        message.startswith("100 videos in a row cannot be decoded; the last is /nowhere/")
         and "\n" not in message
     )
 

@@ -33,36 +33,105 @@ def trained(width=3):
     return dict(model=model, optimizer=optimizer, precision=Precision("fp32", torch.device("cpu")))
 
 
+def save(folder, state, *, epoch, step=0, config_text=""):
+    contents = checkpoint.snapshot(state, epoch=epoch, step=step, config_text=config_text)
+    return checkpoint.save(str(folder), contents)
+
+
 def test_a_file_has_pyslowfasts_name_and_keys(tmp_path):
-    path = checkpoint.save(str(tmp_path), epoch=4, config_text="A: 1", **trained())
+    path = save(tmp_path, trained(), epoch=4, config_text="A: 1")
     assert path == f"{tmp_path}/checkpoints/checkpoint_epoch_00005.pyth"
     contents = torch.load(path, weights_only=True)
-    assert set(contents) == {"epoch", "model_state", "optimizer_state", "scaler_state", "cfg", "label_names"}
-    assert (contents["epoch"], contents["cfg"]) == (4, "A: 1")
+    states = {"model_state", "optimizer_state", "scaler_state"}
+    assert set(contents) == {"epoch", "step", "cfg", "label_names", *states}
+    assert (contents["epoch"], contents["step"], contents["cfg"]) == (4, 0, "A: 1")
 
 
-def test_the_newest_is_that_of_the_latest_epoch(tmp_path):
+def test_the_newest_is_that_of_the_latest_position(tmp_path):
     assert checkpoint.newest(str(tmp_path)) is None
     state = trained()
-    for epoch in (8, 9, 10):
-        checkpoint.save(str(tmp_path), epoch=epoch, config_text="", **state)
+    for epoch, step in ((8, 0), (9, 0), (9, 3), (9, 20), (8, 100), (10, 0)):
+        save(tmp_path, state, epoch=epoch, step=step)
     (tmp_path / "checkpoints" / "ssl_checkpoint_epoch_00099.pyth").touch()
     (tmp_path / "checkpoints" / "checkpoint_epoch_00099.pyth.part").touch()
-    assert checkpoint.newest(str(tmp_path)).endswith("checkpoint_epoch_00011.pyth")
+    (tmp_path / "checkpoints" / "checkpoint_epoch_00099.pyth.damaged").touch()
+    names = [Path(path).name for path in checkpoint.newest_first(str(tmp_path))]
+    assert names == [
+        "checkpoint_epoch_00011.pyth",
+        "checkpoint_epoch_00011_step_00020.pyth",
+        "checkpoint_epoch_00011_step_00003.pyth",
+        "checkpoint_epoch_00010.pyth",
+        "checkpoint_epoch_00010_step_00100.pyth",
+        "checkpoint_epoch_00009.pyth",
+    ]
+
+
+def test_only_the_newest_and_the_best_are_kept(tmp_path):
+    state = trained()
+    for epoch in range(4):
+        path = save(tmp_path, state, epoch=epoch)
+        if epoch == 1:
+            checkpoint.keep_as_best(path)
+        checkpoint.prune(str(tmp_path), 2)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"best.pyth", "checkpoint_epoch_00003.pyth", "checkpoint_epoch_00004.pyth"}
+    assert checkpoint.read(str(tmp_path / "checkpoints" / "best.pyth"))["epoch"] == 1
+
+
+def test_a_snapshot_does_not_change_with_the_training(tmp_path):
+    state = trained()
+    before = state["model"].head.bias.detach().clone()
+    contents = checkpoint.snapshot(state, epoch=0, config_text="")
+    with torch.no_grad():
+        state["model"].head.bias += 1
+    assert torch.equal(contents["model_state"]["head.bias"], before)
+
+
+def test_one_flipped_bit_of_a_weight_is_found(tmp_path):
+    model = nn.Linear(100, 100)
+    torch.save({"model_state": model.state_dict()}, tmp_path / "w.pyth")
+    data = bytearray((tmp_path / "w.pyth").read_bytes())
+    place = data.index(model.weight.detach().numpy().tobytes()) + 2_000
+    data[place] ^= 1
+    (tmp_path / "w.pyth").write_bytes(data)
+    torch.load(tmp_path / "w.pyth", weights_only=True)  # which sees nothing
+    with pytest.raises(checkpoint.DamagedFile, match=r"w.pyth is damaged: w/data/\d does not match"):
+        checkpoint.read(str(tmp_path / "w.pyth"))
 
 
 def test_resuming_keeps_the_weight_decay_of_the_setting(tmp_path):
-    path = checkpoint.save(str(tmp_path), epoch=4, config_text="", **trained())
+    path = save(tmp_path, trained(), epoch=4)
     after = trained()
     after["optimizer"].param_groups[0]["weight_decay"] = 0.7
-    checkpoint.resume(checkpoint.read(path), path, **after)
+    checkpoint.resume(checkpoint.read(path), path, after)
     assert [group["weight_decay"] for group in after["optimizer"].param_groups] == [0.7, 0.0]
 
 
-def test_resuming_takes_up_model_optimiser_and_epoch(tmp_path):
+class Counter:
+    """A part of training that a later version may bring."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def state_dict(self):
+        return {"number": self.number}
+
+    def load_state_dict(self, state):
+        self.number = state["number"]
+
+
+def test_every_part_is_saved_and_a_part_that_the_file_lacks_starts_anew(tmp_path, caplog):
+    path = save(tmp_path, {**trained(), "counter": Counter(7)}, epoch=4)
+    after, new = Counter(0), Counter(1)
+    checkpoint.resume(checkpoint.read(path), path, {**trained(), "counter": after, "other": new})
+    assert (after.number, new.number) == (7, 1)
+    assert "00005.pyth holds no other_state, which starts anew" in caplog.text
+
+
+def test_resuming_takes_up_model_and_optimiser(tmp_path):
     before, after = trained(), trained()
-    path = checkpoint.save(str(tmp_path), epoch=4, config_text="", **before)
-    assert checkpoint.resume(checkpoint.read(path), path, **after) == 5
+    path = save(tmp_path, before, epoch=4)
+    checkpoint.resume(checkpoint.read(path), path, after)
     for one, other in zip(before["model"].parameters(), after["model"].parameters()):
         assert torch.equal(one, other)
     one, other = (state["optimizer"].state_dict()["state"] for state in (before, after))
@@ -170,7 +239,7 @@ def test_what_may_miss_keeps_its_values():
 
 
 def test_a_checkpoint_cut_off_anywhere_is_an_error_of_a_line(tmp_path):
-    path = checkpoint.save(str(tmp_path), epoch=0, config_text="", **trained())
+    path = save(tmp_path, trained(), epoch=0)
     whole = Path(path).read_bytes()
     for length in (0, 1, 10, 100, len(whole) // 2, len(whole) - 1):
         Path(path).write_bytes(whole[:length])
@@ -213,7 +282,7 @@ def test_files_without_weights_are_refused(tmp_path, contents, message):
 def test_weights_alone_are_not_a_run_to_resume(tmp_path):
     torch.save(small_model().state_dict(), tmp_path / "w.pth")
     with pytest.raises(UserError, match="has no epoch, model_state, optimizer_state"):
-        checkpoint.resume(checkpoint.read(str(tmp_path / "w.pth")), "w.pth", **trained())
+        checkpoint.resume(checkpoint.read(str(tmp_path / "w.pth")), "w.pth", trained())
 
 
 def test_a_file_that_does_not_exist_is_named():

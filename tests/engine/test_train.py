@@ -49,7 +49,7 @@ def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_ste
 
     log = RunLog(str(folder), enabled=True, tensorboard=False)
     failed = FailedVideos(str(folder), max_fraction=1.0)
-    kept = dict(max_in_a_row=3, seed=0, path_of=str, keep_weights=lambda: "nowhere", device=device)
+    kept = dict(max_in_a_row=3, seed=0, path_of=str, device=device)
     return model, partial(
         train_one_epoch,
         model,
@@ -68,6 +68,9 @@ def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_ste
         num_parts=2,
         after_step=Ema(model, decay=0.9).update,
         device=device,
+        seed=0,
+        first_step=0,
+        end_step=lambda step: None,
     )
 
 

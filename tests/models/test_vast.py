@@ -239,6 +239,46 @@ def test_inflated_image_weights_give_the_image_models_logits_on_a_still_clip(gat
         assert torch.allclose(video(picture.expand(-1, -1, 6, -1, -1)), image(picture), atol=1e-12)
 
 
+@pytest.mark.parametrize("stem_frames", [1, 3])
+def test_a_stem_of_convolutions_inflates_as_the_depthwise_kernels_do(stem_frames):
+    image = tiny(1, stem="conv")
+    video = tiny(6, stem="conv", stem_frames=stem_frames, shift_time=False)
+    video.load_state_dict(vast.from_image_weights(image.state_dict(), video))
+    picture = torch.randn(2, 3, 1, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(video(picture.expand(-1, -1, 6, -1, -1)), image(picture), atol=1e-12)
+
+
+def test_a_stem_of_convolutions_is_its_equation():
+    stem = tiny(2, stem="conv", stem_frames=3).patch_embed1
+    x = torch.randn(1, 2, 8, 8, 3, dtype=torch.float64)
+
+    def halve(x, conv, norm):
+        x = F.conv3d(x.movedim(-1, 1), conv.weight, conv.bias, stride=(1, 2, 2), padding=1).movedim(1, -1)
+        return F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, eps=1e-6)
+
+    expected = halve(F.gelu(halve(x, stem.convs[0], stem.norms[0])), stem.convs[1], stem.norms[1])
+    assert expected.shape == (1, 2, 2, 2, 8)
+    assert torch.allclose(stem(x), expected, atol=1e-12)
+
+
+def test_the_gradients_of_two_frames_are_the_same_in_bf16():
+    torch.manual_seed(0)
+    model = VAST(num_classes=3, num_frames=2, **TINY, stem="conv", stem_frames=3, dropout=0.0)
+    clips = torch.randn(2, 3, 2, 64, 64)
+    gradients = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            model(clips).float().square().sum().backward()
+        gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+    kernels = [name for name, value in gradients[0].items() if value.ndim == 5]
+    assert len(kernels) == 6
+    for name in kernels:
+        exact, rounded = gradients[0][name], gradients[1][name]
+        assert (exact - rounded).norm() < 0.1 * exact.norm(), name
+
+
 def test_inflated_image_weights_fill_the_video_model_as_it_is_by_default():
     image, video = tiny(1), tiny(4)
     video.load_state_dict(vast.from_image_weights(image.state_dict(), video))
@@ -254,6 +294,7 @@ def test_inflated_image_weights_fill_the_video_model_as_it_is_by_default():
         (dict(bias_kernel_frames=1), True),
         (dict(shift_time=False), True),
         (dict(shift_time=False, bias_kernel_frames=1), False),
+        (dict(shift_time=False, bias_kernel_frames=1, stem="conv", stem_frames=3), True),
     ],
 )
 def test_the_shift_and_the_bias_see_the_order_of_frames(arguments, sees_order):
@@ -279,6 +320,9 @@ def test_the_shift_and_the_bias_see_the_order_of_frames(arguments, sees_order):
         (dict(dims=(5, 10, 20, 40)), r"MODEL.ARGS.dims \[5, 10, 20, 40\]: use widths of 6 or more"),
         (dict(bias_kernel=4), r"MODEL.ARGS.bias_kernel 4: use an odd number .* or null"),
         (dict(bias_kernel_frames=2), r"MODEL.ARGS.bias_kernel_frames 2: use an odd number"),
+        (dict(stem="deep"), r"MODEL.ARGS.stem 'deep': use one of patch, conv"),
+        (dict(stem="conv", stem_frames=2), r"MODEL.ARGS.stem_frames 2: use an odd number"),
+        (dict(stem_frames=3), r"MODEL.ARGS.stem_frames 3: stem patch embeds frame by frame"),
         (dict(mlp_ratio=0), r"MODEL.ARGS.mlp_ratio 0: use 1 or more"),
         (dict(norm_eps=0.0), r"MODEL.ARGS.norm_eps 0.0: use a number above 0"),
         (dict(dropout=1.0), r"MODEL.ARGS.dropout 1.0: give a rate from 0 up to, but not, 1"),

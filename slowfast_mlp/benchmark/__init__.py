@@ -1,0 +1,1 @@
+"""What tools/benchmark.py measures: a file for each section, and how measuring is done."""

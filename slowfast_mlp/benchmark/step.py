@@ -1,0 +1,264 @@
+"""The section `step`: what the training loop adds to a bare one, and where the time of a step goes."""
+
+import argparse
+import contextlib
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from slowfast_mlp.benchmark import rounds
+from slowfast_mlp.benchmark.corpus import SMALL, Sizes, ensure_corpus
+from slowfast_mlp.benchmark.marks import Marks
+from slowfast_mlp.benchmark.model_rate import NUM_CLASSES, build_model
+from slowfast_mlp.benchmark.passes import DENSE, NUM_SAMPLES, input_maker, train_videos
+from slowfast_mlp.benchmark.report import Report, Table, load_average, number
+from slowfast_mlp.benchmark.waits import count_waits
+from slowfast_mlp.build import solver
+from slowfast_mlp.config.schema import Solver
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.samplers import Draw
+from slowfast_mlp.data.video import Views, collate_views
+from slowfast_mlp.engine.failures import FailedVideos
+from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.metrics import soft_targets
+from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.progress import Progress
+from slowfast_mlp.engine.schedule import WarmupCosine
+from slowfast_mlp.engine.train import train_one_epoch
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "what the training loop adds to a bare one, and where the time of a step goes"
+BARE, OURS = "bare loop", "training loop"
+GOAL_PERCENT = 2.0
+LOG_PERIOD = 10  # LOG_PERIOD's default
+QUICK_ARGUMENTS = {"dims": (8, 16, 32, 64)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A model with its optimiser, and batches in memory, that both loops use."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    batches: Sequence[Views]
+    device: torch.device
+    is_narrow: bool  # a backbone with fewer channels than its variant has
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The section's own flags."""
+    parser.add_argument("--model", nargs=2, metavar=("NAME", "VARIANT"), default=("morphmlp", "S"))
+    parser.add_argument("--steps", type=int, help="of a pass (4; 20 on a GPU, 3 with --quick)")
+    parser.add_argument("--batch", type=int, help="clips of a step (2; 16 on a GPU)")
+    parser.add_argument(
+        "--fake-data",
+        action="store_true",
+        help="leave out the pass over videos: batches in memory alone, so that nothing waits for data",
+    )
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="make the videos here, and keep them")
+
+
+def run(arguments: argparse.Namespace, *, reference: ModuleType, device: torch.device) -> Report:
+    """Measures and returns the tables."""
+    on_gpu = device.type == "cuda"
+    num_steps = arguments.steps or (3 if arguments.quick else 20 if on_gpu else 4)
+    setup = make_setup(
+        *arguments.model,
+        num_steps=num_steps,
+        batch_size=arguments.batch or (16 if on_gpu else 2),
+        device=device,
+        quick=arguments.quick,
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr), _log(folder) as log:
+        train = partial(training_loop, setup, log)
+        subjects = {BARE: partial(bare_loop, setup), OURS: train}
+        cost = partial(_cost_on_gpu, device) if on_gpu else rounds.cost_of
+        logger.info("measuring %s", ", ".join(subjects))
+        costs = rounds.measure(subjects, num_rounds=arguments.rounds, cost=cost)
+        marks = Marks(setup.model, setup.optimizer, device)
+        train(marks=marks)
+        parts = {"batches in memory": marks.seconds()}
+        waits = count_waits(train, device, setup.optimizer)
+        if not arguments.fake_data:
+            corpus = arguments.corpus or Path(folder) / "corpus"
+            records = ensure_corpus(corpus, SMALL if arguments.quick else Sizes())["gop12"]
+            train(marks=marks, loader=video_loader(setup, records))
+            parts["h264 videos, mode fused, one worker"] = marks.seconds()
+    name = " ".join(arguments.model)
+    batch = len(setup.batches[0].labels)
+    _, _, T, size, _ = setup.batches[0].clips.shape
+    shape = f"{batch} clips of {T}x{size}x{size} each"
+    narrow = ", narrowed," if setup.is_narrow else ""
+    title = f"{num_steps} steps of {name}{narrow} {shape}, {setup.precision.mode}"
+    report = Report(section="step")
+    report.tables.append(_loops_table(title, costs, num_steps, batch, on_gpu=on_gpu))
+    for data, seconds in parts.items():
+        report.tables.append(_parts_table(f"{title}; {data}", seconds, num_steps))
+    num_lines = -(-num_steps // LOG_PERIOD)
+    report.remarks.append(
+        f"The host waited for the device {waits} times in {num_steps} steps, {num_lines} of which wrote a "
+        f"line{'' if on_gpu else ' (on a CPU: values that Python asked of tensors)'}."
+    )
+    return report
+
+
+def make_setup(
+    name: str, variant: str, *, num_steps: int, batch_size: int, device: torch.device, quick: bool
+) -> Setup:
+    """The model and its batches; small ones if `quick`. Raises UserError."""
+    num_frames, crop_size = (4, 32) if quick else (16, 224)
+    small = QUICK_ARGUMENTS if quick and name == "morphmlp" else None
+    model = build_model(name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=small)
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch_size, 3, num_frames, crop_size, crop_size)
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator)
+    if device.type == "cuda":
+        clips, labels = clips.pin_memory(), labels.pin_memory()
+    return Setup(
+        model=model,
+        optimizer=solver.optimizer(Solver(base_lr=1e-4), model, shard=False),
+        precision=Precision("auto", device),
+        batches=[Views(clips, labels, labels, ())] * num_steps,
+        device=device,
+        is_narrow=small is not None,
+    )
+
+
+def bare_loop(setup: Setup) -> None:
+    """The least that trains: input, forward, loss, backward and optimiser."""
+    to_input = input_maker(setup.device)
+    setup.model.train()
+    for views in setup.batches:
+        clips = to_input(views)
+        targets = _targets(views.labels.to(setup.device, non_blocking=True))
+        with setup.precision.autocast():
+            logits = setup.model(clips)
+        loss = F.cross_entropy(logits.float(), targets)
+        setup.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        setup.optimizer.step()
+
+
+def video_loader(setup: Setup, records: Sequence[Record]) -> DataLoader:
+    """Clips of videos, as many and as large as those of the batches in memory, from one worker."""
+    batch_size, _, num_frames, crop_size, _ = setup.batches[0].clips.shape
+    clips = DENSE.with_frames(num_frames)
+    num_videos = -(-batch_size // NUM_SAMPLES)
+    draws = [[Draw(n % len(records), step) for n in range(num_videos)] for step in range(len(setup.batches))]
+    return DataLoader(
+        train_videos(records, clips, "fused", crop_size=crop_size),
+        batch_sampler=draws,
+        collate_fn=collate_views,
+        num_workers=1,
+        pin_memory=setup.device.type == "cuda",
+    )
+
+
+def training_loop(
+    setup: Setup, log: RunLog, *, marks: Marks | None = None, loader: Iterable[Views] | None = None
+) -> None:
+    """An epoch of the engine over the batches in memory, or over a loader with as many, with its lines;
+    `marks` notes when each part of a step ends.
+    """
+    num_steps = len(setup.batches)
+    batches = loader or setup.batches
+    failed = FailedVideos(log.output_dir, max_fraction=0.1)
+    progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
+    skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
+    to_input = input_maker(setup.device)
+    train_one_epoch(
+        setup.model,
+        marks.loader(batches) if marks else batches,
+        setup.optimizer,
+        setup.precision,
+        progress,
+        skipped,
+        epoch=0,
+        lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
+        to_input=marks.after("to device", to_input) if marks else to_input,
+        share_done=lambda step: step / num_steps,
+        make_targets=_targets,
+        mix=None,
+        max_norm=None,
+        num_parts=1,
+        after_step=lambda: None,
+        device=setup.device,
+        seed=0,
+        first_step=0,
+        end_step=lambda step: None,
+    )
+
+
+def _targets(labels: Tensor) -> Tensor:
+    return soft_targets(labels, NUM_CLASSES, 0.1)
+
+
+def _log(folder: str) -> RunLog:
+    return RunLog(folder, enabled=True, tensorboard=True)
+
+
+def _cost_on_gpu(device: torch.device, work: Callable[[], object]) -> rounds.Cost:
+    """With the device idle before and after."""
+
+    def until_idle() -> None:
+        work()
+        torch.cuda.synchronize(device)
+
+    torch.cuda.synchronize(device)
+    return rounds.cost_of(until_idle)
+
+
+def _loops_table(
+    title: str, costs: dict[str, list[rounds.Cost]], num_steps: int, batch: int, *, on_gpu: bool
+) -> Table:
+    """Both loops; the headline is the processor's time on a CPU and the clock's on a GPU."""
+    times = {
+        name: [cost.wall_sec if on_gpu else cost.cpu_sec for cost in passed] for name, passed in costs.items()
+    }
+    rows = []
+    for name, seconds in times.items():
+        ms = rounds.summary([1000 * value / num_steps for value in seconds])
+        wall = rounds.summary([1000 * cost.wall_sec / num_steps for cost in costs[name]])
+        overhead = 100 * (1 / rounds.ratio(seconds, times[BARE]).median - 1)
+        quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
+        spread = f"{ms.spread:.1f}{' noisy' if ms.is_noisy else ''}"
+        rows.append(
+            (name, ms.median, quartiles, spread, wall.median, 1000 * batch / ms.median, f"{overhead:+.2f}")
+        )
+    return Table(
+        title=title,
+        note=f"Goal: at most {GOAL_PERCENT:g} % over the bare loop. Load average after it: {load_average()}.",
+        columns=(
+            "loop", f"{'wall' if on_gpu else 'CPU'} ms/step", "p25-p75", "spread %", "wall ms/step",
+            "clips/s", "over bare %",
+        ),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _parts_table(title: str, parts: dict[str, float], num_steps: int) -> Table:
+    total = sum(parts.values())
+    rows = [
+        (part, f"{1000 * seconds / num_steps:.3f}", f"{100 * seconds / total:.2f}")
+        for part, seconds in parts.items()
+    ]
+    return Table(
+        title=f"Parts: {title}",
+        note="Of one pass of the training loop; `sums` holds its lines too.",
+        columns=("part", "ms/step", "%"),
+        rows=rows,
+    )

@@ -1,0 +1,71 @@
+"""Writing a video frame by frame, as long as it gets, in the memory of a few frames."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from torch import Tensor
+
+from slowfast_mlp.errors import UserError
+
+# Ticks of a second that times are rounded to: those of MPEG, in which most frame rates are whole numbers.
+TICKS = 90_000
+
+
+class FrameWriter:
+    """An h264 file that frames are added to; it appears under its name when it is closed without an error."""
+
+    def __init__(self, path: str, *, fps: float):
+        self.path = Path(path)
+        self._beside = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._stream: av.VideoStream | None = None
+        self._last = -1
+        if not self.path.parent.is_dir():  # FFmpeg would notice with the first frame only
+            raise self._refusal("no such folder")
+        try:
+            self._container = av.open(str(self._beside), "w")
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            raise self._refusal(error) from error
+
+    def add(self, pixels: Tensor, time_sec: float) -> None:
+        """A frame [H, W, 3] uint8 RGB that is shown from `time_sec` on; later ones take the first's size."""
+        if self._stream is None:
+            self._open_stream(*pixels.shape[:2])
+        frame = av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")
+        # Two frames at one time would be refused: streams stutter at times.
+        self._last = max(self._last + 1, round(time_sec * TICKS))
+        frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
+        frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (av.error.FFmpegError, OSError) as error:  # a full disk, say
+            raise self._refusal(error) from error
+
+    def _refusal(self, reason: object) -> UserError:
+        words = getattr(reason, "strerror", None) or reason
+        return UserError(
+            f"{self.path} cannot be written ({words}). Name a file such as out.mp4 in a folder that exists."
+        )
+
+    def _open_stream(self, height: int, width: int) -> None:
+        self._stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": "20"})
+        self._stream.width, self._stream.height = width - width % 2, height - height % 2
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, TICKS)
+
+    def __enter__(self) -> "FrameWriter":
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            if kind is None and self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+                self._beside.replace(self.path)
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._refusal(error) from error
+        finally:
+            self._container.close()
+            self._beside.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""A checkpoint -> a Predictor: the model, the way of its test, and the names of its classes."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from slowfast_mlp.build import backbone, lists, loaders
+from slowfast_mlp.config.changes import model_changes, stored_config
+from slowfast_mlp.config.load import load_config, override
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.data.lists import read_label_names
+from slowfast_mlp.engine import checkpoint as checkpoints
+from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.predict.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+# Of a model whose clips are spread over a whole video: the mean length of those of Something-Something.
+SEGMENTS_WINDOW_SEC = 4.0
+
+
+def load(
+    checkpoint: str,
+    *,
+    config_file: str | None = None,
+    overrides: Sequence[str] = (),
+    label_names: str | None = None,
+    device: str = "auto",
+) -> Predictor:
+    """The model of a checkpoint file, ready to predict.
+
+    Its settings and the names of its classes are those in the file; `config_file` is for files without
+    settings, `overrides` (KEY, VALUE, ...) go over either, and `label_names` is a file of names in the order
+    of the outputs. `device` is auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. Raises UserError.
+    """
+    contents = checkpoints.read(checkpoint)
+    config = _config(contents, checkpoint, config_file, overrides)
+    where = _device(device)
+    net = backbone.model(
+        config.model,
+        num_frames=config.data.num_frames,
+        crop_size=config.data.train_crop_size,
+        test_crop_size=config.data.test_crop_size,
+    )
+    weights = backbone.official_weights(config.model, contents, checkpoint)
+    logger.info("%s: %s", checkpoint, checkpoints.load_weights(net, weights, source=checkpoint))
+    names = read_label_names(label_names) if label_names else checkpoints.label_names_of(contents)
+    if names and len(names) != config.model.num_classes:
+        raise UserError(
+            f"{label_names or checkpoint} names {len(names)} classes; the model has "
+            f"{config.model.num_classes}. Give the list of names that it was trained with."
+        )
+    return _predictor(config, net.to(where).eval(), where, names or _numbers(config.model.num_classes))
+
+
+def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names: Sequence[str]) -> Predictor:
+    data, test = config.data, config.test
+    dataset = test.dataset or config.train.dataset
+    window_sec = data.num_frames * data.sampling_rate / data.target_fps
+    return Predictor(
+        net,
+        label_names=names,
+        device=where,
+        precision=Precision(config.train.precision, where),
+        to_input=loaders.to_input(data, where),
+        ensemble=test.ensemble,
+        batch_size=test.batch_size,
+        num_views=test.num_ensemble_views * test.num_spatial_crops,
+        loader_of=partial(_loader_of, config, where),
+        clips=loaders.clip_rule(data, dataset, offset=True),
+        transform=loaders.view_transform(
+            data, num_crops=test.num_spatial_crops, single_crop=test.single_crop
+        ),
+        window_sec=SEGMENTS_WINDOW_SEC if lists.sampling(data, dataset) == "segments" else window_sec,
+        channel_order=data.channel_order,
+        is_image_model=data.num_frames == 1,
+        seed=config.rng_seed,
+    )
+
+
+def _loader_of(config: Config, where: torch.device, videos: lists.Records) -> Any:
+    """The views of a test of these videos, one video at a time; a single one is read by this process."""
+    loading = config.data_loader
+    num_workers = None if len(videos) > 1 else 0
+    if loading.num_workers is None or num_workers == 0:
+        loading = type(loading)(num_workers=num_workers, pin_memory=loading.pin_memory)
+    return loaders.eval_loader(
+        config.data,
+        loading,
+        videos,
+        dataset=config.test.dataset or config.train.dataset,
+        num_clips=config.test.num_ensemble_views,
+        num_crops=config.test.num_spatial_crops,
+        single_crop=config.test.single_crop,
+        offset=config.data.use_offset_sampling,
+        batch_size=1,
+        rank=0,
+        world_size=1,
+        device=where,
+        num_cores=min(dist.cores_of_process(), len(videos)),
+        seed=config.rng_seed,
+    )
+
+
+def _config(contents: dict[str, Any], path: str, config_file: str | None, overrides: Sequence[str]) -> Config:
+    """The settings of the model. Raises UserError where there are none, or they are those of another."""
+    stored = stored_config(contents.get("cfg"))
+    if config_file is None and stored is None:
+        raise UserError(
+            f"{path} does not hold our settings: give the config of its model, as in "
+            "--cfg configs/Kinetics/MORPHMLP_S_16x4.yaml (in Python: config_file=...)."
+        )
+    config = load_config(config_file, overrides) if config_file else override(stored, overrides)
+    if stored and (differing := model_changes(stored, config)):
+        raise UserError(
+            f"{path} is a checkpoint of another model: it has {'; '.join(differing)}. Leave the config out: "
+            "the checkpoint holds its own."
+        )
+    return config
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return dist.device(None)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {name!r}: use auto, cpu, cuda, cuda:1 or mps.") from error
+    num_gpus = torch.cuda.device_count()
+    is_there = {
+        "cpu": True,
+        "cuda": (device.index or 0) < num_gpus,
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not is_there.get(device.type):
+        raise UserError(
+            f"This torch sees no device {name!r} ({num_gpus} CUDA devices); use auto or cpu, and see "
+            "tools/doctor.py."
+        )
+    return device
+
+
+def _numbers(num_classes: int) -> tuple[str, ...]:
+    """Names for classes that have none."""
+    return tuple(f"class {number}" for number in range(num_classes))

@@ -1,0 +1,92 @@
+"""Measures on this machine: python tools/benchmark.py SECTION [flags]"""
+
+import argparse
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from slowfast_mlp.benchmark import data, step
+from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
+from slowfast_mlp.errors import UserError
+
+SECTIONS = {"data": data, "step": step}
+REFERENCE = Path(__file__).parents[1] / "benchmarks" / "reference" / "loader.py"
+MIN_ROUNDS = 5
+
+EXAMPLE = """examples:
+  python tools/benchmark.py data --corpus /tmp/corpus --json data.json
+  python tools/benchmark.py data --list train.csv --model morphmlp S
+
+Every figure is of one thread: seconds of the processor, and those on the clock beside them. What is compared
+runs in turns (A B B A). A spread (p25 to p75) over 10 % is called noisy: look at the load and measure
+again."""
+
+
+def main(argv: list[str]) -> int:
+    """Measures one section, prints its tables and writes them; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else MIN_ROUNDS)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        load_before = load_average()
+        report = SECTIONS[arguments.section].run(arguments, reference=_reference(), device=device)
+        report.machine = {
+            **describe_machine(device),
+            "rounds": str(arguments.rounds),
+            "load average": f"{load_before} before, {load_average()} after",
+        }
+        sys.stdout.write(as_markdown(report) + "\n")
+        if arguments.json:
+            write_json(report, arguments.json)
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    finally:
+        torch.set_num_threads(num_threads)
+    return 0
+
+
+def _reference():
+    """The plain way to load, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("reference_loader", REFERENCE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmark.py",
+        description="Measures parts of the project on this machine.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    sections = parser.add_subparsers(dest="section", required=True, metavar="SECTION")
+    for name, section in SECTIONS.items():
+        of_section = sections.add_parser(name, help=section.DESCRIPTION, allow_abbrev=False)
+        of_section.add_argument(
+            "--rounds", type=_positive, help=f"rounds of A B B A ({MIN_ROUNDS}; 1 with --quick)"
+        )
+        of_section.add_argument(
+            "--quick", action="store_true", help="small and short: whether it runs at all"
+        )
+        of_section.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+        section.add_arguments(of_section)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
