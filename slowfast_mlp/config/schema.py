@@ -229,7 +229,8 @@ class Bn:
     """Batch norm."""
 
     use_precise_stats: bool = setting(
-        False, "before a validation or a checkpoint, compute running statistics anew, over training batches"
+        False,
+        "after an epoch with validation or checkpoint, compute running statistics anew, over its batches",
     )
     num_batches_precise: int = setting(200, "steps whose batches that takes, an epoch's at most", low=1)
 

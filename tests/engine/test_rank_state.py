@@ -26,6 +26,16 @@ def test_the_first_of_another_number_of_ranks_goes_on_with_all_sums():
     assert first["buffers"]["norm.running_mean"].tolist() == [1.5]
 
 
+def test_what_all_ranks_have_in_common_stays_and_every_model_has_its_mean():
+    averaged = [
+        {**state, "ema_buffers": {"norm.running_mean": mean}} for state, mean in zip(TWO, torch.eye(2))
+    ]
+    first = joined(averaged, ["buffers", "ema_buffers"], of_first=False)
+    assert first["skipped"] == {"in_a_row": 2}
+    assert first["ema_buffers"]["norm.running_mean"].tolist() == [0.5, 0.5]
+    assert first["buffers"]["norm.running_mean"].tolist() == [1.5]
+
+
 def test_the_others_go_on_with_none():
     other = joined(TWO, ["buffers"], of_first=False)
     assert other["progress"]["sums"] == {"loss": 0, "clips": 0}
