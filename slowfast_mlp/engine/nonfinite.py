@@ -67,6 +67,10 @@ class SkippedSteps:
                 f"these steps are in {self.path}."
             )
 
+    def pass_over(self) -> None:
+        """Forgets the steps since the last look, none of which was skipped."""
+        self._window.clear()
+
     def state_dict(self) -> dict[str, int]:
         """How many steps in a row were skipped up to now, the same on every rank; waits for the device."""
         return {"in_a_row": int(self._in_a_row)}

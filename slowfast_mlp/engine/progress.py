@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from slowfast_mlp.engine.distributed import world_size
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, duration
 from slowfast_mlp.engine.metrics import RunningSums
@@ -39,7 +38,6 @@ class Progress:
         self.log_period = log_period
         self.steps_of_epochs = steps_of_epochs
         self.num_epochs = len(steps_of_epochs)
-        self.num_ranks = world_size()
         self.shift = shift
         self._seconds_per_step: float | None = None
         self._taken_up: dict[str, Any] = {}
@@ -104,7 +102,7 @@ class Progress:
         left = self.steps_before(self.num_epochs) - step_in_run
         eta = duration(left * self._seconds_per_step)
         rates = _rates(sums)
-        num_skipped = num_steps - round(sums["steps"] / self.num_ranks)
+        num_skipped = _num_skipped(sums, num_steps)
         values = {
             **rates,
             "lr": lr,
@@ -184,6 +182,14 @@ def _rates(sums: dict[str, float]) -> dict[str, float]:
         **{rate: 100 * sums[name] / clips for rate, name in counted.items() if name in sums},
         "grad_norm": sums["grad_norm"] / sums["steps"] if sums["steps"] else math.nan,
     }
+
+
+def _num_skipped(sums: dict[str, float], num_steps: int) -> int:
+    """How many of a window's steps were skipped. The sums count every step once a rank; of how many ranks may
+    have changed within a window, so it is their share that counts.
+    """
+    share = sums["skipped"] / (sums["steps"] + sums["skipped"])
+    return max(round(num_steps * share), int(sums["skipped"] > 0))
 
 
 def _top1(rates: dict[str, float]) -> str:

@@ -70,12 +70,10 @@ def train_one_epoch(
         statistics.restore_where(skipped)
         after_step()
         skipped_steps.add(step, views.videos, skipped, lr=lr)
-        num_failed = sum(failure.num_views for failure in views.failures)
         correct = () if mix else _correct(logits, labels)
-        _add(sums, loss, norm, *correct, num_clips=len(labels), num_failed=num_failed, skipped=skipped)
+        _add(sums, loss, norm, *correct, views=views, skipped=skipped)
         if progress.is_due(step):
-            progress.line(step, lr=lr, sums=sums.take())
-            skipped_steps.look(epoch=epoch, num_steps=progress.num_steps)
+            _write_line(step, lr, sums, progress, skipped_steps)
         end_step(step + 1)
         waited_since = time.perf_counter()
     progress.end_epoch(lr=lr)
@@ -83,22 +81,32 @@ def train_one_epoch(
 
 def _sums(device: torch.device, *, with_accuracy: bool) -> RunningSums:
     """The sums of a line, in the order of `_add`."""
-    names = ("loss", "clips", "failed", "grad_norm", "steps", "finite_clips")
+    names = ("loss", "clips", "failed", "grad_norm", "steps", "skipped", "finite_clips")
     return RunningSums(names + (("correct", "correct5") if with_accuracy else ()), device)
 
 
 def _add(
-    sums: RunningSums,
-    loss: Tensor,
-    norm: Tensor,
-    *correct: Tensor,
-    num_clips: int,
-    num_failed: int,
-    skipped: Tensor,
+    sums: RunningSums, loss: Tensor, norm: Tensor, *correct: Tensor, views: Any, skipped: Tensor
 ) -> None:
     """Adds a step, whose loss [] and gradient norm [] count only if it was not skipped []."""
+    num_clips = len(views.labels)
+    num_failed = sum(failure.num_views for failure in views.failures)
     total, norm = (value.masked_fill(skipped, 0) for value in (loss * num_clips, norm))
-    sums.add(total, num_clips, num_failed, norm, ~skipped, num_clips * ~skipped, *correct)
+    sums.add(total, num_clips, num_failed, norm, ~skipped, skipped, num_clips * ~skipped, *correct)
+
+
+def _write_line(
+    step: int, lr: float, sums: RunningSums, progress: Progress, skipped_steps: SkippedSteps
+) -> None:
+    """Ends the window of a line with `step`. Waits for the device: for its sums, and once more only if they
+    say that steps were skipped.
+    """
+    window = sums.take()
+    progress.line(step, lr=lr, sums=window)
+    if window["skipped"]:
+        skipped_steps.look(epoch=progress.epoch, num_steps=progress.num_steps)
+    else:
+        skipped_steps.pass_over()
 
 
 def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
