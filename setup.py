@@ -27,5 +27,8 @@ setup(
         "numpy",
         "pillow>=10.1",  # the first with a font in any size
     ],
-    extras_require={"test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis"]},
+    extras_require={
+        "slurm": ["submitit"],
+        "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "submitit"],
+    },
 )

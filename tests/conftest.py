@@ -1,5 +1,5 @@
-"""Small real things that many tests need: videos whose frames tell their number, and the clips of the
-workplace.
+"""Small real things that many tests need: videos whose frames tell their number, and the real
+clips of SLOWFAST_MLP_SHARED.
 """
 
 import importlib.util

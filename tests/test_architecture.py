@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "learning": {"config", "run", "engine"},
     "corpus": {"corpus", "data"},
     "benchmark": {"benchmark", "config", "build", "data", "engine"},
+    "submission": set(),
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
@@ -48,15 +49,17 @@ MAY_IMPORT = {
         "corpus",
         "predict",
         "doctor",
+        "submission",
         "engine.distributed",
     },
 }
 OPEN_TO_ALL = {"errors", "seeds"}
 HOMES = {
-    "torch.distributed": {"engine/distributed.py"},
+    "torch.distributed": {"engine/distributed.py", "engine/meeting.py"},
     "torch.multiprocessing": {"engine/distributed.py"},
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
+    "submitit": {"submission.py"},
     "decord": {"data/decord_reader.py"},
     "av": {
         "data/pyav_reader.py",

@@ -115,9 +115,12 @@ def check_frames(check, videos):
         (videos / "7").mkdir(exist_ok=True)
         write_jpeg(videos / "7" / f"{number:05d}.jpg", numbered_frames(1)[0])
 
-    def check_frames(text, *flags):
+    def check_frames(text, *flags, val=None, overrides=()):
         (videos / "somesomev1_rgb_train_split.txt").write_text(text)
-        return check({}, "--split", "train", *flags, overrides=["TRAIN.DATASET", "ssv1"])
+        if val is not None:
+            (videos / "somesomev1_rgb_validation_split.txt").write_text(val)
+        flags = flags if val is not None else ("--split", "train", *flags)
+        return check({}, *flags, overrides=["TRAIN.DATASET", "ssv1", *overrides])
 
     return check_frames
 
@@ -164,7 +167,7 @@ def test_what_the_skip_list_leaves_out_is_not_checked_again(check, videos):
 
 def cached(videos):
     lines = (videos / "out" / "check_data.jsonl").read_text().splitlines()
-    return [Path(json.loads(line)["facts"][0]).name for line in lines]
+    return [Path(json.loads(line)["facts"][0][0]).name for line in lines]
 
 
 def test_a_second_check_looks_only_at_what_has_changed(check, videos):
@@ -205,6 +208,66 @@ def test_frame_folders_are_compared_with_their_list(check_frames, videos):
     status, output, _ = check_frames("7 4 0\n9 4 0\n")
     assert status == 1 and "9/{:05d}.jpg: does not exist" in output
     assert f"7/{{:05d}}.jpg: the list says 4 frames, but there is no {videos}/7/00004.jpg" in output
+
+
+def test_a_picture_that_is_overwritten_after_a_check_is_noticed(check_frames, videos):
+    assert check_frames("7 3 0\n")[0] == 0
+    (videos / "7" / "00001.jpg").write_bytes(b"junk")
+    status, output, _ = check_frames("7 3 0\n")
+    assert status == 1 and f"frame 0, the file {videos}/7/00001.jpg: is no picture that can be read" in output
+
+
+def test_another_first_frame_is_another_look(check_frames, videos):
+    assert check_frames("7 3 0\n")[0] == 0
+    status, output, _ = check_frames("7 3 0\n", overrides=["DATA.ARGS.first_frame", "2"])
+    assert status == 1 and f"the list says 3 frames, but there is no {videos}/7/00004.jpg" in output
+
+
+def test_every_list_is_held_against_the_folder(check_frames, videos):
+    status, output, _ = check_frames("7 5 0\n", val="7 3 0\n")
+    assert status == 1
+    assert (
+        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00005.jpg"
+        in (output.splitlines())
+    )
+    assert "val: 1 videos, 1 with problems; 3 to 3 frames, median 3" in output  # the leak
+    assert "files that cannot be decoded: 1" in output
+
+
+def test_a_copied_folder_is_a_leak(check_frames, videos):
+    shutil.copytree(videos / "7", videos / "copy")
+    shutil.copytree(videos / "7", videos / "longer")
+    write_jpeg(videos / "longer" / "00004.jpg", numbered_frames(1)[0])
+    shutil.copytree(videos / "7", videos / "other")
+    write_jpeg(videos / "other" / "00002.jpg", numbered_frames(2)[1])
+    status, output, _ = check_frames("7 3 0\n", val="copy 3 1\nlonger 4 0\nother 3 0\n")
+    assert status == 1
+    assert (
+        f"  val: {videos}/copy/{{:05d}}.jpg: in the train list as {videos}/7/{{:05d}}.jpg, with the same "
+        "pictures at its start, middle and end, with the label 0 instead of 1"
+    ) in output.splitlines()
+    assert "videos of an evaluation list that are in the train list too: 2" in output  # val and test
+    assert "val: 3 videos, 1 with problems" in output
+
+
+def test_folders_of_frames_in_a_tar_are_looked_at(check_frames, videos):
+    names = [f"{folder}/{number:05d}.jpg" for folder in (7, 8) for number in (1, 2, 3)]
+    shutil.copytree(videos / "7", videos / "8")
+    (videos / "8" / "00003.jpg").write_bytes(b"junk")
+    write_shard(videos / "shard-00000.tar", [(name, videos / name) for name in names])
+    prefix = ["DATA.PATH_PREFIX", str(videos / "shard-00000.tar")]
+    for _ in range(2):  # the second time from the cache
+        status, output, _ = check_frames("7 3 0\n", overrides=prefix)
+        assert status == 0 and "train: 1 videos, 0 with problems; 3 to 3 frames" in output
+    status, output, _ = check_frames("7 2 0\n8 3 0\n9 3 0\n7 4 0\n", overrides=prefix)
+    assert status == 1
+    for line in (
+        "7/{:05d}.jpg: the list says 2 frames, there are 3",
+        f"frame 2, the file {videos}/shard-00000.tar/8/00003.jpg: is no picture that can be read",
+        "9/{:05d}.jpg: does not exist",
+        f"7/{{:05d}}.jpg: the list says 4 frames, but there is no {videos}/shard-00000.tar/7/00004.jpg",
+    ):
+        assert line in output
 
 
 def test_a_bad_picture_between_good_ones_is_found_by_decoding_all(check_frames, videos):
@@ -256,6 +319,15 @@ def test_a_wrong_command_is_a_line_and_status_2(check, videos, flags, overrides,
     status, _, error = check(lists, *flags, overrides=overrides)
     assert status == 2
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_label_beyond_all_numbers_is_a_wrong_command_and_no_traceback(check, videos):
+    status, _, error = check({"train": "whole0.mp4 99999999999999999999\n"}, "--split", "train")
+    assert status == 2
+    assert error == (
+        f"error: The list gives '{videos}/whole0.mp4' the label 99999999999999999999, which is too large to "
+        "be one; mend the list.\n"
+    )
 
 
 @pytest.mark.parametrize("flags", [["--jobs", "0"], ["--timeout", "0"], ["--decod", "all"]])

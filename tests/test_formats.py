@@ -243,7 +243,7 @@ def test_other_classes_are_refused_at_the_test_and_on_resuming(run_on, trained):
         assert status == 1 and "was trained on other classes: it alone has 'Dropping something'" in error
     (folder / "category.txt").write_text("a\nb\n")
     status, _, error = run_on(folder, *words)
-    assert status == 1 and "The data set names 2 classes; MODEL.NUM_CLASSES is 4" in error
+    assert status == 1 and "the data set names 2 classes; MODEL.NUM_CLASSES is 4" in error
 
 
 def test_unknown_names_take_the_order_as_it_is_and_say_so(run_on, tmp_path, trained):

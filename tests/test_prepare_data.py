@@ -15,6 +15,7 @@ import av
 import pytest
 from torchvision.io import write_jpeg
 
+from slowfast_mlp.data.datasets.imagenet import read_records
 from slowfast_mlp.data.datasets.kinetics import parse_list
 from slowfast_mlp.data.decode import open_video
 from tests.conftest import ROOT, numbered_frames, numbers_shown
@@ -272,6 +273,23 @@ def test_prepared_ssv1_trains_and_tests(prepare, ssv1, command):
     trains_and_tests(command, output, num_tested=1)
 
 
+def test_frame_folders_in_shards_train_and_test_as_from_files(prepare, ssv1, command, tmp_path):
+    words = ssv1_words(ssv1, "--shards", "2")
+    _, output, _ = prepare(*words)
+    out = ssv1 / "out"
+    assert (out / "somesomev1_rgb_train_split.txt").read_text() == (
+        "shard-00000.tar/7 5 1\nshard-00000.tar/8 6 0\n"
+    )
+    assert (out / "somesomev1_rgb_validation_split.txt").read_text() == "shard-00001.tar/10 4 0\n"
+    with tarfile.open(out / "shards/shard-00001.tar") as tar:
+        assert tar.getnames() == [f"10/{number:05d}.jpg" for number in (1, 2, 3, 4)]
+    assert f"DATA.PATH_PREFIX {out}/shards" in output[-1]
+    trains_and_tests(command, output, num_tested=1)
+    status, _, error = prepare(*ssv1_words(ssv1, "--shards", "9"))
+    assert status == 2
+    assert f"{out}/shards/shard-00001.tar is of an earlier run that wrote more shards; remove it" in error
+
+
 def test_ssv1_folders_with_a_gap_are_left_out_with_the_reason(prepare, ssv1):
     (ssv1 / "frames/8/00003.jpg").unlink()
     prepare(*ssv1_words(ssv1))
@@ -363,6 +381,14 @@ def test_ssv2_in_shards_is_listed_as_kinetics(prepare, ssv2, tmp_path):
     assert output[-1].endswith("MODEL.NUM_CLASSES 2 DATA.SAMPLING segments DATA.RANDOM_FLIP False")
 
 
+def test_of_a_video_in_the_folder_and_below_the_one_in_the_folder_is_taken(prepare, ssv2, tmp_path):
+    (tmp_path / "videos/1").mkdir()
+    shutil.copy(tmp_path / "videos/1.webm", tmp_path / "videos/1/1.webm")
+    prepare(*ssv2)
+    listed = json.loads((tmp_path / "out/something-something-v2-train.json").read_text())
+    assert [entry["id"] for entry in listed] == ["1", "2"]
+
+
 def test_ssv2_frames_are_listed_as_the_forks_do(prepare, tmp_path):
     for folder, num_frames in ((1, 3), (2, 4), (3, 5), (4, 6)):
         write_frames(tmp_path / "frames" / str(folder), num_frames, "{:06d}.jpg")
@@ -431,6 +457,53 @@ def test_prepared_imagenet_trains_and_tests(prepare, imagenet, command):
         write_frames(folder / "train" / label, 2, f"{label}_{{}}.JPEG")
     _, output, _ = prepare(*words, folder / "val.txt", "--train", folder / "train")
     trains_and_tests(command, output, num_tested=3, overrides=["TEST.NUM_ENSEMBLE_VIEWS", "1"])
+
+
+def test_imagenet_in_shards_is_read_as_from_folders(prepare, imagenet, command):
+    folder, words = imagenet
+    (folder / "val.txt").write_text(LABELS["val.txt"])
+    for label in ("n01440764", "n02088364"):
+        write_frames(folder / "train" / label, 3, f"{label}_{{}}.JPEG")
+    (folder / "train/n01440764/._n01440764_1.JPEG").write_bytes(b"of macOS")
+    words = (*words, folder / "val.txt", "--train", folder / "train")
+    for _ in range(2):  # the second time all is there
+        status, output, _ = prepare(*words, "--shards", "4")
+        assert status == 0
+        assert output[:2] == [
+            f"{folder}/out/val: 3 pictures of 2 classes",
+            f"{folder}/out/train: 6 pictures of 2 classes",
+        ]
+    assert sorted(path.name for path in (folder / "out/train").glob("*.tar")) == [
+        "shard-00000.tar",
+        "shard-00001.tar",
+    ]
+    records = read_records(f"{folder}/out", "val", prefix="", separator=" ")
+    assert [(Path(record.path).name, record.label) for record in records] == [
+        ("ILSVRC2012_val_00000002.JPEG", 0),
+        ("ILSVRC2012_val_00000001.JPEG", 1),
+        ("ILSVRC2012_val_00000003.JPEG", 1),
+    ]
+    trains_and_tests(command, output, num_tested=3, overrides=["TEST.NUM_ENSEMBLE_VIEWS", "1"])
+    status, _, error = prepare(*words)
+    assert (
+        status == 2 and "val/shard-00000.tar is there: tar shards of an earlier run; choose another" in error
+    )
+
+
+def test_shards_are_not_written_beside_linked_pictures(prepare, imagenet):
+    folder, words = imagenet
+    (folder / "val.txt").write_text(LABELS["val.txt"])
+    prepare(*words, folder / "val.txt")
+    status, _, error = prepare(*words, folder / "val.txt", "--shards", "4")
+    assert status == 2 and "is there: class folders of an earlier run; choose another --out" in error
+
+
+def test_settings_can_be_pasted_into_a_shell(prepare, imagenet):
+    folder, words = imagenet
+    (folder / "val.txt").write_text(LABELS["val.txt"])
+    out = folder / "it's mine"
+    _, output, _ = prepare("imagenet", "--val", words[2], "--out", out, "--labels", folder / "val.txt")
+    assert shlex.split(output[-1])[3:5] == ["DATA.PATH_TO_DATA_DIR", str(out)]
 
 
 def test_numbers_without_the_classes_that_they_stand_for_are_refused(prepare, imagenet):

@@ -2,14 +2,15 @@
 
 import argparse
 import logging
+import shlex
 import sys
 from pathlib import Path
 
-from slowfast_mlp.corpus.imagenet import LINKS, prepare_imagenet
+from slowfast_mlp.corpus.imagenet import LINKS, PictureShards, prepare_imagenet
 from slowfast_mlp.corpus.kinetics import prepare_kinetics
 from slowfast_mlp.corpus.lists import Prepared
 from slowfast_mlp.corpus.processes import default_num_processes
-from slowfast_mlp.corpus.something import TEMPLATES, prepare_ssv1, prepare_ssv2, prepare_ssv2_frames
+from slowfast_mlp.corpus.something import TEMPLATES, Frames, prepare_ssv1, prepare_ssv2, prepare_ssv2_frames
 from slowfast_mlp.corpus.treatment import Encoding, Treatment
 from slowfast_mlp.errors import UserError
 
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted: the same command goes on where it was\n")
         return 130
-    settings = " ".join(f"{key} {value}" for key, value in prepared.settings.items())
+    settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
     sys.stdout.write("\n".join([*prepared.said, f"settings: {settings}"]) + "\n")
     return 1 if prepared.left_out else 0
 
@@ -61,7 +62,7 @@ def _kinetics(arguments: argparse.Namespace) -> Prepared:
 
 
 def _ssv1(arguments: argparse.Namespace) -> Prepared:
-    return prepare_ssv1(**_frame_arguments(arguments))
+    return prepare_ssv1(annotations=arguments.annotations, frames=_frames(arguments), out=arguments.out)
 
 
 def _ssv2(arguments: argparse.Namespace) -> Prepared:
@@ -70,9 +71,11 @@ def _ssv2(arguments: argparse.Namespace) -> Prepared:
         return prepare_ssv2(
             annotations=arguments.annotations, videos=arguments.videos, out=arguments.out, treatment=treatment
         )
-    if treatment.encoding or treatment.videos_per_shard:
-        raise UserError("--reencode and --shards are for --videos; frames stay as they are.")
-    return prepare_ssv2_frames(**_frame_arguments(arguments))
+    if treatment.encoding:
+        raise UserError("--reencode is for --videos; frames stay as they are.")
+    return prepare_ssv2_frames(
+        annotations=arguments.annotations, frames=_frames(arguments), out=arguments.out
+    )
 
 
 def _imagenet(arguments: argparse.Namespace) -> Prepared:
@@ -83,19 +86,23 @@ def _imagenet(arguments: argparse.Namespace) -> Prepared:
         train=arguments.train,
         out=arguments.out,
         link=arguments.link,
+        shards=PictureShards(
+            num_per_shard=arguments.shards, num_processes=arguments.jobs, timeout_sec=arguments.timeout
+        )
+        if arguments.shards
+        else None,
     )
 
 
-def _frame_arguments(arguments: argparse.Namespace) -> dict:
-    return {
-        "annotations": arguments.annotations,
-        "frames": arguments.frames,
-        "out": arguments.out,
-        "template": arguments.image_template,
-        "first_frame": arguments.first_frame,
-        "num_processes": arguments.jobs,
-        "timeout_sec": arguments.timeout,
-    }
+def _frames(arguments: argparse.Namespace) -> Frames:
+    return Frames(
+        folder=arguments.frames,
+        template=arguments.image_template,
+        first_frame=arguments.first_frame,
+        folders_per_shard=arguments.shards,
+        num_processes=arguments.jobs,
+        timeout_sec=arguments.timeout,
+    )
 
 
 def _treatment(arguments: argparse.Namespace) -> Treatment:
@@ -142,12 +149,14 @@ def _kinetics_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label-order", type=Path, help="file with name<TAB>id lines; else alphabetical ids")
     _add_treatment(parser)
+    _add_shards(parser, "videos")
 
 
 def _ssv1_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--annotations", type=Path, required=True, help="folder of the official csv files")
     parser.add_argument("--frames", type=Path, required=True, help="folder of the frame folders")
     _add_frame_names(parser, TEMPLATES[1])
+    _add_shards(parser, "folders of frames")
 
 
 def _ssv2_flags(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +166,7 @@ def _ssv2_flags(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--frames", type=Path, help="folder of the folders of extracted frames")
     _add_frame_names(parser, TEMPLATES[2])
     _add_treatment(parser)
+    _add_shards(parser, "videos, or folders of frames,")
 
 
 def _imagenet_flags(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +177,7 @@ def _imagenet_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--synsets", type=Path, help="classes in the order of the ground truth's numbers")
     parser.add_argument("--train", type=Path, help="folder of the training class folders, to link beside val")
     parser.add_argument("--link", choices=LINKS, default=LINKS[0], help="kind of the links (hard)")
+    _add_shards(parser, "pictures")
 
 
 def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
@@ -184,8 +195,11 @@ def _add_treatment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fast-decode", action="store_true", help="x264's tune fastdecode: larger, quicker to read"
     )
+
+
+def _add_shards(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
-        "--shards", type=_at_least_one, default=0, metavar="N", help="put N videos each into OUT/shards/*.tar"
+        "--shards", type=_at_least_one, default=0, metavar="N", help=f"put N {what} each into tar files"
     )
 
 

@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
                 num_shards=together[0].num_shards,
                 shard_id=together[0].shard_id,
                 init_method=arguments.init_method,
+                timeout_sec=together[0].dist_timeout_sec,
             )
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")

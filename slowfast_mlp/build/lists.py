@@ -13,6 +13,8 @@ from slowfast_mlp.lookup import find_module
 
 logger = logging.getLogger(__name__)
 
+NUM_EXAMPLES = 3  # paths of the skip list that are in no list, named in a warning
+
 
 def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> Records:
     """The records of a split, with labels that fit and at least some files that exist."""
@@ -48,7 +50,7 @@ def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
         return found
     skipped = read_skip_list(data.skip_list)
     prefix = data.path_prefix or data.path_to_data_dir
-    kept = kept_positions([record.path for record in found], skipped, prefix=prefix)
+    kept, used = kept_positions(found, skipped, prefix=prefix)
     num_listed = len(found) - len(kept)
     if split != "train":
         if num_listed:
@@ -63,8 +65,11 @@ def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
             "shorten it."
         )
     logger.info("DATA.SKIP_LIST leaves out %d of %d videos of the train list", num_listed, len(found))
-    if not num_listed:
-        logger.warning("none of the %d paths of %s is in the train list", len(skipped), data.skip_list)
+    if others := sorted(skipped - used):
+        logger.warning(
+            "%d of the %d paths of %s are not in the train list, such as %s",
+            len(others), len(skipped), data.skip_list, ", ".join(others[:NUM_EXAMPLES]),
+        )  # fmt: skip
     return Records((found[position] for position in kept), label_names=found.label_names)
 
 

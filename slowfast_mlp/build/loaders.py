@@ -87,7 +87,7 @@ def train_loader(
     train_videos = TrainVideos(
         videos,
         clips=clip_rule(data, dataset, offset=data.use_offset_sampling),
-        draw_plan=plan_drawer(data, aug),
+        draw_plan=plan_drawer(data, aug, dataset),
         augment=HOST_MODES.get(aug.mode),
         num_samples=aug.num_sample,
         decoder=data.decoder,
@@ -102,7 +102,7 @@ def train_loader(
     )
 
 
-def plan_drawer(data: schema.Data, aug: schema.Aug) -> PlanDrawer:
+def plan_drawer(data: schema.Data, aug: schema.Aug, dataset: str) -> PlanDrawer:
     """What draws the numbers of a training view."""
     randaugment = parse_randaugment(aug.aa_type) if aug.enable and aug.aa_type else None
     return PlanDrawer(
@@ -113,6 +113,7 @@ def plan_drawer(data: schema.Data, aug: schema.Aug) -> PlanDrawer:
         randaugment=randaugment,
         color_jitter=aug.color_jitter if aug.enable else 0.0,
         erase_prob=aug.re_prob if aug.enable else 0.0,
+        crop_first=dataset_module(dataset).ARE_PICTURES,
     )
 
 
@@ -175,7 +176,7 @@ def eval_loader(
         clips=clip_rule(data, dataset, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
-        transform=view_transform(data, num_crops=num_crops, single_crop=single_crop),
+        transform=view_transform(data, dataset, num_crops=num_crops, single_crop=single_crop),
         decoder=data.decoder,
         seed=seed,
         channel_order=data.channel_order,
@@ -186,13 +187,14 @@ def eval_loader(
     return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
 
 
-def view_transform(data: schema.Data, *, num_crops: int, single_crop: str) -> ViewTransform:
+def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_crop: str) -> ViewTransform:
     """The crops of a test."""
     return ViewTransform(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
         num_crops=num_crops,
         single_crop=single_crop,
+        antialias=dataset_module(dataset).ARE_PICTURES,
     )
 
 

@@ -82,7 +82,7 @@ class Test:
     """The multi-view test."""
 
     enable: bool = setting(True, "test after training, with several views of a video")
-    dataset: str | None = setting(None, "as TRAIN.DATASET, which None takes")
+    dataset: str | None = setting(None, "as TRAIN.DATASET, which None takes; with the same DATA settings")
     batch_size: int = setting(8, "clips that a process sends through the model at a time", low=1)
     checkpoint_file_path: str = setting("", "weights to test; else the newest of OUTPUT_DIR")
     num_ensemble_views: int = setting(4, "clips in time of a video", low=1)
@@ -307,10 +307,19 @@ class Config:
     num_gpus: int | None = setting(
         None, "GPUs of this machine to use; None is all there are, 0 the CPU", low=0
     )
-    num_shards: int = setting(1, "machines; not needed under torchrun", low=1)
+    num_shards: int = setting(1, "machines; not needed under torchrun and srun", low=1)
     shard_id: int = setting(0, "number of this machine, from 0", low=0)
     output_dir: str | None = setting(
         None, "where everything is written; None is output/<folder>/<name of the config>"
     )
     rng_seed: int = setting(0, "seed of everything random", low=0, high=2**32 - 1)
     log_period: int = setting(10, "steps between progress lines", low=1)
+    dist_timeout_sec: float = setting(
+        900.0, "seconds that processes wait for each other, to meet and in every exchange", above=0
+    )
+    watchdog_sec: float | None = setting(
+        600.0,
+        "seconds at one step, evaluation or save after which the run counts as hung and is ended, with a "
+        "table of who waited for whom; None never",
+        above=0,
+    )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from slowfast_mlp.corpus.files import FileFacts, find_copies, look_at_files
-from slowfast_mlp.data.records import Record, Records
+from slowfast_mlp.corpus.files import FileFacts, find_copies, look_at_files, looked_of
+from slowfast_mlp.data.records import Record, Records, wrong_label, wrong_names
+from slowfast_mlp.data.samplers import empty_classes
 
 # In the order in which they are told. The first ones keep a video from being read at all.
 UNREADABLE = {
@@ -75,12 +76,12 @@ def check_lists(
     """Looks at every file of the lists (split -> records) once; `frames_needed` is the length of a clip of a
     split in a video of a frame rate. The other arguments are those of look_at_files. Raises UserError.
     """
-    every = list({record.path: record for records in lists.values() for record in records}.values())
+    every = (record for records in lists.values() for record in records)
     processes = {"num_processes": num_processes, "timeout_sec": timeout_sec}
     facts = look_at_files(every, decode=decode, decoder=decoder, cache=cache, **processes)
-    same = {path: group[0] for group in find_copies(facts, **processes) for path in group}
+    same = {path: group[0] for group in find_copies(facts.values(), **processes) for path in group}
     videos = [
-        CheckedVideo(split, record, facts[record.path])
+        CheckedVideo(split, record, facts[looked_of(record)])
         for split, records in lists.items()
         for record in records
     ]
@@ -94,7 +95,7 @@ def check_lists(
 def _findings_of_one(
     video: CheckedVideo, num_classes: int, frames_needed: Callable[[str, float], float]
 ) -> Iterable[Finding]:
-    facts, label, listed = video.facts, video.record.label, video.record.num_frames
+    facts, listed = video.facts, video.record.num_frames
     if facts.kind:
         yield Finding(facts.kind, facts.problem)
     elif facts.contents and facts.contents.num_frames < (
@@ -103,10 +104,8 @@ def _findings_of_one(
         yield Finding(SHORT, f"{facts.contents.num_frames} frames; a clip takes {needed:.0f}")
     if listed and facts.contents and facts.contents.num_frames > listed:
         yield Finding("count", f"the list says {listed} frames, there are {facts.contents.num_frames}")
-    if not 0 <= label < num_classes:
-        yield Finding(
-            "label", f"label {label}; MODEL.NUM_CLASSES {num_classes} allows 0 to {num_classes - 1}"
-        )
+    if wrong := wrong_label(video.record.label, num_classes):
+        yield Finding("label", wrong)
 
 
 def _find_repeats(videos: Sequence[CheckedVideo], same: dict[str, str]) -> None:
@@ -126,7 +125,8 @@ def _find_repeats(videos: Sequence[CheckedVideo], same: dict[str, str]) -> None:
 
 
 def _as_in(other: CheckedVideo, video: CheckedVideo, where: str) -> str:
-    name = "" if other.record.path == video.record.path else f" as {other.record.path}, with the same bytes"
+    same = "pictures at its start, middle and end" if video.record.num_frames else "bytes"
+    name = "" if other.record.path == video.record.path else f" as {other.record.path}, with the same {same}"
     if other.record.label == video.record.label:
         return f"{where}{name}"
     return f"{where}{name}, with the label {other.record.label} instead of {video.record.label}"
@@ -134,16 +134,13 @@ def _as_in(other: CheckedVideo, video: CheckedVideo, where: str) -> str:
 
 def _wrong_names(lists: dict[str, Records], num_classes: int) -> Iterable[str]:
     for split, records in lists.items():
-        if records.label_names and len(records.label_names) != num_classes:
-            yield (
-                f"{split}: the data set names {len(records.label_names)} classes; MODEL.NUM_CLASSES is "
-                f"{num_classes}"
-            )
+        if wrong := wrong_names(records, num_classes):
+            yield f"{split}: {wrong}"
 
 
 def _empty_classes(lists: dict[str, Records], num_classes: int) -> Iterable[str]:
     for split, records in lists.items():
-        empty = sorted(set(range(num_classes)) - {record.label for record in records})
+        empty = empty_classes(records.labels, num_classes)
         if empty:
             more = ", ..." if len(empty) > MAX_NAMED else ""
             named = ", ".join(map(str, empty[:MAX_NAMED])) + more

@@ -4,8 +4,7 @@ import hashlib
 import json
 import logging
 import os
-import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -13,70 +12,92 @@ from typing import NamedTuple, TextIO
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.examine import DECODE, Contents, examine
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16  # enough to tell nearly all files of one size apart without reading them again
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
-class FileFacts(NamedTuple):
-    """One file or folder of frames. `kind` is the sort of problem, "" without: missing, empty, damaged, hung
-    or crashed; `problem` says it in words. Folders of frames have no size and no digest of their first bytes,
-    but the number of frames that their list says.
+class Looked(NamedTuple):
+    """What is looked at: a file, or a folder of frames as a list describes it; another list may say
+    otherwise.
     """
 
     path: str
-    num_bytes: int = 0
-    mtime_ns: int = 0
     num_listed: int = 0
+    first_frame: int = 1
+
+
+class FileFacts(NamedTuple):
+    """A file or folder of frames, and what was found. `kind` is the sort of problem, "" without: missing,
+    empty, damaged, hung or crashed; `problem` says it in words.
+
+    `num_bytes` and `changed_ns` of a folder are those of the listed pictures, summed and the latest, and
+    `head` is a digest of its first, middle and last picture and their number; of a file it is one of its
+    first bytes.
+    """
+
+    looked: Looked
+    num_bytes: int = 0
+    changed_ns: int = 0
     head: str = ""
     contents: Contents | None = None
     kind: str = ""
     problem: str = ""
 
 
+def looked_of(record: Record) -> Looked:
+    """The record without its label."""
+    return Looked(record.path, record.num_frames, record.first_frame)
+
+
 def look_at_files(
-    records: Sequence[Record],
+    records: Iterable[Record],
     *,
     decode: str,
     decoder: str,
     num_processes: int,
     timeout_sec: float,
     cache: Path,
-) -> dict[str, FileFacts]:
-    """The facts by the path of every record, from the cache where the file is as it was.
+) -> dict[Looked, FileFacts]:
+    """The facts of every record, each file looked at once; from the cache where the file is as it was.
 
     What hung, crashed or is missing is looked at anew each time. Raises UserError.
     """
     facts = {}
     with _Cache(cache, decode=decode, decoder=decoder) as known:
-        jobs = [(record, known.facts.get(record.path)) for record in records]
+        jobs = [(looked, known.facts.get(looked)) for looked in dict.fromkeys(map(looked_of, records))]
         progress = CountProgress("looked at", len(jobs))
         look = partial(_look_at, decode=decode, decoder=decoder)
         for position, result in run_jobs(look, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
-            path = records[position].path
+            looked, before = jobs[position]
             if isinstance(result, GivenUp):
-                result = FileFacts(path, kind=result.kind, problem=result.reason)
-            elif result.kind != "missing" and result != known.facts.get(path):
+                result = FileFacts(looked, kind=result.kind, problem=result.reason)
+            elif result.kind != "missing" and result != before:
                 known.add(result)
-            facts[path] = result
+            facts[looked] = result
             progress.add(failed=bool(result.kind))
     return facts
 
 
-def find_copies(facts: dict[str, FileFacts], *, num_processes: int, timeout_sec: float) -> list[list[str]]:
-    """Groups of paths whose files hold the same bytes; only files of one size and one beginning are read."""
-    alike: dict[tuple, list[str]] = {}
-    for path, file in facts.items():
+def find_copies(facts: Iterable[FileFacts], *, num_processes: int, timeout_sec: float) -> list[list[str]]:
+    """Groups of paths with the same contents: of files all bytes, where size and beginning are the same; of
+    folders of frames the first, the middle and the last picture and their number.
+    """
+    files: dict[tuple[int, str], list[str]] = {}
+    folders: dict[str, list[str]] = {}
+    for file in facts:
         if file.head and not file.kind:
-            alike.setdefault((file.num_bytes, file.head), []).append(path)
-    suspects = [path for paths in alike.values() if len(paths) > 1 for path in paths]
+            if file.looked.num_listed:
+                folders.setdefault(file.head, []).append(file.looked.path)
+            else:
+                files.setdefault((file.num_bytes, file.head), []).append(file.looked.path)
+    suspects = [path for paths in files.values() if len(paths) > 1 for path in paths]
     same: dict[str, list[str]] = {}
     for position, digest in run_jobs(_digest, suspects, num_processes=num_processes, timeout_sec=timeout_sec):
         if isinstance(digest, GivenUp):
@@ -85,56 +106,70 @@ def find_copies(facts: dict[str, FileFacts], *, num_processes: int, timeout_sec:
             )
         else:
             same.setdefault(digest, []).append(suspects[position])
-    return [sorted(paths) for paths in same.values() if len(paths) > 1]
+    groups = [sorted(set(paths)) for paths in (*same.values(), *folders.values())]
+    return [paths for paths in groups if len(paths) > 1]
 
 
-def _look_at(job: tuple[Record, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
-    record, known = job
-    facts = FileFacts(record.path, num_listed=record.num_frames)
+def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
+    looked, known = job
+    record = Record(looked.path, 0, looked.num_listed, looked.first_frame)
+    facts = FileFacts(looked)
     try:
-        facts, is_file = _looked_up(record, facts)
+        status = _folder_status(record) if record.num_frames else shards.look_up(record.path)
     except (FileNotFoundError, NotADirectoryError):
         return facts._replace(kind="missing", problem="does not exist")
     except OSError as error:
-        return facts._replace(kind="damaged", problem=error.strerror or str(error))
-    if known and known[:4] == facts[:4]:
+        return facts._replace(kind="damaged", problem=reason_of(error))
+    facts = facts._replace(num_bytes=status.num_bytes, changed_ns=status.changed_ns)
+    if known and known[:3] == facts[:3]:
         return known
-    if is_file and not facts.num_bytes:
+    if not record.num_frames and not status.is_regular:
+        return facts._replace(kind="damaged", problem="is neither a file nor a folder of frames")
+    if not record.num_frames and not facts.num_bytes:
         return facts._replace(kind="empty", problem="has no bytes")
     try:
-        head = _digest(record.path, num_bytes=HEAD_BYTES) if is_file else ""
-        return facts._replace(head=head, contents=examine(record, decode=decode, decoder=decoder))
+        contents = examine(record, decode=decode, decoder=decoder)
+        head = _digest_folder(record, contents) if record.num_frames else _digest(record.path, HEAD_BYTES)
+        return facts._replace(head=head, contents=contents)
     except DecodeError as error:
         return facts._replace(kind="damaged", problem=error.reason)
     except OSError as error:
-        return facts._replace(kind="damaged", problem=f"cannot be read ({error.strerror})")
+        return facts._replace(kind="damaged", problem=f"cannot be read ({reason_of(error)})")
 
 
-def _looked_up(record: Record, facts: FileFacts) -> tuple[FileFacts, bool]:
-    """The facts with size and time of change, and whether it is a file: in a tar, or by itself; of a folder
-    of frames the folder counts. Raises OSError.
+def _folder_status(record: Record) -> shards.FileStatus:
+    """Of the listed pictures of a folder, as far as they are there: the sum of their sizes, and the latest
+    change of one of them or of the folder. Raises OSError where there is neither folder nor first picture.
     """
-    if record.num_frames:
-        return facts._replace(mtime_ns=os.stat(os.path.dirname(record.first_file)).st_mtime_ns), False
-    if shards.split_path(record.path) and not os.path.exists(record.path):
-        member = shards.find_member(record.path)
-        return facts._replace(num_bytes=member.size, mtime_ns=os.stat(member.tar).st_mtime_ns), True
-    status = os.stat(record.path)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(0, "is neither a file nor a folder of frames")
-    return facts._replace(num_bytes=status.st_size, mtime_ns=status.st_mtime_ns), True
+    found = []
+    if not shards.is_member(record.first_file):
+        found.append(shards.look_up(os.path.dirname(record.first_file))._replace(num_bytes=0))
+    for number in range(record.first_frame, record.first_frame + record.num_frames):
+        try:
+            found.append(shards.look_up(record.path.format(number)))
+        except FileNotFoundError:
+            if not found:
+                raise  # a tar that has not the first picture has no such folder
+    return shards.FileStatus(
+        sum(status.num_bytes for status in found), max(status.changed_ns for status in found), False
+    )
+
+
+def _digest_folder(record: Record, contents: Contents) -> str:
+    """Of the first, the middle and the last picture there, and how many there are: lists may say less."""
+    numbers = (0, contents.num_frames // 2, contents.num_frames - 1)
+    parts = [_digest(record.path.format(record.first_frame + number)) for number in numbers]
+    return hashlib.sha256(" ".join([*parts, str(contents.num_frames)]).encode()).hexdigest()
 
 
 def _digest(path: str, num_bytes: int | None = None) -> str:
-    if shards.split_path(path) and not os.path.exists(path):
-        return hashlib.sha256(shards.read_member(path)[:num_bytes]).hexdigest()
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        if num_bytes is not None:
-            digest.update(file.read(num_bytes))
-        else:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
+    """SHA-256 of a file, or of its first bytes."""
+    digest, left = hashlib.sha256(), num_bytes
+    for block in shards.read_blocks(path):
+        digest.update(block if left is None else block[:left])
+        left = None if left is None else left - len(block)
+        if left is not None and left <= 0:
+            break
     return digest.hexdigest()
 
 
@@ -147,7 +182,7 @@ class _Cache:
     def __init__(self, path: Path, *, decode: str, decoder: str):
         self.path = path
         self._decode, self._decoder = decode, decoder
-        self.facts: dict[str, FileFacts] = {}
+        self.facts: dict[Looked, FileFacts] = {}
         text = self._or_user_error(lambda: path.read_text(encoding="utf-8") if path.exists() else "")
         num_unread = sum(not self._read(line) for line in text.splitlines())
         if num_unread:
@@ -164,8 +199,8 @@ class _Cache:
         except (ValueError, KeyError, TypeError):
             return False
         if version == CACHE_VERSION and decoder == self._decoder and closeness >= DECODE.index(self._decode):
-            contents = facts.contents and Contents(*facts.contents)
-            self.facts[facts.path] = facts._replace(contents=contents)
+            looked, contents = Looked(*facts.looked), facts.contents and Contents(*facts.contents)
+            self.facts[looked] = facts._replace(looked=looked, contents=contents)
         return True
 
     def __enter__(self) -> "_Cache":

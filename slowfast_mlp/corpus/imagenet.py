@@ -1,49 +1,71 @@
-"""ImageNet-1K's validation pictures, which come in one folder, as a folder for each class."""
+"""ImageNet-1K's validation pictures, which come in one folder, as a folder for each class; or all in tars."""
 
 import csv
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from slowfast_mlp.corpus.lists import Prepared, demand_folder, read_text, write_lines, write_missing
-from slowfast_mlp.data.pictures import SUFFIXES, is_picture
+from slowfast_mlp.corpus.tars import FilesOf, file_itself, write_shards
+from slowfast_mlp.data.pictures import SUFFIXES, pictures_among
 from slowfast_mlp.errors import UserError
 
 CLASS = re.compile(r"n\d{8}")
 LINKS = ("hard", "symbolic")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PictureShards:
+    """How pictures go into tars: `num_per_shard` each, by processes."""
+
+    num_per_shard: int
+    num_processes: int = 1
+    timeout_sec: float = 600.0
+
+
 def prepare_imagenet(
-    *, val: Path, labels: Path, synsets: Path | None, train: Path | None, out: Path, link: str
+    *,
+    val: Path,
+    labels: Path,
+    synsets: Path | None,
+    train: Path | None,
+    out: Path,
+    link: str,
+    shards: PictureShards | None,
 ) -> Prepared:
-    """Links every picture of the folder `val` into out/val/<class>/, and out/train to the folder `train`.
+    """Links every picture of the folder `val` into out/val/<class>/, and out/train to the folder `train`;
+    with `shards` copies the pictures of both into out/{train,val}/shard-*.tar.
 
     `labels` is LOC_val_solution.csv, a csv or text with a picture and its class on each line, or the devkit's
     ground truth, a number a line for the pictures in order; that needs `synsets`, the class of every number a
-    line. Nothing is moved or copied. Raises UserError.
+    line. Raises UserError.
     """
     demand_folder(val, "--val")
-    pictures = {path.stem: path for path in sorted(val.iterdir()) if is_picture(path.name)}
+    pictures = {Path(name).stem: val / name for name in pictures_among(os.listdir(val))}
     if not pictures:
         raise UserError(
             f"--val {val} has no picture ({', '.join(SUFFIXES)}): give the folder of all of them."
         )
-    prepared, num_linked, classes = Prepared(), 0, set()
+    prepared, members = Prepared(), {}
     for name, label in _read_labels(labels, synsets, list(pictures)):
-        if name not in pictures:
+        if name in pictures:
+            members[f"{label}/{pictures[name].name}"] = pictures[name].absolute()
+        else:
             prepared.left_out.append(f"val {name}: there is no file, {label}")
-            continue
-        _link(pictures[name].absolute(), out / "val" / label / pictures[name].name, link)
-        num_linked += 1
-        classes.add(label)
-    if not num_linked:
+    if not members:
         raise UserError(
             f"{labels} names none of the pictures of --val {val}, such as {next(iter(pictures))}."
         )
-    prepared.said.append(f"{out / 'val'}: {num_linked} pictures of {len(classes)} classes")
+    classes = {os.path.dirname(member) for member in members}
     if train:
-        prepared.said.append(_link_train(train, out / "train", classes))
+        _demand_classes(train, classes)
+    if shards:
+        prepared.said += _put_into_shards(members, train, out, shards)
+    else:
+        prepared.said += _put_into_folders(members, train, out, link)
     write_lines(out / "classes.txt", sorted(classes))
     write_missing(out, prepared)
     prepared.settings = {
@@ -111,12 +133,69 @@ def _link(picture: Path, target: Path, link: str) -> None:
         ) from error
 
 
-def _link_train(train: Path, target: Path, classes: set[str]) -> str:
+def _demand_classes(train: Path, classes: set[str]) -> None:
     demand_folder(train, "--train")
-    found = {path.name for path in train.iterdir() if CLASS.fullmatch(path.name)}
-    if not classes <= found:
-        absent = sorted(classes - found)
+    absent = sorted(classes - set(_class_folders(train)))
+    if absent:
         raise UserError(f"--train {train} lacks {len(absent)} classes of val, such as {absent[0]}.")
-    if not target.is_symlink():
-        target.symlink_to(train.absolute(), target_is_directory=True)
-    return f"{target}: {len(found)} classes, a link to {train}"
+
+
+def _class_folders(train: Path) -> list[str]:
+    return sorted(path.name for path in train.iterdir() if CLASS.fullmatch(path.name) and path.is_dir())
+
+
+def _put_into_folders(members: dict[str, Path], train: Path | None, out: Path, link: str) -> list[str]:
+    """Links; returns what was done."""
+    _demand_no_form(out, "shard-*.tar", "tar shards")
+    for member, picture in members.items():
+        _link(picture, out / "val" / member, link)
+    said = [_counted(out / "val", members)]
+    if train:
+        target = out / "train"
+        if not target.is_symlink():
+            target.symlink_to(train.absolute(), target_is_directory=True)
+        said.append(f"{target}: {len(_class_folders(train))} classes, a link to {train}")
+    return said
+
+
+def _put_into_shards(
+    members: dict[str, Path], train: Path | None, out: Path, shards: PictureShards
+) -> list[str]:
+    """Copies into tars, class by class; returns what was done."""
+    _demand_no_form(out, "n*", "class folders")
+    splits: dict[str, tuple[list[str], FilesOf]] = {
+        "val": (sorted(members), partial(_one_picture, files=members))
+    }
+    if train:
+        names = [
+            f"{name}/{picture}"
+            for name in _class_folders(train)
+            for picture in pictures_among(os.listdir(train / name))
+        ]
+        splits["train"] = names, partial(file_itself, folder=train)
+    for split, (names, files_of) in splits.items():
+        write_shards(
+            names,
+            files_of=files_of,
+            target=out / split,
+            num_per_shard=shards.num_per_shard,
+            num_processes=shards.num_processes,
+            timeout_sec=shards.timeout_sec,
+        )
+    return [_counted(out / split, names) for split, (names, _) in splits.items()]
+
+
+def _demand_no_form(out: Path, pattern: str, what: str) -> None:
+    """Refuses to write beside what an earlier run wrote in the other form: one of them would not be read."""
+    found = [path for split in ("val", "train") for path in sorted((out / split).glob(pattern))]
+    if found:
+        raise UserError(f"{found[0]} is there: {what} of an earlier run; choose another --out.")
+
+
+def _one_picture(member: str, *, files: dict[str, Path]) -> list[tuple[str, Path]]:
+    return [(member, files[member])]
+
+
+def _counted(place: Path, members: Collection[str]) -> str:
+    classes = {os.path.dirname(member) for member in members}
+    return f"{place}: {len(members)} pictures of {len(classes)} classes"

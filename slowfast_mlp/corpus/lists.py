@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slowfast_mlp.data.lists import VIDEO_SUFFIXES
+from slowfast_mlp.data.whole_files import written_whole
 from slowfast_mlp.errors import UserError
 
-VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 MISSING_NAME = "missing.txt"
 
 
@@ -53,7 +54,7 @@ def index_videos(folder: Path) -> dict[str, list[str]]:
     for place, _, names in os.walk(folder, followlinks=True):
         for name in names:
             stem, ending = os.path.splitext(name)
-            if ending.lower() in VIDEO_ENDINGS and not name.startswith("."):
+            if ending.lower() in VIDEO_SUFFIXES and not name.startswith("."):
                 found.setdefault(stem, []).append(os.path.relpath(os.path.join(place, name), folder))
     return {stem: sorted(paths) for stem, paths in found.items()}
 
@@ -61,12 +62,8 @@ def index_videos(folder: Path) -> dict[str, list[str]]:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes a text file beside and renames it: a list is whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as beside:
         beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_missing(out: Path, prepared: Prepared) -> None:

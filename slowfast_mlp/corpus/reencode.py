@@ -10,6 +10,7 @@ from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.data.decode import DecodeError, probe
 from slowfast_mlp.data.encode import Encoding, reencode
+from slowfast_mlp.data.whole_files import SUFFIX
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def reencode_all(
     new_names = {name: str(Path(name).with_suffix(".mp4")) for name in names}
     _demand_own_names(new_names)
     _demand_same_encoding(target, encoding)
-    for left_over in target.rglob(".*.part"):  # of a run that was killed
+    for left_over in target.rglob(f".*{SUFFIX}"):  # of a run that was killed
         left_over.unlink(missing_ok=True)
     for folder in {(target / name).parent for name in new_names.values()}:
         folder.mkdir(parents=True, exist_ok=True)

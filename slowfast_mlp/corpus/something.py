@@ -5,6 +5,7 @@ JSONs of the videos that are there.
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from slowfast_mlp.corpus.lists import (
 )
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
+from slowfast_mlp.corpus.tars import write_shards
 from slowfast_mlp.corpus.treatment import Treatment, treat
-from slowfast_mlp.data.datasets.ssv2 import parse_annotations
-from slowfast_mlp.data.lists import read_json
+from slowfast_mlp.data.datasets.ssv2 import read_entries, read_label_ids
 from slowfast_mlp.errors import UserError
 
 SPLITS = {"train": "train", "validation": "val"}  # official name -> ours
@@ -32,16 +33,25 @@ Kept = Sequence[tuple[dict[str, Any], int, str]]  # entries of a JSON, with labe
 TEMPLATES = {1: "{:05d}.jpg", 2: "{:06d}.jpg"}  # what the readers take without being told
 
 
-def prepare_ssv1(
-    *,
-    annotations: Path,
-    frames: Path,
-    out: Path,
-    template: str,
-    first_frame: int,
-    num_processes: int,
-    timeout_sec: float,
-) -> Prepared:
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """The frame folders in `folder`, how their pictures are called, and how many go into a tar; 0 leaves them
+    where they are.
+    """
+
+    folder: Path
+    template: str
+    first_frame: int
+    folders_per_shard: int = 0
+    num_processes: int = 1
+    timeout_sec: float = 600.0
+
+    def names(self, num_frames: int) -> list[str]:
+        """The names of the pictures of a folder of so many frames."""
+        return [self.template.format(self.first_frame + number) for number in range(num_frames)]
+
+
+def prepare_ssv1(*, annotations: Path, frames: Frames, out: Path) -> Prepared:
     """Writes somesomev1_rgb_{train,validation}_split.txt, `folder frames label`, and category.txt.
 
     Ids are those of the labels in alphabetical order, as everybody's. Raises UserError.
@@ -53,45 +63,16 @@ def prepare_ssv1(
     for split in SPLITS:
         path = find_official(annotations, [f"{OFFICIAL_V1}{split}.csv", f"{split}.csv"])
         videos[split] = _read_v1(path, ids)
-    return _write_frame_lists(
-        videos,
-        list(ids),
-        version=1,
-        frames=frames,
-        out=out,
-        template=template,
-        first_frame=first_frame,
-        num_processes=num_processes,
-        timeout_sec=timeout_sec,
-    )
+    return _write_frame_lists(videos, list(ids), version=1, frames=frames, out=out)
 
 
-def prepare_ssv2_frames(
-    *,
-    annotations: Path,
-    frames: Path,
-    out: Path,
-    template: str,
-    first_frame: int,
-    num_processes: int,
-    timeout_sec: float,
-) -> Prepared:
+def prepare_ssv2_frames(*, annotations: Path, frames: Frames, out: Path) -> Prepared:
     """As prepare_ssv1, for frames extracted from V2, with the ids of its JSON of labels. Raises UserError."""
     names, entries = _read_v2(annotations)
     videos = {
         split: [(str(entry["id"]), label) for entry, label in listed] for split, listed in entries.items()
     }
-    return _write_frame_lists(
-        videos,
-        names,
-        version=2,
-        frames=frames,
-        out=out,
-        template=template,
-        first_frame=first_frame,
-        num_processes=num_processes,
-        timeout_sec=timeout_sec,
-    )
+    return _write_frame_lists(videos, names, version=2, frames=frames, out=out)
 
 
 def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treatment) -> Prepared:
@@ -101,7 +82,12 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
     demand_folder(videos, "--videos")
     names, entries = _read_v2(annotations)
     # Not in folders below: readers join folder, id and ending.
-    files = {stem: found[0] for stem, found in index_videos(videos).items() if "/" not in found[0]}
+    files = {
+        stem: path
+        for stem, found in index_videos(videos).items()
+        for path in reversed(found)  # of two the first
+        if os.path.basename(path) == path
+    }
     prepared, present = Prepared(), {}
     for split, listed in entries.items():
         ids = [str(entry["id"]) for entry, _ in listed]
@@ -175,54 +161,69 @@ def _write_frame_lists(
     names: Sequence[str],
     *,
     version: int,
-    frames: Path,
+    frames: Frames,
     out: Path,
-    template: str,
-    first_frame: int,
-    num_processes: int,
-    timeout_sec: float,
 ) -> Prepared:
     """`videos`: split -> (folder, label)."""
-    demand_folder(frames, "--frames")
+    demand_folder(frames.folder, "--frames")
     prepared = Prepared()
-    folders = [folder for listed in videos.values() for folder, _ in listed]
-    progress, counts = CountProgress("folders counted", len(folders)), {}
-    count = partial(count_frames, template=template, first_frame=first_frame)
-    paths = [str(frames / folder) for folder in folders]
-    for position, found in run_jobs(count, paths, num_processes=num_processes, timeout_sec=timeout_sec):
-        counts[folders[position]] = found.reason if isinstance(found, GivenUp) else found
-        progress.add(failed=not isinstance(counts[folders[position]], int))
-    if not any(isinstance(found, int) for found in counts.values()):
-        raise UserError(
-            f"--frames {frames} has none of the {len(folders)} folders with all their frames; the first, "
-            f"{folders[0]}, {counts[folders[0]]}. Set --image-template and --first-frame "
-            "to the names there are."
+    folders = list(dict.fromkeys(folder for listed in videos.values() for folder, _ in listed))
+    counts, wrong = _count_all(folders, frames)
+    place, new_names = frames.folder, {folder: folder for folder in counts}
+    if frames.folders_per_shard:
+        place = out / "shards"
+        new_names = write_shards(
+            counts,
+            files_of=partial(_pictures_of, frames=frames, counts=counts),
+            target=place,
+            num_per_shard=frames.folders_per_shard,
+            num_processes=frames.num_processes,
+            timeout_sec=frames.timeout_sec,
         )
     for split, listed in videos.items():
         path = out / f"somesomev{version}_rgb_{split}_split.txt"
-        lines = [
-            f"{folder} {counts[folder]} {label}"
-            for folder, label in listed
-            if isinstance(counts[folder], int)
-        ]
-        write_lines(path, lines)
-        prepared.said.append(f"{path}: {len(lines)} videos")
-        prepared.left_out += [
-            f"{split} {folder}: {counts[folder]}" for folder, _ in listed if isinstance(counts[folder], str)
-        ]
+        kept = [(folder, label) for folder, label in listed if folder in counts]
+        write_lines(path, [f"{new_names[folder]} {counts[folder]} {label}" for folder, label in kept])
+        prepared.said.append(f"{path}: {len(kept)} videos")
+        prepared.left_out += [f"{split} {folder}: {wrong[folder]}" for folder, _ in listed if folder in wrong]
     write_lines(out / CATEGORIES_NAME, names)
     prepared.said.append(f"{out / CATEGORIES_NAME}: {len(names)} classes")
     write_missing(out, prepared)
     prepared.settings = {
         "TRAIN.DATASET": f"ssv{version}",
         "DATA.PATH_TO_DATA_DIR": out,
-        "DATA.PATH_PREFIX": frames,
+        "DATA.PATH_PREFIX": place,
         "MODEL.NUM_CLASSES": len(names),
     }
-    if (template, first_frame) != (TEMPLATES[version], 1):
-        arguments = f"{{template: '{template}', first_frame: {first_frame}}}"
-        prepared.settings["DATA.ARGS"] = f'"{arguments}"'
+    if (frames.template, frames.first_frame) != (TEMPLATES[version], 1):
+        prepared.settings["DATA.ARGS"] = (
+            f'{{template: "{frames.template}", first_frame: {frames.first_frame}}}'
+        )
     return prepared
+
+
+def _count_all(folders: Sequence[str], frames: Frames) -> tuple[dict[str, int], dict[str, str]]:
+    """The number of frames of every folder that has all, in the order given; what is wrong with others."""
+    progress, found = CountProgress("folders counted", len(folders)), {}
+    count = partial(count_frames, template=frames.template, first_frame=frames.first_frame)
+    paths = [str(frames.folder / folder) for folder in folders]
+    processes = {"num_processes": frames.num_processes, "timeout_sec": frames.timeout_sec}
+    for position, result in run_jobs(count, paths, **processes):
+        found[folders[position]] = result.reason if isinstance(result, GivenUp) else result
+        progress.add(failed=not isinstance(result, int))
+    counts = {folder: found[folder] for folder in folders if isinstance(found[folder], int)}
+    if not counts:
+        raise UserError(
+            f"--frames {frames.folder} has none of the {len(folders)} folders with all their frames; the "
+            f"first, {folders[0]}, {found[folders[0]]}. Set --image-template and --first-frame to the names "
+            "there are."
+        )
+    return counts, {folder: found[folder] for folder in folders if folder not in counts}
+
+
+def _pictures_of(folder: str, *, frames: Frames, counts: dict[str, int]) -> list[tuple[str, Path]]:
+    """The pictures of a folder, each with its name in a tar."""
+    return [(f"{folder}/{name}", frames.folder / folder / name) for name in frames.names(counts[folder])]
 
 
 def _read_v1(path: Path, ids: dict[str, int]) -> list[tuple[str, int]]:
@@ -245,13 +246,9 @@ def _read_v1(path: Path, ids: dict[str, int]) -> list[tuple[str, int]]:
 def _read_v2(annotations: Path) -> tuple[list[str], dict[str, list[tuple[dict[str, Any], int]]]]:
     """Names of the classes by id, and every split's entries with their labels, from the official JSONs."""
     found = find_official(annotations, [f"{OFFICIAL_V2}labels.json", "labels.json"])
-    ids = read_json(str(found), dict)
-    if sorted(map(str, ids.values())) != sorted(map(str, range(len(ids)))):
-        raise UserError(f"{found}: its ids are not 0 to {len(ids) - 1}, each once.")
-    names = sorted(ids, key=lambda name: int(ids[name]))
+    names = list(read_label_ids(str(found)))
     entries = {}
     for split in SPLITS:
         path = str(find_official(annotations, [f"{OFFICIAL_V2}{split}.json", f"{split}.json"]))
-        labels = parse_annotations(path, names)
-        entries[split] = [(entry, labels[str(entry["id"])]) for entry in read_json(path, list)]
+        entries[split] = read_entries(path, names)
     return names, entries

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from slowfast_mlp.corpus.processes import GivenUp, run_jobs
-from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.corpus.reencode import reencode_all
+from slowfast_mlp.corpus.tars import file_itself, write_shards
 from slowfast_mlp.data.encode import Encoding
-from slowfast_mlp.data.shards import INDEX_SUFFIX, write_shard
-from slowfast_mlp.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,47 +46,14 @@ def treat(names: Sequence[str], *, source: Path, out: Path, treatment: Treatment
         )
         treated = Treated(out / "videos", new_names, failures)
     if treatment.videos_per_shard:
-        places = _write_shards(list(treated.new_names.values()), treated.folder, out / "shards", treatment)
+        places = write_shards(
+            treated.new_names.values(),
+            files_of=partial(file_itself, folder=treated.folder),
+            target=out / "shards",
+            num_per_shard=treatment.videos_per_shard,
+            num_processes=treatment.num_processes,
+            timeout_sec=treatment.timeout_sec,
+        )
         in_shards = {old: places[new] for old, new in treated.new_names.items()}
         treated = Treated(out / "shards", in_shards, treated.failures)
     return treated
-
-
-def _write_shards(names: list[str], source: Path, target: Path, treatment: Treatment) -> dict[str, str]:
-    """Writes shards of the files in the order given; returns the path of every name, from `target`."""
-    target.mkdir(parents=True, exist_ok=True)
-    size = treatment.videos_per_shard
-    jobs, places = [], {}
-    for number, start in enumerate(range(0, len(names), size)):
-        shard, members = f"shard-{number:05d}.tar", names[start : start + size]
-        jobs.append((target / shard, [(name, source / name) for name in members]))
-        places |= {name: f"{shard}/{name}" for name in members}
-    progress = CountProgress("shards written", len(jobs))
-    timeout_sec = treatment.timeout_sec * size
-    for position, result in run_jobs(
-        _write_one, jobs, num_processes=treatment.num_processes, timeout_sec=timeout_sec
-    ):
-        if isinstance(result, GivenUp):
-            raise UserError(f"{jobs[position][0]} cannot be written: {result.kind}, {result.reason}.")
-        progress.add(failed=False)
-    return places
-
-
-def _write_one(job: tuple[Path, list[tuple[str, Path]]]) -> None:
-    path, members = job
-    try:
-        if not _holds(path, members):
-            write_shard(path, members)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be written: {error}") from error
-
-
-def _holds(path: Path, members: list[tuple[str, Path]]) -> bool:
-    """Whether the shard and its index are there, with just these names and sizes."""
-    index = Path(f"{path}{INDEX_SUFFIX}")
-    if not path.exists() or not index.exists():
-        return False
-    lines = [line.split("\t") for line in index.read_text(encoding="utf-8").splitlines()]
-    return [(fields[0], fields[-1]) for fields in lines] == [
-        (name, str(file.stat().st_size)) for name, file in members
-    ]

@@ -34,7 +34,8 @@ class Plan:
     """One training view as numbers: ops on the frames as decoded, then the crop that is resized, the
     mirroring, and what is erased in the end. The view has `size` pixels a side.
 
-    `erasure` is a box of the finished view, filled with noise of `noise_seed`.
+    `erasure` is a box of the finished view, filled with noise of `noise_seed`. With `crop_first` the crop is
+    resized with antialiasing and mirrored before the ops, which then see the view alone.
     """
 
     ops: tuple[Op, ...]
@@ -43,6 +44,7 @@ class Plan:
     flip: bool
     erasure: Box | None
     noise_seed: int
+    crop_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,8 @@ class PlanDrawer:
     height, uniform in the logarithm.
 
     `color_jitter` j changes brightness, contrast and colour in random order by factors of 1 - j to 1 + j; it
-    is left out beside RandAugment, as in timm and PySlowFast.
+    is left out beside RandAugment, as in timm and PySlowFast. `crop_first` is the order of timm's recipes for
+    pictures (DeiT); video recipes change the frames as decoded and crop them then.
     """
 
     crop_size: int
@@ -61,6 +64,7 @@ class PlanDrawer:
     randaugment: RandAugment | None = None
     color_jitter: float = 0.0
     erase_prob: float = 0.0
+    crop_first: bool = False
 
     def __call__(self, height: int, width: int, generator: torch.Generator) -> Plan:
         """The plan of a view of frames of this size."""
@@ -76,7 +80,13 @@ class PlanDrawer:
             erasure = draw_erasure(self.crop_size, self.crop_size, generator)
             noise_seed = int(torch.randint(MAX_NOISE_SEED, (), generator=generator))
         return Plan(
-            ops=ops, crop=crop, size=self.crop_size, flip=flip, erasure=erasure, noise_seed=noise_seed
+            ops=ops,
+            crop=crop,
+            size=self.crop_size,
+            flip=flip,
+            erasure=erasure,
+            noise_seed=noise_seed,
+            crop_first=self.crop_first,
         )
 
 
@@ -95,6 +105,8 @@ def augment_exactly(frames: Tensor, plan: Plan) -> Tensor:
     What comes after the last op that must see the whole frame is done to the crop alone: the result is the
     same, as resizing does not look beyond the crop.
     """
+    if plan.crop_first:
+        return _augment_view(frames, plan)
     last = max((n for n, (name, _) in enumerate(plan.ops) if name in LOOKS_AROUND), default=-1)
     canvas = Canvas(frames)
     if last < 0:
@@ -110,6 +122,8 @@ def augment_fused(frames: Tensor, plan: Plan) -> Tensor:
     view instead of the whole frame.
     """
     moves = [op for op in plan.ops if op[0] in MAPS]
+    if plan.crop_first:
+        return _augment_view(frames, plan)
     if moves:
         view = warp_through(frames, moves, plan.crop, plan.size, plan.flip)
     else:
@@ -182,7 +196,15 @@ def crop_frames(frames: Tensor, box: Box) -> Tensor:
     return frames[:, top : top + height, left : left + width].contiguous()
 
 
+def _augment_view(frames: Tensor, plan: Plan) -> Tensor:
+    """The crop, and the ops on what is made of it: [T, H, W, 3] -> [T, S, S, 3]."""
+    canvas = Canvas(_finish(crop_frames(frames, plan.crop), plan))
+    for name, argument in plan.ops:
+        canvas.apply(name, argument)
+    return canvas.frames()
+
+
 def _finish(frames: Tensor, plan: Plan) -> Tensor:
     """Resized, and mirrored if so: [T, h, w, 3] -> [T, S, S, 3]."""
-    frames = resize(frames, (plan.size, plan.size))
+    frames = resize(frames, (plan.size, plan.size), antialias=plan.crop_first)
     return frames.flip(2) if plan.flip else frames

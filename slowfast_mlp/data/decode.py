@@ -9,7 +9,7 @@ from typing import NamedTuple
 from iopath.common.file_io import g_pathmgr
 
 from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode_error import DecodeError
+from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.decord_reader import DecordReader
 from slowfast_mlp.data.pyav_reader import PyAvReader
 
@@ -41,7 +41,7 @@ def _open_with_pyav(path: str) -> PyAvReader:
     try:
         url = shards.ffmpeg_url(path)
     except OSError as error:
-        raise DecodeError(path, f"cannot be opened ({error.strerror or error})") from error
+        raise DecodeError(path, f"cannot be opened ({reason_of(error)})") from error
     return PyAvReader(path, url)
 
 

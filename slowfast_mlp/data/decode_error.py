@@ -11,3 +11,10 @@ class DecodeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, without the number, the path and the function that those of FFmpeg and of the
+    system hold.
+    """
+    return getattr(error, "strerror", None) or str(error)

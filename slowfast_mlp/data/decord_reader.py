@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.data.decode_error import DecodeError
+from slowfast_mlp.data.lists import VIDEO_SUFFIXES
 from slowfast_mlp.errors import UserError
-
-# Tried frame by frame; of an MPEG transport stream, say, decord drops the first frames and says nothing.
-DECORD_READS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
 class DecordReader:
@@ -29,9 +27,10 @@ class DecordReader:
             raise UserError(
                 f"DATA.DECODER decord: decord cannot be imported ({error}); use pyav or auto."
             ) from error
-        if not path.lower().endswith(DECORD_READS):
+        # Of an MPEG transport stream, say, decord drops the first frames and says nothing.
+        if not path.lower().endswith(VIDEO_SUFFIXES):
             raise DecodeError(
-                path, f"decord is exact for {', '.join(DECORD_READS)} only; use DATA.DECODER pyav"
+                path, f"decord is exact for {', '.join(VIDEO_SUFFIXES)} only; use DATA.DECODER pyav"
             )
         self.path = path
         self._failures = (decord.DECORDError, RuntimeError, OSError, StopIteration)

@@ -1,6 +1,5 @@
 """Writing video files with PyAV: of frames, and of other video files in a form that is quick to read."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +10,7 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.whole_files import written_whole
 
 JPEG_QUALITY = 2  # FFmpeg's scale, on which 2 is the best that it advises
 # Filters that turn a picture upright, by its quarter turns anticlockwise.
@@ -79,9 +79,8 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
     Every frame is kept. Times at a constant rate are written as such; others are kept as they are. Writes
     beside and renames. Raises DecodeError where not every frame of the source can be had.
     """
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with av.open(source) as reader:
+        with written_whole(target) as beside, av.open(source) as reader:
             stream = reader.streams.best("video")
             if stream is None:
                 raise DecodeError(source, "has no video stream")
@@ -97,11 +96,8 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
             num_written = _write(pictures, beside, encoding, rate=rate, time_base=time_base)
             if num_written != len(times):
                 raise DecodeError(source, f"decoding ends after {num_written} of {len(times)} frames")
-        beside.replace(target)
     except av.error.FFmpegError as error:
         raise DecodeError(source, f"cannot be written anew ({error.strerror or error})") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def encoded_size(height: int, width: int, short_side: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import av
 
 from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode import DecodeError
+from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.pictures import is_picture
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.sources import open_record
@@ -89,7 +89,7 @@ def _probe(path: str) -> Contents:
             num_promised = stream.frames
             promised_sec = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
     except (av.error.FFmpegError, OSError) as error:
-        raise DecodeError(path, f"cannot be opened ({_words(error)})") from error
+        raise DecodeError(path, f"cannot be opened ({reason_of(error)})") from error
     if not num_frames:
         raise DecodeError(path, "its video stream is empty")
     if num_frames < num_promised:
@@ -118,7 +118,7 @@ def _decode_all(path: str, num_frames: int) -> None:
                 num_decoded += 1
                 sizes.add((frame.width, frame.height))
     except (av.error.FFmpegError, OSError) as error:
-        reason = _words(error)
+        reason = reason_of(error)
     if num_decoded < num_frames:
         raise DecodeError(path, f"decoding ends after {num_decoded} of {num_frames} frames ({reason})")
     if num_damaged:
@@ -134,8 +134,3 @@ def _video_stream(container: av.container.InputContainer, path: str) -> av.Video
     if stream is None:
         raise DecodeError(path, "has no video stream")
     return stream
-
-
-def _words(error: OSError) -> str:
-    """What FFmpeg says, without its number and the name of the function."""
-    return error.strerror or str(error)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode_error import DecodeError
+from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.pictures import is_picture
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.sources import open_record
@@ -75,7 +75,7 @@ def open_forward(source: Record | Stream) -> Forward:
     try:
         url = shards.ffmpeg_url(source.path)
     except OSError as error:
-        raise DecodeError(source.path, f"cannot be opened ({error.strerror or error})") from error
+        raise DecodeError(source.path, f"cannot be opened ({reason_of(error)})") from error
     return ForwardVideo(source.path, url, None, is_live=False)
 
 
@@ -121,7 +121,7 @@ class ForwardVideo:
         try:
             self._container = av.open(url, format=format_name, options=options, timeout=timeout)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise DecodeError(path, f"cannot be opened ({_words(error)})") from error
+            raise DecodeError(path, f"cannot be opened ({reason_of(error)})") from error
         self._stream = self._container.streams.best("video")
         if self._stream is None or self._stream.codec_context is None:
             self.close()
@@ -149,7 +149,7 @@ class ForwardVideo:
             except StopIteration:
                 return
             except av.error.FFmpegError as error:
-                raise DecodeError(self.path, f"reading ended ({_words(error)})") from error
+                raise DecodeError(self.path, f"reading ended ({reason_of(error)})") from error
             try:
                 frames = packet.decode()
             except av.error.EOFError:
@@ -173,7 +173,3 @@ def _pixels(frame: av.VideoFrame) -> Tensor:
     pixels = frame.to_ndarray(format="rgb24")
     quarters = round(frame.rotation / 90) % 4
     return torch.from_numpy(numpy.ascontiguousarray(numpy.rot90(pixels, quarters)) if quarters else pixels)
-
-
-def _words(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -9,6 +9,10 @@ from iopath.common.file_io import g_pathmgr
 
 from slowfast_mlp.errors import UserError
 
+MAX_DIGITS = 100  # int() refuses more than 4,300
+# Endings of files that are read as videos; decord and PyAV were compared frame by frame on all of them.
+VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".avi", ".mov", ".m4v")
+
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
     """The lines with something on them, stripped, with their numbers from 1. Raises UserError."""
@@ -19,6 +23,11 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
                     yield number, line.strip()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8 ({error.reason}); save it as UTF-8.") from error
+
+
+def is_whole_number(text: str) -> bool:
+    """Whether a field of a list is one, negative ones included, of a length that int() takes."""
+    return text.removeprefix("-").isdecimal() and len(text) <= MAX_DIGITS
 
 
 def read_json(path: str, kind: type) -> Any:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# With a short side of 256 the other one grows to 25,600 pixels; without a bound a line of pixels would fill
+# the memory.
+MAX_ASPECT = 100
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 TURNED_BY = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,6 +48,11 @@ def is_picture(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
 
 
+def pictures_among(names: Iterable[str]) -> list[str]:
+    """The names in a folder that are pictures, sorted; without hidden ones, such as macOS's `._1.JPEG`."""
+    return sorted(name for name in names if is_picture(name) and not name.startswith("."))
+
+
 def decode_picture(data: bytes) -> Tensor:
     """A frame [H, W, 3] uint8 RGB, turned as its EXIF orientation says, like a browser shows it.
 
@@ -51,6 +60,7 @@ def decode_picture(data: bytes) -> Tensor:
     """
     try:
         with Image.open(io.BytesIO(data)) as picture:
+            _demand_shape(*picture.size)
             picture.load()
             turned_by = TURNED_BY.get(_orientation(picture))
             picture = picture if turned_by is None else picture.transpose(turned_by)
@@ -62,6 +72,13 @@ def decode_picture(data: bytes) -> Tensor:
         raise PictureError("is no picture that can be read") from error
     except DAMAGED as error:
         raise PictureError(f"is damaged ({error})") from error
+
+
+def _demand_shape(width: int, height: int) -> None:
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PictureError(
+            f"is {width}x{height}: a side more than {MAX_ASPECT} times the other is no picture of anything"
+        )
 
 
 def _orientation(picture: Image.Image) -> int | None:

@@ -9,7 +9,7 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from slowfast_mlp.data.decode_error import DecodeError
+from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.packets import Packet, Run, are_timed, keyframe_positions, plan_runs
 
 # Codecs whose pictures say of themselves that no other refers to them: leaving those out changes no pixel.
@@ -48,13 +48,13 @@ class PyAvReader:
         try:
             self._container = av.open(url)
         except (av.error.FFmpegError, OSError) as error:
-            raise DecodeError(path, f"cannot be opened ({_words(error)})") from error
+            raise DecodeError(path, f"cannot be opened ({reason_of(error)})") from error
         try:
             self._open_stream()
             self._index_packets()
         except av.error.FFmpegError as error:
             self.close()
-            raise DecodeError(path, _words(error)) from error
+            raise DecodeError(path, reason_of(error)) from error
         except DecodeError:
             self.close()
             raise
@@ -125,7 +125,7 @@ class PyAvReader:
                 self._read_by_count(frames)
         except (av.error.FFmpegError, _Lost, _Damaged) as error:
             self._next = None
-            raise DecodeError(self.path, _words(error)) from error
+            raise DecodeError(self.path, reason_of(error)) from error
         if frames.left:
             first = min(frames.left)
             raise DecodeError(self.path, f"decoding ended before frame {first} of {self.num_frames}")
@@ -274,8 +274,3 @@ class _Frames:
         rows = [self._row_of[number] for number in indices]
         as_asked = rows == list(range(len(self._pixels)))
         return torch.from_numpy(self._pixels if as_asked else self._pixels[rows])
-
-
-def _words(error: Exception) -> str:
-    """The reason without the number and the path that FFmpeg's errors hold."""
-    return getattr(error, "strerror", None) or str(error)

@@ -13,6 +13,7 @@ from slowfast_mlp.data import shards
 from slowfast_mlp.errors import UserError
 
 CHUNK = 4096  # records that iteration takes out of the tensors at a time
+MAX_NUMBER = 2**31 - 1  # in a record
 NUM_LOOKED_AT = 64  # records of a list whose existence is checked before a run starts
 
 
@@ -51,9 +52,14 @@ class Records(Sequence[Record]):
         paths, ends = bytearray(), array("q", [0])
         columns = array("q"), array("i"), array("i")
         for record in records:
-            paths += record.path.encode()
+            paths += _encoded(record.path)
             ends.append(len(paths))
-            for column, value in zip(columns, record[1:]):
+            for name, column, value in zip(Record._fields[1:], columns, record[1:]):
+                if not -MAX_NUMBER <= value <= MAX_NUMBER:
+                    raise UserError(
+                        f"The list gives {record.path!r} the {name.replace('_', ' ')} {value}, which is too "
+                        "large to be one; mend the list."
+                    )
                 column.append(value)
         self._paths = torch.frombuffer(paths or bytearray(1), dtype=torch.uint8)
         self._ends = torch.tensor(ends, dtype=torch.int64)
@@ -102,6 +108,13 @@ class Records(Sequence[Record]):
         return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
+def _encoded(path: str) -> bytes:
+    try:
+        return path.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"The name of {path!r} is not in UTF-8; rename it.") from error
+
+
 def check_labels(records: Records, num_classes: int, split: str) -> None:
     """Raises UserError for the first label outside 0 to num_classes - 1, and where the data set names another
     number of classes.
@@ -110,14 +123,28 @@ def check_labels(records: Records, num_classes: int, split: str) -> None:
     if len(outside):
         record = records[int(outside[0])]
         raise UserError(
-            f"The {split} list gives {record.path!r} the label {record.label}; MODEL.NUM_CLASSES "
-            f"{num_classes} allows 0 to {num_classes - 1}. Mend the list or the setting."
+            f"The {split} list gives {record.path!r} the {wrong_label(record.label, num_classes)}. Mend the "
+            "list or the setting."
         )
-    if records.label_names and len(records.label_names) != num_classes:
+    if wrong := wrong_names(records, num_classes):
         raise UserError(
-            f"The data set names {len(records.label_names)} classes; MODEL.NUM_CLASSES is {num_classes}. Set "
-            f"MODEL.NUM_CLASSES {len(records.label_names)}, or mend the file of label names."
+            f"In the {split} split {wrong}. Set MODEL.NUM_CLASSES {len(records.label_names)}, or mend the "
+            "file of label names."
         )
+
+
+def wrong_label(label: int, num_classes: int) -> str:
+    """What is wrong with a label outside 0 to num_classes - 1; "" for one within."""
+    if 0 <= label < num_classes:
+        return ""
+    return f"label {label}; MODEL.NUM_CLASSES {num_classes} allows 0 to {num_classes - 1}"
+
+
+def wrong_names(records: Records, num_classes: int) -> str:
+    """What is wrong where the data set names another number of classes; "" where it does not."""
+    if len(records.label_names) in (0, num_classes):
+        return ""
+    return f"the data set names {len(records.label_names)} classes; MODEL.NUM_CLASSES is {num_classes}"
 
 
 def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]:

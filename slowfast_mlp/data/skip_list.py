@@ -1,9 +1,11 @@
 """The list of videos that training leaves out."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 
 from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
 
 
@@ -19,14 +21,30 @@ def read_skip_list(path: str) -> set[str]:
         raise UserError(
             f"DATA.SKIP_LIST {path!r} cannot be read ({error}). Give a text file with a path on every line."
         ) from error
-    return {line.split("\t")[0].strip() for line in lines if line.strip()}
+    paths = (line.split("\t")[0].strip() for line in lines if line.strip())
+    return {path.rstrip("/") for path in paths}
 
 
-def kept_positions(paths: Sequence[str], skipped: set[str], *, prefix: str) -> list[int]:
-    """Positions of the paths that stay; `skipped` holds the others whole, or without `prefix` as lists do."""
-    start = f"{prefix.rstrip('/')}/"
-    return [
-        position
-        for position, path in enumerate(paths)
-        if path not in skipped and path.removeprefix(start) not in skipped
-    ]
+def kept_positions(
+    records: Iterable[Record], skipped: set[str], *, prefix: str
+) -> tuple[list[int], set[str]]:
+    """Positions of the records that stay, and the paths of `skipped` that left others out.
+
+    A path counts whole, or without `prefix`, as lists have it; a folder of frames by itself, or by the
+    template of its pictures.
+    """
+    kept, used = [], set()
+    for position, record in enumerate(records):
+        found = skipped.intersection(_names_of(record, f"{prefix.rstrip('/')}/"))
+        used |= found
+        if not found:
+            kept.append(position)
+    return kept, used
+
+
+def _names_of(record: Record, start: str) -> list[str]:
+    names = [record.path, record.path.removeprefix(start)]
+    if record.num_frames:
+        folder = os.path.dirname(record.first_file)
+        names += [folder, folder.removeprefix(start)]
+    return names

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode import DecodeError, open_video
+from slowfast_mlp.data.decode import open_video
+from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.pictures import PictureError, decode_picture, is_picture
 from slowfast_mlp.data.records import Record, literal
 
@@ -81,8 +82,7 @@ class PictureFiles:
         try:
             return decode_picture(shards.read_file(path))
         except (PictureError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise DecodeError(self.template, f"frame {index}, the file {path}: {reason}") from error
+            raise DecodeError(self.template, f"frame {index}, the file {path}: {reason_of(error)}") from error
 
     def close(self) -> None:
         """Nothing stays open between reads."""

@@ -15,38 +15,41 @@ class ViewTransform:
     """The spatial views of a test: `num_crops` squares along the longer side, 1 (centre) or 3.
 
     The short side is resized to `short_size` for one crop, and to `crop_size` for three (PySlowFast's
-    Kinetics). `single_crop` "first" makes the one crop the first of those three.
+    Kinetics). `single_crop` "first" makes the one crop the first of those three. `antialias` as in `resize`.
     """
 
     crop_size: int
     short_size: int
     num_crops: int
     single_crop: str = "centre"
+    antialias: bool = False
 
     def __call__(self, frames: Tensor) -> Tensor:
         """[T, H, W, 3] uint8 -> [V, 3, T, S, S] uint8."""
         centred = self.num_crops == 1 and self.single_crop == "centre"
         short_size = self.short_size if centred else self.crop_size
         size = short_side_size(*frames.shape[1:3], short_size)
-        frames = resize(frames, size)  # T H' W' 3
+        frames = resize(frames, size, antialias=self.antialias)  # T H' W' 3
         boxes = centre_box(*size, self.crop_size) if centred else three_boxes(*size, self.crop_size)
         boxes = boxes[: self.num_crops]
         crops = [frames[:, top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
         return torch.stack(crops).permute(0, 4, 1, 2, 3)  # V 3 T S S
 
 
-def resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """[T, H, W, 3] uint8 -> [T, *size, 3] uint8; bilinear without antialiasing, as the papers' code does.
+def resize(frames: Tensor, size: tuple[int, int], *, antialias: bool = False) -> Tensor:
+    """[T, H, W, 3] uint8 -> [T, *size, 3] uint8; bilinear without antialiasing, as the video papers' code
+    does, or with `antialias` bicubic, as Pillow and the image papers' code.
 
     Within 1 grey level of the same in float32.
     """
     if frames.shape[1:3] == size:
         return frames
     images = frames.permute(0, 3, 1, 2)  # T 3 H W, channels last
+    way = dict(size=size, mode="bicubic" if antialias else "bilinear", align_corners=False)
     if frames.device.type == "cpu":  # where torch has a way for uint8, several times as fast
-        resized = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+        resized = F.interpolate(images, antialias=antialias, **way)
     else:
-        resized = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
+        resized = F.interpolate(images.float(), antialias=antialias, **way)
         resized = resized.round_().clamp_(0, 255).to(torch.uint8)
     return resized.permute(0, 2, 3, 1).contiguous()
 

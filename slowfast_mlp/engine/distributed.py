@@ -6,13 +6,13 @@ Without a process group every function answers for one process, so nothing else 
 
 import gc
 import os
-import signal
 import socket
-import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,8 +22,15 @@ from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
-from slowfast_mlp.engine.signals import STOPPING
+from slowfast_mlp.engine import meeting, slurm
+from slowfast_mlp.engine.meeting import EndedByOther, ended_by_other
+from slowfast_mlp.engine.preflight import row_of
+from slowfast_mlp.engine.signals import forwarded
+from slowfast_mlp.engine.watchdog import HANG_STATUS
 from slowfast_mlp.errors import Stopped, UserError
+
+# Beyond WATCHDOG_SEC, which says more.
+DIST_TIMEOUT_SEC = 900.0
 
 
 def rank() -> int:
@@ -39,7 +46,9 @@ def world_size() -> int:
 def device(num_gpus: int | None) -> torch.device:
     """The device of this process: its GPU of the machine, Apple's, or the CPU."""
     if num_gpus != 0 and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        # SLURM can show every task its own GPU alone, which is then number 0 for all of them.
+        alone = torch.cuda.device_count() == 1
+        return torch.device("cuda", 0 if alone else int(os.environ.get("LOCAL_RANK", 0)))
     if num_gpus != 0 and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
@@ -53,11 +62,19 @@ def processes_of_machine() -> int:
 def cores_of_process() -> int:
     """CPU cores that this process may use without taking them from the others of its machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if of_task := slurm.cores_of_task(os.environ):
+        return max(1, min(cores, of_task))
     return max(1, cores // processes_of_machine())
 
 
 def is_launched() -> bool:
-    """Whether torchrun, or another launcher that sets RANK and WORLD_SIZE, started this process as a rank."""
+    """Whether this process was started as a rank: by torchrun, another launcher that sets RANK and
+    WORLD_SIZE, or by srun as one of several tasks.
+    """
+    return _has_rank() or slurm.is_one_of_many(os.environ)
+
+
+def _has_rank() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
@@ -69,17 +86,26 @@ def launch(
     shard_id: int = 0,
     init_method: str | None = None,
     processes: int | None = None,
+    timeout_sec: float = DIST_TIMEOUT_SEC,
 ) -> None:
     """Runs `function` in as many processes as there are GPUs to use on `num_shards` machines, and waits for
     them.
 
-    Under torchrun (or whoever sets RANK and WORLD_SIZE) this process is already one of them. `processes`
-    starts that many on a machine without GPUs. A UserError or Stopped of any process is raised here. Raises
-    UserError for GPUs that do not exist.
+    Under torchrun (or whoever sets RANK and WORLD_SIZE), and as one of several tasks of srun, this process is
+    already one of them. `processes` starts that many on a machine without GPUs. Processes wait for each other
+    for `timeout_sec`, to meet and in every exchange. A UserError or Stopped of any process is raised here,
+    and a bug in one that was started here as a RuntimeError with its traceback. Raises UserError for GPUs
+    that do not exist.
     """
+    if not _has_rank() and num_shards == 1 and slurm.is_one_of_many(os.environ):
+        os.environ.update(slurm.ranks_of_task(os.environ))
+        if num_gpus is None:
+            slurm.demand_task_for_every_gpu(os.environ, num_gpus=torch.cuda.device_count())
+        _run_in_group(function, num_gpus, timeout_sec)
+        return
     count = processes or gpus_to_use(num_gpus)
-    if is_launched():
-        _run_in_group(function, num_gpus, "env://")
+    if _has_rank():
+        _run_in_group(function, num_gpus, timeout_sec)
         return
     if count * num_shards == 1:
         function()
@@ -90,43 +116,26 @@ def launch(
         )
     init_method = init_method or f"tcp://127.0.0.1:{_free_port()}"
     errors = mp.get_context("spawn").SimpleQueue()
-    arguments = (function, num_gpus, count, count * num_shards, count * shard_id, init_method, errors)
+    arguments = (
+        *(function, num_gpus, count, count * num_shards, count * shard_id, init_method, timeout_sec, errors),
+    )
     context = mp.spawn(_worker, arguments, nprocs=count, join=False)
     heard: list[int] = []
     try:
-        with _signals_forwarded(context.pids(), heard):
+        with forwarded(context.pids(), heard):
             while not context.join():
                 pass
-    except (mp.ProcessExitedException, mp.ProcessRaisedException):
+    except (mp.ProcessExitedException, mp.ProcessRaisedException) as ended:
+        if getattr(ended, "exit_code", 0) == HANG_STATUS:
+            raise UserError(
+                "The run stood still and was ended. The table above says which rank waited for which."
+            ) from None
         if errors.empty() and heard:  # before a process could heed it, or a second time
             raise SystemExit(128 + heard[-1]) from None
         if errors.empty():
             raise
     if not errors.empty():
         raise errors.get() from None
-
-
-@contextmanager
-def _signals_forwarded(pids: Sequence[int], heard: list[int]) -> Iterator[None]:
-    """Within it, signals to stop are added to `heard` and go to these processes, and this one goes on waiting
-    for them.
-    """
-
-    def forward(number: int, frame: Any) -> None:
-        heard.append(number)
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, forward) for number in STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def gpus_to_use(num_gpus: int | None) -> int:
@@ -140,27 +149,34 @@ def gpus_to_use(num_gpus: int | None) -> int:
     return max(1, available if num_gpus is None else num_gpus)
 
 
-def _worker(local_rank, function, num_gpus, count, world, first_rank, init_method, errors) -> None:
-    """One spawned process; sets what torchrun would have set."""
+def _worker(local_rank, function, num_gpus, count, world, first_rank, init_method, timeout_sec, errors):
+    """One spawned process; sets what torchrun would have set. `errors` receives what failed first."""
     os.setpgrp()  # a terminal's Ctrl-C reaches the process that started this one, which passes it on
     os.environ.update(RANK=str(first_rank + local_rank), WORLD_SIZE=str(world))
     os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(count))
     if device(num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
     try:
-        _run_in_group(function, num_gpus, init_method)
+        meeting.take_address(init_method)
+        _run_in_group(function, num_gpus, timeout_sec)
     except Stopped as stop:
         errors.put(stop)  # and ends well: a status that says otherwise would have the other ranks killed
+    except EndedByOther:
+        raise SystemExit(1) from None
     except UserError as error:
         errors.put(error)
         raise SystemExit(1) from None
+    except Exception:
+        errors.put(RuntimeError(traceback.format_exc()))
+        raise SystemExit(1) from None
 
 
-def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_method: str) -> None:
+def _run_in_group(function: Callable[[], None], num_gpus: int | None, timeout_sec: float) -> None:
     """Runs `function` as one rank of a process group and takes the group down in an order that cannot abort.
 
     gloo's threads touch Python while it exits if a DDP module is still alive then; so what `function` built
-    must be gone before the group is (SIGABRT in 6 of 21 runs otherwise).
+    must be gone before the group is (SIGABRT in 6 of 21 runs otherwise). Raises what `function` does, or
+    EndedByOther if another rank failed before.
     """
     where = device(num_gpus)
     if where.type == "cuda":
@@ -170,23 +186,33 @@ def _run_in_group(function: Callable[[], None], num_gpus: int | None, init_metho
                 "Start as many processes as GPUs."
             )
         torch.cuda.set_device(where)
+    own, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = meeting.open_store(serve=own == 0, timeout_sec=timeout_sec)
+    meeting.call_roll(store, row_of(own, where), world_size=world, timeout_sec=timeout_sec)
     dist.init_process_group(
         "nccl" if where.type == "cuda" else "gloo",
-        init_method=init_method,
-        rank=int(os.environ["RANK"]),
-        world_size=int(os.environ["WORLD_SIZE"]),
+        store=dist.PrefixStore("group", store),
+        rank=own,
+        world_size=world,
+        timeout=timedelta(seconds=timeout_sec),
         device_id=where if where.type == "cuda" else None,
     )
     failed = None
     try:
         function()
     except (UserError, Stopped) as error:
-        failed = error.with_traceback(None)  # which would keep the model alive
+        failed = error if isinstance(error, Stopped) else ended_by_other(store, own, error) or error
+        failed = failed.with_traceback(None)  # which would keep the model alive
         failed.__context__ = failed.__cause__ = None
     except BaseException as error:
+        # Before the group goes: what breaks in other ranks then should find the reason in the store.
+        is_failure = not isinstance(error, (SystemExit, KeyboardInterrupt))
+        other = ended_by_other(store, own, error) if is_failure else None
         traceback.clear_frames(error.__traceback__)
         gc.collect()
         dist.destroy_process_group()
+        if other:
+            raise other from None
         raise
     gc.collect()
     if failed is None:
@@ -278,9 +304,7 @@ def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Mod
 
 
 def without_sharing(model: nn.Module) -> AbstractContextManager:
-    """The context of a forward and backward pass of `replicate`'s model whose gradients stay with the rank,
-    to be shared by the next pass outside.
-    """
+    """The context of a pass of `replicate`'s model whose gradients stay here until the next pass outside."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
@@ -288,15 +312,12 @@ def shard_optimizer(
     kind: Callable[..., torch.optim.Optimizer], groups: list[dict[str, Any]], arguments: dict[str, Any]
 ) -> torch.optim.Optimizer:
     """`kind(groups, **arguments)`, of whose state each rank holds a share (ZeRO, stage 1)."""
-    if not dist.is_initialized():
-        return kind(groups, **arguments)
-    return ZeroRedundancyOptimizer(groups, optimizer_class=kind, **arguments)
+    sharded = partial(ZeroRedundancyOptimizer, optimizer_class=kind) if dist.is_initialized() else kind
+    return sharded(groups, **arguments)
 
 
 def gather_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
-    """Brings the shares of all ranks, which must all call this, to rank 0: there `state_dict` is then whole,
-    and as if nothing had been sharded.
-    """
+    """Brings the shares of all ranks, which must all call this, to rank 0, whose `state_dict` is then whole."""
     if isinstance(optimizer, ZeroRedundancyOptimizer):
         optimizer.consolidate_state_dict(to=0)
 

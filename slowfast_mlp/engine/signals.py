@@ -3,8 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from slowfast_mlp.errors import Stopped
@@ -56,3 +56,26 @@ class StopSignals:
             raise Stopped(f"stopped by {self.received.name}")
         # Not by logging, which the signal may have interrupted.
         os.write(2, f"{self.received.name}: saving after this step; a second signal stops at once\n".encode())
+
+
+@contextmanager
+def forwarded(pids: Sequence[int], heard: list[int]) -> Iterator[None]:
+    """Within it, signals to stop are added to `heard` and go to these processes, and this one goes on waiting
+    for them.
+    """
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, forward) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -74,7 +74,7 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
         loader_of=partial(_loader_of, config, where),
         clips=loaders.clip_rule(data, dataset, offset=True),
         transform=loaders.view_transform(
-            data, num_crops=test.num_spatial_crops, single_crop=test.single_crop
+            data, dataset, num_crops=test.num_spatial_crops, single_crop=test.single_crop
         ),
         window_sec=SEGMENTS_WINDOW_SEC if lists.sampling(data, dataset) == "segments" else window_sec,
         channel_order=data.channel_order,

@@ -1,14 +1,16 @@
 """One run from its config: build, train, test."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 
 from slowfast_mlp.build import backbone, solver
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint, report
+from slowfast_mlp.engine import checkpoint, company, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.output_lock import OutputLock
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.run.facts import start_of_run
@@ -20,11 +22,18 @@ from slowfast_mlp.run.train import train
 def run(config: Config) -> None:
     """Trains and tests as the config says, as one of the run's processes. Raises UserError and Stopped."""
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
-    with (
-        StopSignals() as stop,
-        RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable) as log,
-    ):
+    is_first = dist.rank() == 0
+    with ExitStack() as stack:
+        stop = stack.enter_context(StopSignals())
+        if lock := company.only_on_rank_0(lambda: OutputLock(config.output_dir)):
+            stack.enter_context(lock)
+        log = stack.enter_context(
+            RunLog(config.output_dir, enabled=is_first, tensorboard=config.tensorboard.enable)
+        )
+        watchdog = stack.enter_context(company.watchdog(config.watchdog_sec))
         device = dist.device(config.num_gpus)
+        if processes := company.preflight(device):
+            log.say(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
         torch.manual_seed(config.rng_seed)
         model = backbone.model(
@@ -43,9 +52,11 @@ def run(config: Config) -> None:
         videos = read_lists(config)
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
             checkpoint.demand_file(path) if path else None
-        if dist.rank() == 0:
+        if is_first:
             log.say(report.block(start_of_run(config, model, grid, device, precision, videos)))
-        parts = dict(log=log, model=model, precision=precision, device=device, videos=videos)
+        parts = dict(
+            log=log, model=model, precision=precision, device=device, videos=videos, watchdog=watchdog
+        )
         if config.train.enable:
             train(config, grid=grid, stop=stop, **parts)
         if config.test.enable:

@@ -16,6 +16,7 @@ from slowfast_mlp.engine.class_names import match_classes
 from slowfast_mlp.engine.evaluate import Evaluation, evaluate
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.facts import protocol
 from slowfast_mlp.run.resume import demand_same_model, newest_whole, write_config
@@ -34,6 +35,7 @@ def test(
     precision: Precision,
     device: torch.device,
     videos: dict[str, lists.Records],
+    watchdog: Watchdog,
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
     path, contents = config.test.checkpoint_file_path, {}
@@ -54,16 +56,10 @@ def test(
     logger.info("testing %s: %s", path, loaded)
     label_names = videos["test"].label_names
     order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
-    evaluator = evaluator_of(
-        config,
-        precision,
-        device,
-        videos["test"],
-        dataset=dataset_of_test(config),
-        num_clips=config.test.num_ensemble_views,
-        num_crops=config.test.num_spatial_crops,
-        offset=config.data.use_offset_sampling,
-    )
+    views = dict(num_clips=config.test.num_ensemble_views, num_crops=config.test.num_spatial_crops)
+    views |= dict(dataset=dataset_of_test(config), offset=config.data.use_offset_sampling)
+    views |= dict(watchdog=watchdog, what="the test")
+    evaluator = evaluator_of(config, precision, device, videos["test"], **views)
     evaluation = evaluator(
         model, class_order=order, say=partial(report.test_progress, log, config.log_period)
     )
@@ -98,8 +94,12 @@ def evaluator_of(
     num_clips: int,
     num_crops: int,
     offset: bool,
+    watchdog: Watchdog,
+    what: str,
 ) -> Callable[..., Evaluation]:
-    """A function from a model to its Evaluation over the videos in these views."""
+    """A function from a model to its Evaluation over the videos in these views; the watchdog hears of its
+    batches as those of `what`.
+    """
     loader = loaders.eval_loader(
         config.data,
         config.data_loader,
@@ -118,7 +118,7 @@ def evaluator_of(
     )
     return partial(
         evaluate,
-        loader=loader,
+        loader=watchdog.watch(loader, what),
         precision=precision,
         labels=videos.labels,
         num_classes=config.model.num_classes,

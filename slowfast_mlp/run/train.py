@@ -26,6 +26,7 @@ from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.rank_state import RankState
 from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.run.keep import Keeper
 from slowfast_mlp.run.resume import Start, resume_or_start, write_config
 from slowfast_mlp.run.test import evaluator_of
@@ -41,6 +42,7 @@ def train(
     device: torch.device,
     videos: dict[str, lists.Records],
     stop: StopSignals,
+    watchdog: Watchdog,
 ) -> None:
     """Trains from the newest checkpoint of the output folder, or from the start. Raises Stopped."""
     num_epochs, label_names = grid.num_epochs, videos["train"].label_names
@@ -53,7 +55,7 @@ def train(
     nets = {"buffers": model}  # by the name of their statistics in the state; what is judged is the last
     if ema:
         parts["ema"], nets["ema_buffers"] = ema, ema.model
-    settle = _settled_statistics(config, nets, loader, stage["to_input"], precision, device, videos)
+    settle = _settled_statistics(config, nets, loader, stage["to_input"], precision, device, videos, watchdog)
     start = resume_or_start(config, parts, sampler, num_epochs, label_names)
     write_config(config, name="config.yaml")
     failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
@@ -67,7 +69,7 @@ def train(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
     )
     judged = list(nets.values())[-1]
-    validate = _validation(config, log, judged, precision, device, videos, progress, best, keeper)
+    validate = _validation(config, log, judged, precision, device, videos, progress, best, keeper, watchdog)
     with stop.deferred():
         if start.step == 0:
             keeper.take_up(start.path)
@@ -75,10 +77,12 @@ def train(
         for epoch in range(start.epoch, num_epochs):
             sampler.epoch = epoch
             train_one_epoch(
-                replica, loader, optimizer, precision, progress, skipped, epoch=epoch,
+                replica, watchdog.watch(loader, f"training epoch {epoch + 1}", first_step=sampler.first_step),
+                optimizer, precision, progress, skipped, epoch=epoch,
                 first_step=sampler.first_step, end_step=keeper.end_step, **stage,
             )  # fmt: skip
             settle(epoch, is_last=epoch + 1 == num_epochs)
+            watchdog.note("saving the checkpoint")
             keeper.end_epoch(epoch)
             validate(epoch)
         keeper.finish()
@@ -100,6 +104,7 @@ def _settled_statistics(
     precision: Precision,
     device: torch.device,
     videos: Mapping[str, lists.Records],
+    watchdog: Watchdog,
 ) -> Callable[..., None]:
     """A function that gives all ranks the same running statistics after an epoch index: the mean of theirs;
     or, with BN.USE_PRECISE_STATS, those over the epoch's first batches if a validation or checkpoint is due.
@@ -108,6 +113,8 @@ def _settled_statistics(
     # Not those that a signal asks for: whether there was one must not show in what comes after.
     periods = [config.train.checkpoint_period] + [config.train.eval_period] * ("val" in videos)
 
+    watched = watchdog.watch(loader, "the running statistics of batch norm")
+
     def settle(epoch: int, *, is_last: bool) -> None:
         for net in nets.values():
             dist.average_buffers(net)
@@ -115,7 +122,7 @@ def _settled_statistics(
             return
         loader.batch_sampler.forget()  # a run that came into the middle of the epoch looks at its start too
         for net in nets.values():
-            views = islice(on_device(loader, device), num_precise)
+            views = islice(on_device(watched, device), num_precise)
             recompute_statistics(net, map(to_input, views), precision)
 
     return settle
@@ -156,6 +163,7 @@ def _validation(
     progress: Progress,
     best: BestValidation,
     keeper: Keeper,
+    watchdog: Watchdog,
 ) -> Callable[..., None]:
     """A function that validates after an epoch index, if that is due, and keeps what is best; where `known`
     is the accuracy, it is not measured again.
@@ -163,6 +171,7 @@ def _validation(
     if "val" not in videos:
         return lambda epoch, known=None: None
     views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+    views |= dict(watchdog=watchdog, what="the validation")
     evaluator = evaluator_of(config, precision, device, videos["val"], **views)
 
     def validate(epoch: int, *, known: float | None = None) -> None:

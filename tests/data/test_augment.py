@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
 from torch.nn import functional as F
 
 from slowfast_mlp.data.augment import (
@@ -52,6 +54,22 @@ def smooth(num_frames=2, height=120, width=160):
 def draw(drawer, number, size=(40, 60)):
     generator = torch.Generator().manual_seed(0)
     return [drawer(*size, generator) for _ in range(number)]
+
+
+def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_it():
+    """timm's order for pictures: crop and bicubic resize, mirror, then the ops, which see the view alone."""
+    picture = smooth(num_frames=1)
+    picture[:, ::2] = 255 - picture[:, ::2]  # lines that only antialiasing makes grey
+    crop = (10, 20, 96, 128)
+    view = Image.fromarray(picture[0].numpy()).crop((20, 10, 148, 106)).resize((24, 24), Image.BICUBIC)
+    expected = ImageEnhance.Contrast(view.transpose(Image.FLIP_LEFT_RIGHT)).enhance(0.5)
+    drawn = dataclasses.replace(plan(("Contrast", 0.5), crop=crop, flip=True), crop_first=True)
+    for way in (augment_exactly, augment_fused):
+        difference = way(picture, drawn)[0].int() - torch.from_numpy(numpy.array(expected)).int()
+        assert difference.abs().max() <= 1
+    plain = augment_exactly(picture, dataclasses.replace(drawn, ops=()))
+    difference = plain[0].int() - torch.from_numpy(numpy.array(view.transpose(Image.FLIP_LEFT_RIGHT))).int()
+    assert difference.abs().max() <= 1
 
 
 def test_a_whole_crop_without_ops_is_a_plain_resize():

@@ -34,6 +34,20 @@ def test_words_that_hold_left_or_right_are_other_words():
     assert mirrored_labels(["cleft", "brightening", "eating leftovers"]).tolist() == [0, 1, 2]
 
 
+def test_two_classes_with_one_mirror_image_are_refused():
+    names = ["Moving left", "moving left", "Moving right"]
+    with pytest.raises(
+        ValueError, match="'Moving left' and 'moving left' are one name with one mirror image"
+    ):
+        mirrored_labels(names)
+    with pytest.raises(ValueError, match="'turning Clockwise' and 'Turning clockwise' are one name"):
+        mirrored_labels(["turning counterclockwise", "turning Clockwise", "Turning clockwise"])
+
+
+def test_names_without_sides_stay_whatever_their_capitals():
+    assert mirrored_labels(["run", "Run", "turn left", "Turn Right"]).tolist() == [0, 1, 3, 2]
+
+
 def test_a_class_without_its_mirror_image_is_refused():
     with pytest.raises(ValueError, match="'Turning Left' has no class for its mirror image 'turning right'"):
         mirrored_labels(["clapping", "Turning Left"])

@@ -74,6 +74,19 @@ def test_a_fingerprint_is_of_names_and_labels_in_any_order_and_place():
     assert Records([Record("/x/a.mp4", 1)]).fingerprint() != one.fingerprint()
 
 
+def test_numbers_too_large_for_a_record_are_refused():
+    with pytest.raises(UserError, match="gives '/a.mp4' the label 99999999999999999999, which is too large"):
+        Records([Record("/a.mp4", 99999999999999999999)])
+    with pytest.raises(UserError, match="the first frame 2147483648, which is too large to be one"):
+        Records([Record("/{}.jpg", 0, 5, 2**31)])
+    assert Records([Record("/{}.jpg", 2**31 - 1, 2**31 - 1)])[0] == Record("/{}.jpg", 2147483647, 2147483647)
+
+
+def test_a_name_that_is_not_in_utf_8_is_refused():
+    with pytest.raises(UserError, match=r"The name of '/v/caf\\udce9.jpg' is not in UTF-8; rename it"):
+        Records([Record(b"/v/caf\xe9.jpg".decode(errors="surrogateescape"), 0)])
+
+
 def test_labels_outside_the_classes_are_refused():
     records = Records([Record("a.mp4", 0), Record("b.mp4", 2)])
     check_labels(records, 3, "train")

@@ -66,6 +66,8 @@ def test_names_of_v1_come_from_category_txt_beside_the_lists(tmp_path):
         ("", {}, "train_split.txt is empty: it needs a line `folder frames label`"),
         ("1 48 0\n1,48,0\n", {}, "train_split.txt, line 2: '1,48,0' is no `folder frames label` with blanks"),
         ("1 48\n", {}, "line 1: '1 48' is no `folder frames label`"),
+        (f"1 {'9' * 5000} 0\n", {}, "line 1: '1 9+ 0' is no `folder frames label`"),
+        ("0 99999999999 0\n", {}, "gives '/f/0/{:05d}.jpg' the num frames 99999999999, which is too large"),
         ("1 0 5\n", {}, "line 1: '1' has 0 frames; extract them, or leave the line out"),
         ("1 48 0\n", {"template": "%05d.jpg"}, "template '%05d.jpg' does not number pictures: write it like"),
         ("1 48 0\n", {"template": "{:05d}{}.jpg"}, "does not number pictures"),
@@ -173,6 +175,17 @@ def test_what_is_wrong_with_a_frame_list_is_said(official, lines, message):
         ("train", [{"id": "1"}], "entry 0: it needs an id and a template; has the test no labels"),
         ("train", [], "train.json lists no video"),
         ("train", {}, "train.json holds a dict, not a list: another file"),
+        (
+            "train",
+            [{"id": "1", "template": 5}],
+            "train.json, entry 0: the id '1' or the template 5 is no text",
+        ),
+        ("train", [{"id": None, "template": "a"}], "entry 0: the id None or the template 'a' is no text"),
+        (
+            "train",
+            [TRAIN[0], TRAIN[1] | {"id": 78687}],
+            "entry 1: video 78687 is listed before as 'Holding something', and here as 'Turning the camera",
+        ),
         ("labels", {"a": "0", "b": "2"}, "labels.json: its ids are not 0 to 1, each once"),
         ("labels", {"a": "x"}, "labels.json: its ids are not 0 to 0"),
     ],
@@ -181,6 +194,13 @@ def test_what_is_wrong_with_a_json_is_said(official, name, contents, message):
     (official / f"something-something-v2-{name}.json").write_text(json.dumps(contents))
     with pytest.raises(UserError, match=message):
         read_v2(official, suffix=".webm")
+
+
+def test_a_video_that_a_json_lists_twice_alike_counts_once_and_is_said(official, caplog):
+    path = official / "something-something-v2-train.json"
+    path.write_text(json.dumps([*TRAIN, TRAIN[0]]))
+    assert [record.path for record in read_v2(official, suffix=".webm")] == ["/v/78687.webm", "/v/42.webm"]
+    assert f"{path} lists 1 videos twice, such as 78687: once counts" in caplog.text
 
 
 def test_missing_jsons_and_unknown_forms_are_said(tmp_path):

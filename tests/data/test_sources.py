@@ -91,6 +91,17 @@ def test_frames_of_several_sizes_are_refused(write_folder, tmp_path):
         frames.read([0, 1])
 
 
+def test_a_line_of_pixels_is_refused_before_it_grows_with_its_short_side(tmp_path):
+    for width, height in ((30_000, 1), (1, 101)):
+        Image.new("RGB", (width, height)).save(tmp_path / "line.png")
+        refused = pytest.raises(DecodeError, match=f"is {width}x{height}: a side more than 100 times the")
+        with open_record(Record(str(tmp_path / "line.png"), 0), "auto") as picture, refused:
+            picture.read([0])
+    Image.new("RGB", (100, 1)).save(tmp_path / "line.png")
+    with open_record(Record(str(tmp_path / "line.png"), 0), "auto") as picture:
+        assert picture.read([0]).shape == (1, 1, 100, 3)
+
+
 @pytest.mark.parametrize("name", ["a.png", "b.PNG", "c{1}.bmp", "d.webp"])
 def test_a_picture_is_a_video_of_one_frame(tmp_path, name):
     options = {"kind": "WEBP", "lossless": True} if name == "d.webp" else {"kind": name[-3:].upper()}

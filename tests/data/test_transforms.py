@@ -91,3 +91,12 @@ def test_frames_resized_as_uint8_are_within_a_grey_level_of_float32(size):
     assert (resized.shape, resized.dtype) == ((2, *size, 3), torch.uint8)
     assert (resized - expected).abs().max() <= 1.01
     assert (resized - expected).mean().abs() < 0.05  # rounded, not cut off
+
+
+def test_a_view_of_a_picture_is_resized_with_antialiasing():
+    checkerboard = ((torch.arange(96).reshape(-1, 1) + torch.arange(96)) % 2 * 255).to(torch.uint8)
+    picture = checkerboard.reshape(1, 96, 96, 1).expand(-1, -1, -1, 3)
+    settings = dict(crop_size=20, short_size=20, num_crops=1)
+    grey, coarse = (ViewTransform(**settings, antialias=antialias)(picture) for antialias in (True, False))
+    assert grey.float().std() < 2 and abs(grey.float().mean() - 127.5) < 1
+    assert coarse.float().std() > 20

@@ -1,11 +1,15 @@
 """What the processes of the distributed tests run: functions that a spawned process can import."""
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from slowfast_mlp.engine import company
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.accumulate import backward_in_parts
 from slowfast_mlp.engine.batch_norm import recompute_statistics
@@ -168,3 +172,40 @@ def adamw(model: nn.Module, shard: bool) -> torch.optim.Optimizer:
         parameter_groups(model, 0.05), method="adamw", lr=0.01, betas=(0.9, 0.999), eps=1e-8, momentum=0.0,
         dampening=0.0, nesterov=False, fused=None, shard=shard,
     )  # fmt: skip
+
+
+def wait_for_a_rank_that_sleeps(limit_sec: float) -> None:
+    """Two steps over all ranks, in the second of which rank 1 does not come to the sum."""
+    with company.watchdog(limit_sec) as watchdog:
+        for step, seconds in enumerate(watchdog.watch([0.0, 600.0], "training epoch 1")):
+            if dist.rank() == 1:
+                oversleep(seconds)
+            dist.sum_over_ranks(torch.ones(1) * step)
+
+
+def oversleep(seconds: float) -> None:
+    """Stands still."""
+    time.sleep(seconds)
+
+
+def wait_for_a_rank_that_is_stopped(limit_sec: float) -> None:
+    """Rank 1 stops as a machine does that hangs: no thread of it runs on."""
+    with company.watchdog(limit_sec) as watchdog:
+        watchdog.note("training epoch 1", 1)
+        time.sleep(1.0)  # so that it has been heard of
+        if dist.rank() == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        dist.sum_over_ranks(torch.ones(1))
+
+
+def fail_while_another_does_not_listen() -> None:
+    """A bug in rank 1, while rank 0 is busy with something that does not notice."""
+    with company.watchdog(None):
+        if dist.rank() == 1:
+            raise KeyError("a bug of rank 1")
+        time.sleep(600)
+
+
+def tell_of_the_ranks(folder: Path) -> None:
+    """Every rank saves what the preflight tells it."""
+    (folder / f"table-{dist.rank()}.txt").write_text(company.preflight(CPU))

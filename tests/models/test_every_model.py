@@ -19,7 +19,7 @@ TINY = {
     "morphmlp": dict(
         arguments=dict(num_frames=4, crop_size=32, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64)),
         wrong_crop=40,
-        wrong_frames=10,
+        wrong_frames=2,
     ),
     "posmlp": dict(
         arguments=dict(

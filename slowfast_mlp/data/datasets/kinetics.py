@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data.lists import find_file, read_label_names, read_lines
+from slowfast_mlp.data.lists import find_file, is_whole_number, read_label_names, read_lines
 from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.errors import UserError
 
 SAMPLING = "dense"
 SIDES_ARE_CLASSES = False  # whether left and right tell classes apart
+ARE_PICTURES = False  # whether the recipes for pictures hold: antialiased, cropped before all else
 LABEL_NAMES = "categories.txt"
 USUAL_SEPARATORS = (" ", ",", "\t", ";")
 
@@ -50,7 +51,7 @@ def parse_list(path: str, *, prefix: str, separator: str, columns: int = 2) -> I
     number = 0
     for number, line in read_lines(path):
         fields = line.rsplit(separator, columns - 1)
-        if len(fields) != columns or not all(_is_int(field) for field in fields[1:]):
+        if len(fields) != columns or not all(is_whole_number(field.strip()) for field in fields[1:]):
             what = "whole number" if columns == 2 else "number of frames and label"
             raise UserError(
                 f"{path}, line {number}: {line!r} has no {what} behind the separator "
@@ -61,13 +62,9 @@ def parse_list(path: str, *, prefix: str, separator: str, columns: int = 2) -> I
         raise UserError(f"{path} is empty: it needs a line `path label` for every video.")
 
 
-def _is_int(text: str) -> bool:
-    return text.strip().removeprefix("-").isdecimal()
-
-
 def _other_separator(line: str, columns: int) -> str:
     for separator in USUAL_SEPARATORS:
         fields = line.rsplit(separator, columns - 1)
-        if len(fields) == columns and all(_is_int(field) for field in fields[1:]):
+        if len(fields) == columns and all(is_whole_number(field.strip()) for field in fields[1:]):
             return f" Set DATA.PATH_LABEL_SEPARATOR to {separator!r}."
     return " Write `path label`." if columns == 2 else " Write `path frames label`."

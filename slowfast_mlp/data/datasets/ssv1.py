@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterator
 
 from slowfast_mlp.data.datasets.kinetics import names_of_classes
-from slowfast_mlp.data.lists import find_file, read_lines
+from slowfast_mlp.data.lists import find_file, is_whole_number, read_lines
 from slowfast_mlp.data.records import Record, Records, literal
 from slowfast_mlp.errors import UserError
 
 SAMPLING = "segments"
 SIDES_ARE_CLASSES = True
+ARE_PICTURES = False
 LABEL_NAMES = "category.txt"
 
 
@@ -49,7 +50,7 @@ def parse_frame_list(path: str, *, prefix: str, template: str, first_frame: int)
     number = 0
     for number, line in read_lines(path):
         fields = line.rsplit(None, 2)
-        if len(fields) != 3 or not all(field.removeprefix("-").isdecimal() for field in fields[1:]):
+        if len(fields) != 3 or not all(map(is_whole_number, fields[1:])):
             raise UserError(
                 f"{path}, line {number}: {line!r} is no `folder frames label` with blanks between the three."
             )

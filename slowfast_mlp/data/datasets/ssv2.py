@@ -4,11 +4,12 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data.datasets.ssv1 import parse_frame_list
-from slowfast_mlp.data.lists import find_file, read_json, read_label_names, read_lines
+from slowfast_mlp.data.datasets.ssv1 import LABEL_NAMES, parse_frame_list
+from slowfast_mlp.data.lists import VIDEO_SUFFIXES, find_file, read_json, read_label_names, read_lines
 from slowfast_mlp.data.records import Record, Records, literal
 from slowfast_mlp.errors import UserError
 
@@ -16,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 SAMPLING = "segments"
 SIDES_ARE_CLASSES = True
+ARE_PICTURES = False
 FORMS = ("auto", "videos", "frames", "frame_csv")
-VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv")
 OFFICIAL = "something-something-v2-"
 OFFICIAL_SPLITS = {
     "train": "train",
@@ -46,12 +47,13 @@ def read_records(
     """Records of a split in one of three forms; the test split is the validation split.
 
     - videos: the official JSONs in `root`; the video of an id is `prefix`/id + `suffix`. Without a suffix the
-      folder is listed for .webm, .mp4 and .mkv.
+      folder is listed for VIDEO_SUFFIXES.
     - frames: as in ssv1, by `train_list`, `val_list`, `test_list`, `template` and `first_frame`.
     - frame_csv: PySlowFast's JSONs and {train,val}.csv with a line a frame.
 
     auto takes frames if `root` has their list, frame_csv if it has that, else videos. Names of the classes
-    are those of the official JSON of labels, or of the file `label_names`. Raises UserError.
+    are those of the official JSON of labels, or of the file `label_names`; for frames, where there is no
+    such JSON, of category.txt. Raises UserError.
     """
     lists = {"train": train_list, "val": val_list, "test": test_list or val_list}
     if form not in FORMS:
@@ -97,8 +99,14 @@ def _label_names(root: str, given: str | None, *, needed: bool) -> tuple[str, ..
         return read_label_names(os.path.join(root, given))
     names = _json_names("labels")
     if not needed and not any(g_pathmgr.isfile(os.path.join(root, name)) for name in names):
-        return ()
+        beside = os.path.join(root, LABEL_NAMES)  # as prepare_data.py writes it
+        return read_label_names(beside) if g_pathmgr.isfile(beside) else ()
     path = find_file(root, names, "the folder of the official JSONs, with that of the labels")
+    return read_label_ids(path)
+
+
+def read_label_ids(path: str) -> tuple[str, ...]:
+    """Names of the classes in the order of their ids, from the official JSON of labels. Raises UserError."""
     ids = {
         name: int(label) if str(label).isdecimal() else -1 for name, label in read_json(path, dict).items()
     }
@@ -109,21 +117,46 @@ def _label_names(root: str, given: str | None, *, needed: bool) -> tuple[str, ..
 
 def parse_annotations(path: str, label_names: Sequence[str]) -> dict[str, int]:
     """Labels by the id of the video, in the order of an official JSON of a split. Raises UserError."""
+    return {str(entry["id"]): label for entry, label in read_entries(path, label_names)}
+
+
+def read_entries(path: str, label_names: Sequence[str]) -> list[tuple[dict[str, Any], int]]:
+    """The entries of an official JSON of a split with their labels, every video once. Raises UserError."""
     number_of = {name: number for number, name in enumerate(label_names)}
-    labels = {}
+    found: dict[str, tuple[dict[str, Any], int]] = {}
+    repeated = []
     for number, entry in enumerate(read_json(path, list)):
-        if not isinstance(entry, dict) or not {"id", "template"} <= entry.keys():
-            raise UserError(f"{path}, entry {number}: it needs an id and a template; has the test no labels?")
-        name = entry["template"].replace("[", "").replace("]", "")
+        video, name = _id_and_template(entry, f"{path}, entry {number}")
         if name not in number_of:
             raise UserError(
-                f"{path}, entry {number}, video {entry['id']}: the labels do not hold its template {name!r}; "
+                f"{path}, entry {number}, video {video}: the labels do not hold its template {name!r}; "
                 "take all JSONs from one release."
             )
-        labels[str(entry["id"])] = number_of[name]
-    if not labels:
+        _, label = found.setdefault(video, (entry, number_of[name]))
+        if label != number_of[name]:
+            raise UserError(
+                f"{path}, entry {number}: video {video} is listed before as {label_names[label]!r}, and here "
+                f"as {name!r}; keep one of them."
+            )
+        if found[video][0] is not entry:
+            repeated.append(video)
+    if repeated:
+        logger.warning("%s lists %d videos twice, such as %s: once counts", path, len(repeated), repeated[0])
+    if not found:
         raise UserError(f"{path} lists no video.")
-    return labels
+    return list(found.values())
+
+
+def _id_and_template(entry: Any, where: str) -> tuple[str, str]:
+    """The id of an entry, and its template without brackets."""
+    if not isinstance(entry, dict) or not {"id", "template"} <= entry.keys():
+        raise UserError(f"{where}: it needs an id and a template; has the test no labels?")
+    if not isinstance(entry["id"], str | int) or not isinstance(entry["template"], str):
+        raise UserError(
+            f"{where}: the id {entry['id']!r} or the template {entry['template']!r} is no text; fetch the "
+            "file again."
+        )
+    return str(entry["id"]), entry["template"].replace("[", "").replace("]", "")
 
 
 def _videos(labels: dict[str, int], *, place: str, suffix: str | None) -> Iterator[Record]:

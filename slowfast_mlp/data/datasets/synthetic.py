@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLING = "dense"
 SIDES_ARE_CLASSES = True
+ARE_PICTURES = False
 VERSION = 1  # raise it when the pictures change: a cache of another version is not used
 CLASSES = ("left", "right", "up", "down", "anticlockwise", "clockwise", "shrinking", "growing")
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 72, 96, 32, 30

@@ -1,0 +1,54 @@
+"""Submits a training to SLURM by way of submitit (pip install -e ".[slurm]"):
+
+python tools/submit.py --nodes 2 --gpus-per-node 8 -- --cfg configs/... KEY VALUE ...
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.submission import submit
+
+RUN_NET = Path(__file__).resolve().with_name("run_net.py")
+
+
+def main(argv: list[str]) -> int:
+    """Submits, and writes the number of the job; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="submit.py", usage="%(prog)s [options] -- --cfg FILE KEY VALUE ...")
+    parser.add_argument(
+        "--folder", default="output/slurm", help="what the tasks print; all nodes must see it"
+    )
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=8, help="also the tasks of a node")
+    parser.add_argument("--tasks-per-node", type=int, help="where there are no GPUs")
+    parser.add_argument("--cpus-per-task", type=int, default=8, help="for a process and its decoding workers")
+    parser.add_argument(
+        "--minutes", type=int, default=24 * 60, help="of a piece; the run goes on in the next"
+    )
+    parser.add_argument("--partition")
+    parser.add_argument("--max-restarts", type=int, default=100, help="pieces of the job after its first")
+    parser.add_argument("words", nargs="+", help="the command line of run_net.py")
+    given = parser.parse_args(argv)
+    try:
+        job = submit(
+            str(RUN_NET),
+            given.words,
+            folder=given.folder,
+            nodes=given.nodes,
+            tasks_per_node=given.tasks_per_node or given.gpus_per_node or 1,
+            gpus_per_node=given.gpus_per_node,
+            cpus_per_task=given.cpus_per_task,
+            minutes=given.minutes,
+            partition=given.partition,
+            max_restarts=given.max_restarts,
+        )
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(f"{job}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
