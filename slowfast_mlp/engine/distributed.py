@@ -317,7 +317,7 @@ def shard_optimizer(
 
 
 def gather_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
-    """Brings the shares of all ranks, which must all call this, to rank 0, whose `state_dict` is then whole."""
+    """Makes `state_dict` whole on rank 0, from the shares of all ranks, which must all call this."""
     if isinstance(optimizer, ZeroRedundancyOptimizer):
         optimizer.consolidate_state_dict(to=0)
 
