@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 import torch
 
-from slowfast_mlp.build import backbone
+from slowfast_mlp.build import backbone, solver
 from slowfast_mlp.config import schema
 from slowfast_mlp.data.datasets.synthetic import default_cache
 from slowfast_mlp.data.decode import DecodeError, open_video
 from slowfast_mlp.data.encode import write_video
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.metrics import soft_targets
-from slowfast_mlp.engine.optimizer import adamw
 from slowfast_mlp.engine.precision import Precision, has_bf16
 from slowfast_mlp.errors import UserError
 
@@ -185,13 +184,14 @@ def _train_step(device: torch.device) -> Finding:
         torch.manual_seed(0)
         net = backbone.model(section, num_frames=4, crop_size=32, test_crop_size=32).to(device).train()
         precision = Precision("auto", device)
-        optimizer = adamw(net, lr=1e-3, weight_decay=0.05)
+        optimizer = solver.optimizer(schema.Solver(base_lr=1e-3), net, shard=False)
         clips = torch.rand(2, 3, 4, 32, 32, device=device)
         with precision.autocast():
             logits = net(clips)
         targets = soft_targets(torch.tensor([0, 1], device=device), 4, 0.0)
         loss = torch.nn.functional.cross_entropy(logits.float(), targets)
-        norm = precision.step(loss, optimizer, net, None)
+        precision.backward(loss)
+        norm, _ = precision.step(optimizer, net, None)
         value, norm = loss.item(), norm.item()
     except (
         RuntimeError,

@@ -1,8 +1,10 @@
 """What a user gets wrong: each answered by a line that names what and where and the way out, and a status."""
 
+import json
 import shutil
 
 import pytest
+import torch
 
 from tests.conftest import TINY
 
@@ -46,6 +48,13 @@ def lists(folder, **texts):
         (["AUG.MODE", "gpu"], "AUG.MODE 'gpu'"),
         (["MIXUP.ENABLE", "True", "TRAIN.BATCH_SIZE", "1"], "with one clip a process and step mixes it"),
         (["MIXUP.ENABLE", "True", "MIXUP.ALPHA", "0", "MIXUP.CUTMIX_ALPHA", "0"], "set one above 0"),
+        (["TRAIN.ACCUMULATE_STEPS", "5"], "TRAIN.ACCUMULATE_STEPS 5 cuts a step's batch into parts, and"),
+        (["SOLVER.BETAS", "[0.9]"], "SOLVER.BETAS [0.9]: give two numbers"),
+        (["SOLVER.OPTIMIZING_METHOD", "sgd", "SOLVER.MOMENTUM", "0"], "Set SOLVER.NESTEROV False"),
+        (["SOLVER.OPTIMIZING_METHOD", "lamb"], "SOLVER.OPTIMIZING_METHOD 'lamb'"),
+        (["SOLVER.LAYER_DECAY", "0"], "SOLVER.LAYER_DECAY"),
+        (["MODEL.NAME", "vast", "MODEL.ARGS", "{dims: [8, 16, 32, 64]}", "BN.USE_PRECISE_STATS", "True"],
+         "BN.USE_PRECISE_STATS True: vast has no batch norm"),
         (["TRAIN.ENABLE", "False"], "There are no weights to test"),
         (["TRAIN.ENABLE", "False", "TEST.ENABLE", "False"], "there is nothing to do"),
         (["TEST.CHECKPOINT_FILE_PATH", "/x", "TRAIN.ENABLE", "False"], "There is no checkpoint '/x'"),
@@ -196,15 +205,30 @@ def test_a_skip_list_that_is_missing_or_leaves_nothing_is_a_line(command, tmp_pa
     assert status == 1 and "leaves out all 11 videos of the train list; shorten it." in error
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run_with_the_step_and_the_rate(command):
-    status, _, error = command(
-        "SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_EPOCHS", "0", "SOLVER.CLIP_GRAD_L2NORM", "None"
-    )
-    assert status == 1
-    assert (
-        "The loss or its gradient became nan between steps 1 and 2 of epoch" in error
-        and "Lower SOLVER.BASE_LR" in error
-    )
+@pytest.mark.parametrize(
+    ("overrides", "message", "name"),
+    [
+        (["SOLVER.MAX_NONFINITE_STEPS", "1"], "in 1 steps in a row, up to step 2 of epoch 1", "00001"),
+        ([], "in 3 steps in a row, up to step 2 of epoch 2", "00002"),  # all of an epoch, though less than 10
+    ],
+)
+def test_a_loss_that_is_not_a_number_ends_the_run_with_the_step_the_rate_and_the_videos(
+    command, tmp_path, corpus, overrides, message, name
+):
+    overrides += ["SOLVER.WARMUP_EPOCHS", "0", "SOLVER.CLIP_GRAD_L2NORM", "None", "TEST.ENABLE", "False"]
+    status, _, error = command("SOLVER.BASE_LR", "1e30", *overrides)
+    out = tmp_path / "out"
+    assert status == 1 and error.count("\n") == 1
+    assert f"The loss or its gradient was not finite {message}, at a learning rate of " in error
+    assert "Lower SOLVER.BASE_LR" in error
+    file = f"{out}/checkpoints/checkpoint_epoch_{name}.pyth"
+    assert f"The videos of these steps are in {out}/skipped_steps.jsonl. {file} holds the weights" in error
+    line = json.loads((out / "skipped_steps.jsonl").read_text().splitlines()[0])
+    records = (corpus / "train.csv").read_text().splitlines()
+    assert line.pop("videos") == [f"{corpus}/{records[n].split()[0]}" for n in line.pop("records")]
+    assert line == {"epoch": 1, "step": 2, "rank": 0, "rng_seed": 0}
+    weights = torch.load(file, weights_only=True)["model_state"]
+    assert all(value.isfinite().all() for value in weights.values())
 
 
 def test_a_folder_that_cannot_be_written_is_a_line(command, tmp_path):

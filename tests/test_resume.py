@@ -1,6 +1,7 @@
 """Going on after a stop: at every step, bit for bit; with fewer processes, in the same order."""
 
 import itertools
+import json
 import os
 import shutil
 from functools import partial
@@ -16,7 +17,7 @@ from slowfast_mlp.engine.distributed import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.main import run
 from tests.conftest import TINY
-from tests.test_run import FULL, assert_equal, metrics, weights
+from tests.test_run import FULL, LARGE, assert_equal, metrics, weights
 
 # 2 steps an epoch, 3 epochs; a line every 2 steps, so that odd steps have a window under way.
 STEPS = [*FULL, "SOLVER.MAX_EPOCH", "3", "TRAIN.CHECKPOINT_PERIOD_STEPS", "1", "TRAIN.KEEP_LAST", "None"]
@@ -163,6 +164,75 @@ def test_two_processes_resume_within_an_epoch_bit_for_bit(configure, tmp_path):
     launch(partial(run, configure(*words, out="broken")), num_gpus=0, processes=2)
     assert_equal(weights(broken, 3), weights(tmp_path / "whole", 3))
     assert figures(broken) == figures(tmp_path / "whole")
+
+
+SHARDED = [
+    *("TRAIN.SHARD_OPTIMIZER", "True", "TRAIN.EMA_DECAY", "0.8", "TRAIN.ACCUMULATE_STEPS", "2"),
+    *("BN.USE_PRECISE_STATS", "True", "BN.NUM_BATCHES_PRECISE", "2", "MODEL.ACT_CHECKPOINT", "True"),
+]
+
+
+@pytest.mark.parametrize(("processes", "large"), [(1, LARGE), (2, SHARDED)], ids=["one", "two"])
+def test_what_large_runs_set_resumes_within_an_epoch_bit_for_bit(configure, tmp_path, processes, large):
+    words = [*STEPS, *large]
+    launch(partial(run, configure(*words, out="whole")), num_gpus=0, processes=processes)
+    broken = copied(tmp_path / "whole", tmp_path / "broken")
+    leave_only(broken, "checkpoint_epoch_00002_step_00001.pyth")
+    launch(partial(run, configure(*words, out="broken")), num_gpus=0, processes=processes)
+    assert figures(broken) == figures(tmp_path / "whole")
+    for path in checkpoint.newest_first(str(tmp_path / "whole")):
+        whole, other = (
+            checkpoint.read(str(folder / Path(path).relative_to(tmp_path / "whole")))
+            for folder in (tmp_path / "whole", broken)
+        )
+        assert_equal(whole["model_state"], other["model_state"])
+        assert_equal(whole["ema_state"]["weights"], other["ema_state"]["weights"])
+        assert whole["ema_state"]["num_updates"] == other["ema_state"]["num_updates"]
+        for parameter, state in whole["optimizer_state"]["state"].items():
+            assert_equal(state, other["optimizer_state"]["state"][parameter])
+    average, last = whole["ema_state"]["weights"], whole["model_state"]
+    assert any(not torch.equal(average[name], last[name]) for name in last)
+
+
+def test_an_average_that_is_asked_for_later_begins_with_the_weights_of_then(
+    configure, tmp_path, whole, capsys
+):
+    copied(whole, tmp_path / "broken")
+    leave_only(tmp_path / "broken", "checkpoint_epoch_00002.pyth")
+    run(configure(*STEPS, "TRAIN.EMA_DECAY", "0.8", out="broken"))
+    assert "holds no ema_state" in capsys.readouterr().out
+    first = checkpoint.read(f"{tmp_path}/broken/checkpoints/checkpoint_epoch_00003_step_00001.pyth")
+    before = checkpoint.read(f"{tmp_path}/broken/checkpoints/checkpoint_epoch_00002.pyth")["model_state"]
+    average = first["ema_state"]["weights"]["head.weight"]
+    assert torch.allclose(average, 0.8 * before["head.weight"] + 0.2 * first["model_state"]["head.weight"])
+    assert first["ema_state"]["num_updates"] == 1
+    run(configure(*STEPS, "SOLVER.MAX_EPOCH", "4", out="broken"))
+    assert "are dropped, as TRAIN.EMA_DECAY is 0" in capsys.readouterr().out
+
+
+def listed(folder):
+    lines = (folder / "skipped_steps.jsonl").read_text().splitlines()
+    return [(line["epoch"], line["step"]) for line in map(json.loads, lines)]
+
+
+def test_a_run_that_too_many_skipped_steps_ended_goes_on_with_the_next_step(configure, tmp_path):
+    words = ["SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_EPOCHS", "0", "SOLVER.CLIP_GRAD_L2NORM", "None"]
+    words += ["SOLVER.MAX_NONFINITE_STEPS", "2", "LOG_PERIOD", "1", "TRAIN.EVAL_PERIOD", "0"]
+    out = tmp_path / "out"
+    with pytest.raises(
+        UserError, match="in 2 steps in a row, up to step 1 of epoch 2, .*00002_step_00001.pyth holds"
+    ):
+        run(configure(*words))
+    assert names(out) == ["checkpoint_epoch_00001.pyth", "checkpoint_epoch_00002_step_00001.pyth"]
+    with pytest.raises(
+        UserError, match="in 3 steps in a row, up to step 2 of epoch 2, .*epoch_00002.pyth holds"
+    ):
+        run(configure(*words))
+    assert listed(out) == [(1, 2), (2, 1), (2, 2)]
+    leave_only(out, "checkpoint_epoch_00001.pyth")  # as a kill before the second would
+    with pytest.raises(UserError, match="in 2 steps in a row, up to step 1 of epoch 2"):
+        run(configure(*words))
+    assert listed(out) == [(1, 2), (2, 1)]
 
 
 def test_another_number_of_processes_goes_on_in_the_same_order(configure, tmp_path, capsys):

@@ -113,6 +113,47 @@ def test_a_run_with_all_augmentation_repeats_and_resumes_bit_for_bit(configure, 
     assert losses(tmp_path / "broken")[-1:] == losses(tmp_path / "whole")[-1:]
 
 
+LARGE = [
+    *("TRAIN.ACCUMULATE_STEPS", "2", "TRAIN.EMA_DECAY", "0.8", "TRAIN.EMA_WARMUP", "True"),
+    *("BN.USE_PRECISE_STATS", "True", "BN.NUM_BATCHES_PRECISE", "1", "MODEL.ACT_CHECKPOINT", "True"),
+    *("SOLVER.LAYER_DECAY", "0.8", "SOLVER.OPTIMIZING_METHOD", "sgd", "SOLVER.BASE_LR", "0.1"),
+]
+
+
+def test_a_run_with_what_large_runs_set_resumes_bit_for_bit_and_tests_the_average(
+    configure, tmp_path, capsys
+):
+    run(configure(*LARGE, out="whole"))
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
+    (tmp_path / "broken" / "checkpoints" / "checkpoint_epoch_00002.pyth").unlink()
+    run(configure(*LARGE, out="broken"))
+    files = [tmp_path / name / "checkpoints" / "checkpoint_epoch_00002.pyth" for name in ("whole", "broken")]
+    whole, broken = (torch.load(file, weights_only=True) for file in files)
+    assert_equal(whole["model_state"], broken["model_state"])
+    assert_equal(whole["ema_state"]["weights"], broken["ema_state"]["weights"])
+    assert whole["ema_state"]["num_updates"] == broken["ema_state"]["num_updates"] == 4
+    rates = [group["lr"] for group in whole["optimizer_state"]["param_groups"]]
+    assert rates[-1] == pytest.approx(rates[0] / 0.8 ** (len(rates) // 2 - 1))
+    predictions = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("whole", "broken")]
+    assert predictions[0] == predictions[1]
+    # The average alone, as weights to test, gives the same predictions; the last weights give others.
+    for name, weights_to_test in (("average", whole["ema_state"]["weights"]), ("last", whole["model_state"])):
+        torch.save({"model_state": weights_to_test, "cfg": whole["cfg"]}, tmp_path / f"{name}.pyth")
+        arguments = ["TEST.CHECKPOINT_FILE_PATH", str(tmp_path / f"{name}.pyth"), "TRAIN.ENABLE", "False"]
+        run(configure(*LARGE, *arguments, out=name))
+        assert ((tmp_path / name / "predictions.csv").read_bytes() == predictions[0]) is (name == "average")
+
+
+def test_two_processes_train_with_shards_as_without(configure, tmp_path):
+    arguments = ["TEST.ENABLE", "False", "TRAIN.EVAL_PERIOD", "0", "SOLVER.MAX_EPOCH", "1"]
+    for shard in ("False", "True"):
+        config = configure(*arguments, "TRAIN.SHARD_OPTIMIZER", shard, out=shard)
+        launch(partial(run, config), num_gpus=0, processes=2)
+    assert_equal(weights(tmp_path / "False", epoch=1), weights(tmp_path / "True", epoch=1))
+    run(configure(*arguments, "SOLVER.MAX_EPOCH", "2", out="True"))  # alone, from the shards of two
+    assert_equal(weights(tmp_path / "False", epoch=1), weights(tmp_path / "True", epoch=1))
+
+
 def test_no_training_accuracy_is_reported_of_mixed_clips(configure, tmp_path):
     run(configure("MIXUP.ENABLE", "True", "TEST.ENABLE", "False", out="mixed"))
     run(configure("TEST.ENABLE", "False", out="plain"))

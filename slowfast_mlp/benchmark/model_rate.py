@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.build import backbone
-from slowfast_mlp.config.schema import Model
-from slowfast_mlp.engine.optimizer import adamw
+from slowfast_mlp.build import backbone, solver
+from slowfast_mlp.config.schema import Model, Solver
 from slowfast_mlp.engine.precision import Precision
 
 NUM_CLASSES, NUM_FRAMES, CROP_SIZE = 400, 16, 224
@@ -37,14 +36,15 @@ def clips_per_sec(name: str, variant: str, device: torch.device) -> float:
     """Clips of 16 x 224 x 224 through forward, backward and optimiser, in TRAIN.PRECISION auto."""
     batch_size = CUDA_BATCH if device.type == "cuda" else CPU_BATCH
     net = build_model(name, variant, device).train()
-    optimizer, precision = adamw(net, lr=1e-4, weight_decay=0.05), Precision("auto", device)
+    optimizer, precision = solver.optimizer(Solver(base_lr=1e-4), net, shard=False), Precision("auto", device)
     clips = torch.randn(batch_size, 3, NUM_FRAMES, CROP_SIZE, CROP_SIZE, device=device)
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
 
     def step() -> Tensor:
         with precision.autocast():
             logits = net(clips)
-        return precision.step(F.cross_entropy(logits.float(), labels), optimizer, net, None)
+        precision.backward(F.cross_entropy(logits.float(), labels))
+        return precision.step(optimizer, net, None)[0]
 
     step().item()  # waits for the device
     start, num_steps = time.perf_counter(), 0

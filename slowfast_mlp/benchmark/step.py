@@ -23,13 +23,15 @@ from slowfast_mlp.benchmark.model_rate import NUM_CLASSES, build_model
 from slowfast_mlp.benchmark.passes import DENSE, NUM_SAMPLES, input_maker, train_videos
 from slowfast_mlp.benchmark.report import Report, Table, load_average, number
 from slowfast_mlp.benchmark.waits import count_waits
+from slowfast_mlp.build import solver
+from slowfast_mlp.config.schema import Solver
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import Draw
 from slowfast_mlp.data.video import Views, collate_views
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.metrics import soft_targets
-from slowfast_mlp.engine.optimizer import adamw
+from slowfast_mlp.engine.nonfinite import SkippedSteps
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.schedule import WarmupCosine
@@ -128,7 +130,7 @@ def make_setup(
         clips, labels = clips.pin_memory(), labels.pin_memory()
     return Setup(
         model=model,
-        optimizer=adamw(model, lr=1e-4, weight_decay=0.05),
+        optimizer=solver.optimizer(Solver(base_lr=1e-4), model, shard=False),
         precision=Precision("auto", device),
         batches=[Views(clips, labels, labels, ())] * num_steps,
         device=device,
@@ -176,6 +178,7 @@ def training_loop(
     batches = loader or setup.batches
     failed = FailedVideos(log.output_dir, max_fraction=0.1)
     progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
+    skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
     to_input = input_maker(setup.device)
     train_one_epoch(
         setup.model,
@@ -183,6 +186,7 @@ def training_loop(
         setup.optimizer,
         setup.precision,
         progress,
+        skipped,
         epoch=0,
         lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
         to_input=marks.after("to device", to_input) if marks else to_input,
@@ -190,6 +194,8 @@ def training_loop(
         make_targets=_targets,
         mix=None,
         max_norm=None,
+        num_parts=1,
+        after_step=lambda: None,
         device=setup.device,
         seed=0,
         first_step=0,

@@ -13,6 +13,7 @@ from slowfast_mlp.build.arguments import check_arguments
 from slowfast_mlp.config import schema
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine.class_names import class_order, differing_names
+from slowfast_mlp.engine.recompute import recompute_blocks
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.lookup import find_module, nearest
 
@@ -39,6 +40,9 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
             f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
             f"{section.name} takes clips of {net.clip_sizes.in_words()}. Set DATA.TEST_CROP_SIZE {crop_size}."
         )
+    if section.act_checkpoint:
+        for _, blocks in net.stages():
+            recompute_blocks(blocks)
     return net
 
 

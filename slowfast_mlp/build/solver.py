@@ -1,4 +1,4 @@
-"""SOLVER, MULTIGRID -> optimiser, learning rate, targets, and the shapes of the steps."""
+"""SOLVER, TRAIN, BN, MULTIGRID -> optimiser, learning rate, targets, averages, the shapes of the steps."""
 
 import logging
 from collections.abc import Callable
@@ -9,9 +9,12 @@ from torch import nn
 
 from slowfast_mlp.config import schema
 from slowfast_mlp.data.multigrid import Multigrid, demand_model
+from slowfast_mlp.engine.batch_norm import batch_norms
+from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
-from slowfast_mlp.engine.optimizer import adamw
+from slowfast_mlp.engine.optimizer import make_optimizer, parameter_groups
 from slowfast_mlp.engine.schedule import WarmupCosine
+from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +35,55 @@ def multigrid(
     return grid
 
 
-def optimizer(solver: schema.Solver, net: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, with no decay for biases and norms."""
-    return adamw(net, lr=solver.base_lr, weight_decay=solver.weight_decay)
+def optimizer(solver: schema.Solver, net: nn.Module, *, shard: bool) -> torch.optim.Optimizer:
+    """The optimiser, with no decay for biases and norms; `shard` spreads its state over the ranks."""
+    if len(solver.betas) != 2:
+        raise UserError(f"SOLVER.BETAS {list(solver.betas)}: give two numbers, such as [0.9, 0.999].")
+    if solver.optimizing_method == "sgd" and solver.nesterov and (solver.dampening or not solver.momentum):
+        raise UserError(
+            f"SOLVER.NESTEROV True with SOLVER.MOMENTUM {solver.momentum:g} and SOLVER.DAMPENING "
+            f"{solver.dampening:g}: it needs a momentum above 0 and no dampening. Set SOLVER.NESTEROV False."
+        )
+    groups = parameter_groups(net, solver.weight_decay, layer_decay=solver.layer_decay, stages=net.stages())
+    return make_optimizer(
+        groups,
+        method=solver.optimizing_method,
+        lr=solver.base_lr,
+        betas=solver.betas,
+        eps=solver.eps,
+        momentum=solver.momentum,
+        dampening=solver.dampening,
+        nesterov=solver.nesterov,
+        fused=solver.fused,
+        shard=shard,
+    )
+
+
+def num_parts(train: schema.Train, *, smallest_batch: int) -> int:
+    """The parts in which a batch goes through the model; `smallest_batch` is the least number of clips that
+    a process has in a step. Raises UserError.
+    """
+    if train.accumulate_steps > smallest_batch:
+        raise UserError(
+            f"TRAIN.ACCUMULATE_STEPS {train.accumulate_steps} cuts a step's batch into parts, and a process "
+            f"has {smallest_batch} clips in it: TRAIN.BATCH_SIZE counts all parts. Raise it, or use "
+            f"{smallest_batch} at most."
+        )
+    return train.accumulate_steps
+
+
+def ema(train: schema.Train, net: nn.Module) -> Ema | None:
+    """The average of the weights, or None where TRAIN.EMA_DECAY is 0."""
+    return Ema(net, decay=train.ema_decay, warmup=train.ema_warmup) if train.ema_decay else None
+
+
+def precise_batches(bn: schema.Bn, net: nn.Module, *, name: str) -> int:
+    """Steps over which running statistics are computed anew, 0 where they are not. Raises UserError."""
+    if not bn.use_precise_stats:
+        return 0
+    if not batch_norms(net):
+        raise UserError(f"BN.USE_PRECISE_STATS True: {name} has no batch norm. Set it to False.")
+    return bn.num_batches_precise
 
 
 def schedule(solver: schema.Solver, grid: Multigrid) -> Callable[[float], float]:

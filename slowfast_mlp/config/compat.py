@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # Their own marks: sections that no file of ours has. MODEL.ARCH and MODEL.MODEL_NAME are others.
 FORK_SECTIONS = ("MORPH", "POSMLP_VIDEO", "UNIFORMER", "MVIT", "SLOWFAST", "RESNET", "X3D")
+# Their names of optimisers that have another here: an AdamW that does the same in fewer kernels.
+OPTIMIZERS = {"mt_adamw": "adamw"}
 
 
 def is_foreign(tree: dict[str, Any]) -> bool:
@@ -137,6 +139,7 @@ def _training_settings(theirs: Theirs) -> dict[str, Any]:
     clip_key, dead_key = "SOLVER.CLIP_GRADIENT", "SOLVER.CLIP_GRAD_L2NORM"
     clip_key, dead_key = (clip_key, dead_key) if is_fork else (dead_key, clip_key)
     theirs.name_dead(dead_key, f"{'the forks clip' if is_fork else 'PySlowFast clips'} by {clip_key}")
+    optimizer = theirs["SOLVER.OPTIMIZING_METHOD"]
     half = is_fork or theirs["TRAIN.MIXED_PRECISION"]
     if is_fork:
         theirs.name_dead(
@@ -147,6 +150,7 @@ def _training_settings(theirs: Theirs) -> dict[str, Any]:
         "TRAIN.CHECKPOINT_FILE_PATH": theirs["TRAIN.CHECKPOINT_FILE_PATH"] or theirs.pretrain_path or "",
         "TRAIN.PRECISION": _precision(theirs) if half else "fp32",
         "MODEL.SYNC_BN": theirs["BN.NORM_TYPE"] != "batchnorm",
+        "SOLVER.OPTIMIZING_METHOD": OPTIMIZERS.get(optimizer, optimizer),
         "SOLVER.BASE_LR": theirs.number("SOLVER.BASE_LR") * scale,
         "SOLVER.WARMUP_START_LR": theirs.number("SOLVER.WARMUP_START_LR") * scale,
         "SOLVER.COSINE_END_LR": theirs.number("SOLVER.COSINE_END_LR") * scale,

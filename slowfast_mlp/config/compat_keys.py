@@ -58,7 +58,16 @@ DEFAULTS: dict[str, Any] = {
     "MODEL.MODEL_NAME": "SlowFast",
     "MODEL.NUM_CLASSES": 400,
     "MODEL.LOSS_FUNC": "cross_entropy",
+    "MODEL.ACT_CHECKPOINT": False,
     "BN.NORM_TYPE": "batchnorm",
+    "BN.USE_PRECISE_STATS": False,
+    "BN.NUM_BATCHES_PRECISE": 200,
+    "SOLVER.OPTIMIZING_METHOD": "sgd",
+    "SOLVER.MOMENTUM": 0.9,
+    "SOLVER.DAMPENING": 0.0,
+    "SOLVER.NESTEROV": True,
+    "SOLVER.BETAS": (0.9, 0.999),
+    "SOLVER.LAYER_DECAY": 1.0,
     "SOLVER.BASE_LR": 0.1,
     "SOLVER.BASE_LR_SCALE_NUM_SHARDS": False,
     "SOLVER.COSINE_END_LR": 0.0,
@@ -104,6 +113,8 @@ SAME = (
     "DATA_LOADER.NUM_WORKERS", "DATA_LOADER.PIN_MEMORY",
     "AUG.ENABLE", "AUG.NUM_SAMPLE", "AUG.COLOR_JITTER", "AUG.AA_TYPE", "AUG.RE_PROB",
     "MIXUP.ENABLE", "MIXUP.ALPHA", "MIXUP.CUTMIX_ALPHA", "MIXUP.PROB", "MIXUP.SWITCH_PROB",
+    "MODEL.ACT_CHECKPOINT", "BN.USE_PRECISE_STATS", "BN.NUM_BATCHES_PRECISE",
+    "SOLVER.MOMENTUM", "SOLVER.DAMPENING", "SOLVER.NESTEROV", "SOLVER.BETAS", "SOLVER.LAYER_DECAY",
     "MODEL.NUM_CLASSES", "SOLVER.MAX_EPOCH", "SOLVER.WARMUP_EPOCHS", "SOLVER.WEIGHT_DECAY",
     "MULTIGRID.LONG_CYCLE", "MULTIGRID.SHORT_CYCLE", "MULTIGRID.EPOCH_FACTOR",
     "TENSORBOARD.ENABLE", "NUM_GPUS", "NUM_SHARDS", "SHARD_ID", "RNG_SEED", "LOG_PERIOD",
@@ -124,26 +135,14 @@ class Fixed:
 
 
 FIXED: dict[str, Fixed] = {
-    "SOLVER.OPTIMIZING_METHOD": Fixed(
-        default="sgd", values=("adamw", "mt_adamw"), reason="AdamW is the optimiser of this project"
-    ),
     "SOLVER.LR_POLICY": Fixed(default="cosine", values=("cosine",), reason="the learning rate is a cosine"),
-    "SOLVER.LAYER_DECAY": Fixed(
-        default=1.0, values=(1.0,), reason="all layers have the same learning rate"
-    ),
     "SOLVER.LARS_ON": Fixed(default=False, values=(False,), reason="there is no LARS"),
-    "SOLVER.BETAS": Fixed(
-        default=(0.9, 0.999), values=([0.9, 0.999], (0.9, 0.999)), reason="AdamW's betas are 0.9 and 0.999"
-    ),
     "SOLVER.ZERO_WD_1D_PARAM": Fixed(
         default=False, values=(True,), refused=False,
         reason="biases and norms have no weight decay here, as with True",
     ),
     "BN.WEIGHT_DECAY": Fixed(
         default=0.0, values=(0.0,), refused=False, reason="norms have no weight decay here"
-    ),
-    "BN.USE_PRECISE_STATS": Fixed(
-        default=False, values=(False,), refused=False, reason="batch norm keeps its running averages"
     ),
     "BN.NORM_TYPE": Fixed(
         default="batchnorm", values=("batchnorm", "sync_batchnorm", "sync_batchnorm_apex"),
@@ -186,12 +185,11 @@ FIXED: dict[str, Fixed] = {
     ),
 }  # fmt: skip
 
-_OF_SGD = "AdamW has no such setting"
 _OF_STEPS = "the learning rate is a cosine"
 _UNREAD = "PySlowFast itself reads it nowhere"
 _UNREAD_BY_MODEL = "the model never reads it"
 _OTHER_FAMILY = "it belongs to a model or task that is not here"
-_MEMORY = "there is no activation checkpointing; it would change the memory, not the result"
+_MEMORY = "MODEL.ACT_CHECKPOINT does it here; it changes the memory, not the result"
 
 # Keys without effect, or whole sections by `SECTION.*`, and why.
 DEAD: dict[str, str] = {
@@ -199,7 +197,7 @@ DEAD: dict[str, str] = {
     "TRAIN.CHECKPOINT_EPOCH_RESET": "TRAIN.CHECKPOINT_FILE_PATH gives weights and always starts at epoch 1",
     "TRAIN.CHECKPOINT_CLEAR_NAME_PATTERN": "prefixes of known wrappers are taken off",
     "TRAIN.CHECKPOINT_IN_INIT": "TRAIN.CHECKPOINT_FILE_PATH says what a run starts from",
-    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": "a loss that is no number ends the run",
+    "TRAIN.KILL_LOSS_EXPLOSION_FACTOR": "steps that are not finite are skipped, and too many end the run",
     "TEST.SAVE_RESULTS_PATH": "predictions.csv in OUTPUT_DIR has the results of every test",
     "DATA.INPUT_CHANNEL_NUM": "a clip has 3 channels and one pathway",
     "DATA.DECODING_SHORT_SIZE": _UNREAD,
@@ -224,16 +222,12 @@ DEAD: dict[str, str] = {
     "AUG.GEN_MASK_LOADER": _OTHER_FAMILY,
     "AUG.MASK_*": _OTHER_FAMILY,
     "AUG.MAX_MASK_*": _OTHER_FAMILY,
-    "SOLVER.MOMENTUM": _OF_SGD,
-    "SOLVER.DAMPENING": _OF_SGD,
-    "SOLVER.NESTEROV": _OF_SGD,
     "SOLVER.GAMMA": _OF_STEPS,
     "SOLVER.STEP_SIZE": _OF_STEPS,
     "SOLVER.STEPS": _OF_STEPS,
     "SOLVER.LRS": _OF_STEPS,
     "SOLVER.WARMUP_FACTOR": _UNREAD,
     "SOLVER.CLIP_GRAD_VAL": "gradients are clipped by their norm",
-    "BN.NUM_BATCHES_PRECISE": "batch norm keeps its running averages",
     "BN.NUM_SPLITS": "there is no split batch norm",
     "BN.NUM_SYNC_DEVICES": "sync_batchnorm is over all processes",
     "BN.GLOBAL_SYNC": "sync_batchnorm is over all processes",
@@ -248,7 +242,6 @@ DEAD: dict[str, str] = {
     "MODEL.MULTI_PATHWAY_ARCH": "a clip has one pathway",
     "MODEL.USE_CHECKPOINT": _MEMORY,
     "MODEL.CHECKPOINT_NUM": _MEMORY,
-    "MODEL.ACT_CHECKPOINT": _MEMORY,
     "MODEL.FP16_ALLREDUCE": "gradients are averaged in fp32",
     "MORPH.TRANSITIONS": "widths that differ are what makes a stage begin with a halving",
     "MORPH.T_STRIDE": _UNREAD_BY_MODEL + "; its stem has a stride of 2 in time",

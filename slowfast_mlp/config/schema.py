@@ -43,6 +43,20 @@ class Train:
         "arithmetic of the model; auto is bf16 where the device has it",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
+    accumulate_steps: int = setting(
+        1, "parts in which a process sends its share of a step through the model, to save memory", low=1
+    )
+    compile: bool = setting(False, "train the model compiled by torch.compile")
+    shard_optimizer: bool = setting(
+        False, "every process holds a share of the optimiser's state (ZeRO, stage 1)"
+    )
+    ema_decay: float = setting(
+        0.0,
+        "share of the averaged weights kept at a step, such as 0.9999; 0 averages none",
+        low=0,
+        high=0.999999,
+    )
+    ema_warmup: bool = setting(False, "average over fewer steps at the start: (1 + n) / (10 + n) at step n")
     eval_period: int = setting(5, "epochs between validations, one after the last too; 0 never", low=0)
     checkpoint_period: int = setting(1, "epochs between checkpoints, one after the last too", low=1)
     checkpoint_period_steps: int | None = setting(
@@ -205,6 +219,20 @@ class Model:
     num_classes: int = setting(400, "classes", low=2)
     args: dict[str, Any] = setting(dict, "keyword arguments of the constructor, over those of the variant")
     sync_bn: bool = setting(False, "batch norm statistics over all processes")
+    act_checkpoint: bool = setting(
+        False, "compute the activations of blocks again for the gradient, not keep them: memory for time"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bn:
+    """Batch norm."""
+
+    use_precise_stats: bool = setting(
+        False,
+        "after an epoch with validation or checkpoint, compute running statistics anew, over its batches",
+    )
+    num_batches_precise: int = setting(200, "steps whose batches that takes, an epoch's at most", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +244,25 @@ class Solver:
     max_epoch: int = setting(60, "epochs", low=1)
     warmup_epochs: float = setting(10.0, "epochs of linear warm-up", low=0)
     warmup_start_lr: float = setting(1e-6, "learning rate at the start of the warm-up", low=0)
-    weight_decay: float = setting(0.05, "AdamW's, on parameters of two axes and more", low=0)
+    optimizing_method: str = setting(
+        "adamw", "the optimiser; adam and sgd add the decay to the gradient", choices=("adamw", "adam", "sgd")
+    )
+    weight_decay: float = setting(0.05, "on parameters of two axes and more", low=0)
+    layer_decay: float = setting(
+        1.0, "factor of the learning rate from each layer to the one before it", above=0, high=1
+    )
+    betas: tuple[float, ...] = setting((0.9, 0.999), "adamw's and adam's two", low=0, high=0.999999)
+    eps: float = setting(1e-8, "adamw's and adam's, added to the root of the second moment", above=0)
+    momentum: float = setting(0.9, "sgd's", low=0, high=0.999999)
+    dampening: float = setting(0.0, "share of the gradient kept out of sgd's momentum", low=0, high=1)
+    nesterov: bool = setting(True, "sgd's: look ahead along the momentum")
+    fused: bool | None = setting(None, "the optimiser in one kernel a group; None is where the device can")
+    max_nonfinite_steps: int = setting(
+        10,
+        "steps in a row, skipped because loss or gradient was not finite, after which training ends; looked "
+        "at every LOG_PERIOD",
+        low=1,
+    )
     clip_grad_l2norm: float | None = setting(
         None, "global gradient norm above which gradients are scaled down", above=0
     )
@@ -254,6 +300,7 @@ class Config:
     mixup: Mixup = dataclasses.field(default_factory=Mixup)
     data_loader: DataLoader = dataclasses.field(default_factory=DataLoader)
     model: Model = dataclasses.field(default_factory=Model)
+    bn: Bn = dataclasses.field(default_factory=Bn)
     solver: Solver = dataclasses.field(default_factory=Solver)
     multigrid: Multigrid = dataclasses.field(default_factory=Multigrid)
     tensorboard: TensorBoard = dataclasses.field(default_factory=TensorBoard)

@@ -176,6 +176,10 @@ class TrainSampler(Sampler[list[Draw]]):
         self.epoch = state["epoch"]
         self._taken_up = {name: state[name] for name in ("epoch", "step", "num_seen")}
 
+    def forget(self) -> None:
+        """Makes the epoch that a loaded state began within a whole one again, to go through it anew."""
+        self._taken_up = {"epoch": -1}
+
     def _fixed(self) -> dict[str, Any]:
         return {"seed": self.seed, "num_records": self.num_records, "order": self.order}
 

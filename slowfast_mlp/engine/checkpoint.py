@@ -1,10 +1,10 @@
 """Checkpoints: PySlowFast's file and key names, written beside and renamed, loaded with a report.
 
 A file holds epoch (index of the last finished epoch), step (steps done of the next one), model_state,
-optimizer_state, scaler_state and the states of whatever else takes part in training, cfg (YAML text),
-label_names (in the order of the outputs; empty if unknown), and of the middle of an epoch what every rank
-has for itself (rank_states). Only tensors and plain values are ever read (`weights_only`), so that loading
-runs no code from a file.
+optimizer_state, scaler_state and the states of whatever else takes part in training (ema_state where weights
+are averaged), cfg (YAML text), label_names (in the order of the outputs; empty if unknown), and of the middle
+of an epoch what every rank has for itself (rank_states). Only tensors and plain values are ever read
+(`weights_only`), so that loading runs no code from a file.
 """
 
 import argparse
@@ -23,12 +23,14 @@ import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor, nn
 
+from slowfast_mlp.engine.optimizer import load_optimizer_state
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = re.compile(r"checkpoint_epoch_(\d{5,})(?:_step_(\d{5,}))?\.pyth")
 BEST = "best.pyth"
+EMA_KEY = "ema_state"
 BESIDE = ".part"  # of a file that is being written
 DAMAGED = ".damaged"
 # Under which key the weights lie in files of PySlowFast, its forks, timm and the image models' code.
@@ -254,8 +256,10 @@ def _first_line(error: Exception) -> str:
 
 def weights_of(contents: dict[str, Any], path: str) -> dict[str, Tensor]:
     """The weights in the contents of a file, whatever wrapped them: WEIGHT_KEYS, `module.` prefixes, or
-    nothing.
+    nothing. Of a file with an average of weights (TRAIN.EMA_DECAY) it is the average.
     """
+    if EMA_KEY in contents:
+        contents = {"model_state": contents[EMA_KEY]["weights"]}
     for key in WEIGHT_KEYS:
         if isinstance(contents.get(key), Mapping):
             contents = dict(contents[key])
@@ -324,7 +328,8 @@ def resume(contents: dict[str, Any], path: str, parts: Mapping[str, Stateful]) -
             f"{path} has no {', '.join(sorted(absent))}: it holds weights to start from "
             "(TRAIN.CHECKPOINT_FILE_PATH), not a run to resume."
         )
-    load_weights(parts["model"], weights_of(contents, path), source=path)
+    trained = {name: value for name, value in contents.items() if name != EMA_KEY}
+    load_weights(parts["model"], weights_of(trained, path), source=path)
     _load_optimizer(parts["optimizer"], contents["optimizer_state"], path)
     contents = {"scaler_state": contents.get("scaler", {}), **contents}  # the name in older forks
     for name, part in parts.items():
@@ -338,10 +343,7 @@ def resume(contents: dict[str, Any], path: str, parts: Mapping[str, Stateful]) -
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: str) -> None:
-    decays = [group["weight_decay"] for group in optimizer.param_groups]
     try:
-        optimizer.load_state_dict(state)
+        load_optimizer_state(optimizer, state)
     except ValueError as error:
         raise UserError(f"{path}: the state of its optimiser does not fit ({error}).") from error
-    for group, decay in zip(optimizer.param_groups, decays):
-        group["weight_decay"] = decay  # the setting's, as the learning rate is

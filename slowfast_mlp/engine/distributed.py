@@ -10,13 +10,16 @@ import socket
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_mlp.engine import meeting, slurm
@@ -298,6 +301,25 @@ def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Mod
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
+
+
+def without_sharing(model: nn.Module) -> AbstractContextManager:
+    """The context of a pass of `replicate`'s model whose gradients stay here until the next pass outside."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def shard_optimizer(
+    kind: Callable[..., torch.optim.Optimizer], groups: list[dict[str, Any]], arguments: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """`kind(groups, **arguments)`, of whose state each rank holds a share (ZeRO, stage 1)."""
+    sharded = partial(ZeroRedundancyOptimizer, optimizer_class=kind) if dist.is_initialized() else kind
+    return sharded(groups, **arguments)
+
+
+def gather_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
+    """Makes `state_dict` whole on rank 0, from the shares of all ranks, which must all call this."""
+    if isinstance(optimizer, ZeroRedundancyOptimizer):
+        optimizer.consolidate_state_dict(to=0)
 
 
 def average_buffers(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The arithmetic of a run in one object: fp32, bf16 or fp16 behind the same four calls."""
+"""The arithmetic of a run in one object: fp32, bf16 or fp16 behind the same calls."""
 
 import logging
 from contextlib import AbstractContextManager
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.engine.optimizer import step_unless
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -17,8 +18,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Precision:
     """Autocast, loss scaling, gradient clipping and the optimiser's step.
 
-    `mode` auto is bf16 where the device has it, else fp32. fp16 scales the loss, skips a step whose gradients
-    overflow, and is refused on a CPU, which takes 200 times as long for it. Raises UserError.
+    `mode` auto is bf16 where the device has it, else fp32. fp16 scales the loss, and is refused on a CPU,
+    which takes 200 times as long for it. Raises UserError.
     """
 
     def __init__(self, mode: str, device: torch.device):
@@ -32,27 +33,32 @@ class Precision:
         self.device_type = device.type
         self._scaler = torch.amp.GradScaler(device.type, enabled=mode == "fp16")
 
-    @property
-    def skips_overflows(self) -> bool:
-        """Whether gradients that are not finite are expected now and then, and their steps left out."""
-        return self.mode == "fp16"
-
     def autocast(self) -> AbstractContextManager:
         """The context of a forward pass."""
         return torch.autocast(self.device_type, dtype=DTYPES[self.mode], enabled=self.mode != "fp32")
 
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of a loss [] to that of the parameters; NaN everywhere if it is not finite."""
+        # NaN or 1: so every rank learns from the gradients that one of them has to skip the step.
+        seed = loss.detach() * 0 + 1
+        self._scaler.scale(loss).backward(seed)
+
     def step(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, model: nn.Module, max_norm: float | None
-    ) -> Tensor:
-        """Backward, clipping to the global norm `max_norm`, and the step; returns the norm before."""
-        optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()
+        self, optimizer: torch.optim.Optimizer, model: nn.Module, max_norm: float | None
+    ) -> tuple[Tensor, Tensor]:
+        """Clips gradients to the global norm `max_norm`, makes the step and drops them.
+
+        Returns the norm before clipping, and whether it was not finite [] (bool): then weights and the
+        optimiser's state stay as they are. The device decides that; the host does not wait.
+        """
         self._scaler.unscale_(optimizer)
         limit = float("inf") if max_norm is None else max_norm
         norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
-        self._scaler.step(optimizer)
+        skipped = ~norm.isfinite()
+        step_unless(optimizer, skipped)
         self._scaler.update()
-        return norm
+        optimizer.zero_grad(set_to_none=True)
+        return norm, skipped
 
     def state_dict(self) -> dict[str, Any]:
         """The scaler's state; empty when nothing is scaled."""

@@ -1,5 +1,6 @@
 """The progress of training: what a line says, how fast it goes, how long it takes."""
 
+import math
 import resource
 import sys
 import time
@@ -101,18 +102,21 @@ class Progress:
         left = self.steps_before(self.num_epochs) - step_in_run
         eta = duration(left * self._seconds_per_step)
         rates = _rates(sums)
+        num_skipped = _num_skipped(sums, num_steps)
         values = {
             **rates,
             "lr": lr,
             "clips_per_sec": sums["clips"] / seconds,
             "data_wait": min(1.0, self._wait / seconds),
             "failed_videos": len(self.failed),
+            "skipped_steps": num_skipped,
         }
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}  {values['clips_per_sec']:.1f} clips/s"
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
             + (f"  failed videos {len(self.failed)}" if len(self.failed) else "")
+            + (f"  skipped steps {num_skipped}" if num_skipped else "")
         )
         self.log.metrics("train", step=step_in_run, epoch=self.epoch + 1, **values)
         self.log.json_stats(
@@ -167,14 +171,25 @@ class Progress:
 
 
 def _rates(sums: dict[str, float]) -> dict[str, float]:
-    """Means and percentages from sums over clips and steps; no accuracies where none were added up."""
-    clips, steps = max(1.0, sums["clips"]), max(1.0, sums["steps"])
+    """Means and percentages from sums over clips and steps; no accuracies where none were added up.
+
+    Loss and gradient norm are those of the steps that were not skipped; NaN where all were.
+    """
+    clips, finite_clips = max(1.0, sums["clips"]), sums["finite_clips"]
     counted = {"top1": "correct", "top5": "correct5"}
     return {
-        "loss": sums["loss"] / clips,
+        "loss": sums["loss"] / finite_clips if finite_clips else math.nan,
         **{rate: 100 * sums[name] / clips for rate, name in counted.items() if name in sums},
-        "grad_norm": sums["grad_norm"] / steps,
+        "grad_norm": sums["grad_norm"] / sums["steps"] if sums["steps"] else math.nan,
     }
+
+
+def _num_skipped(sums: dict[str, float], num_steps: int) -> int:
+    """How many of a window's steps were skipped. The sums count every step once a rank; of how many ranks may
+    have changed within a window, so it is their share that counts.
+    """
+    share = sums["skipped"] / (sums["steps"] + sums["skipped"])
+    return max(round(num_steps * share), int(sums["skipped"] > 0))
 
 
 def _top1(rates: dict[str, float]) -> str:

@@ -1,21 +1,23 @@
 """The training loop, and nothing else."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from slowfast_mlp.engine.accumulate import backward_in_parts
+from slowfast_mlp.engine.batch_norm import KeptStatistics
 from slowfast_mlp.engine.distributed import rank
 from slowfast_mlp.engine.generators import seed_step
 from slowfast_mlp.engine.metrics import RunningSums
+from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.engine.optimizer import set_learning_rate
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.prefetch import on_device
 from slowfast_mlp.engine.progress import Progress
-from slowfast_mlp.errors import UserError
 
 
 def train_one_epoch(
@@ -24,6 +26,7 @@ def train_one_epoch(
     optimizer: torch.optim.Optimizer,
     precision: Precision,
     progress: Progress,
+    skipped_steps: SkippedSteps,
     *,
     epoch: int,
     lr_at: Callable[[float], float],
@@ -32,6 +35,8 @@ def train_one_epoch(
     make_targets: Callable[[Tensor], Tensor],
     mix: Callable[..., tuple[Tensor, Tensor]] | None,
     max_norm: float | None,
+    num_parts: int,
+    after_step: Callable[[], None],
     device: torch.device,
     seed: int,
     first_step: int,
@@ -41,58 +46,70 @@ def train_one_epoch(
     fractional epoch to a learning rate, `to_input` the loader's Views to clips [B, 3, T, H, W],
     `make_targets` labels [B] to targets [B, K], `share_done` a step to the share of the epoch's clips before
     it. `mix` mixes clips and targets, given epoch and step; then no accuracy is reported, as a mixed clip has
-    no class. `end_step` hears how many steps of the epoch are done. The model's own draws come from (seed,
-    rank, epoch, step). Waits for the device only where `progress` writes a line. Raises UserError when the
-    loss is not finite there.
+    no class. A batch goes through the model in `num_parts` parts; a step is one of the optimiser, and
+    `after_step` follows it. `end_step` hears how many steps of the epoch are done. The model's own draws come
+    from (seed, rank, epoch, step). Waits for the device only where `progress` writes a line.
     """
     model.train()
-    names = ("loss", "clips", "failed", "grad_norm", "steps")
-    sums = RunningSums(names + (() if mix else ("correct", "correct5")), device)
+    statistics, sums = KeptStatistics(model), _sums(device, with_accuracy=mix is None)
     progress.start_epoch(epoch, sums)
     waited_since = time.perf_counter()
-    for step, views in enumerate(loader, start=first_step):
+    for step, views in enumerate(on_device(loader, device), start=first_step):
         progress.add_wait(time.perf_counter() - waited_since)
         progress.failed.add(views.failures)
         lr = lr_at(epoch + share_done(step))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        clips = to_input(views)  # B 3 T H W
-        labels = views.labels.to(device, non_blocking=True)  # B
+        set_learning_rate(optimizer, lr)
+        clips, labels = to_input(views), views.labels  # B 3 T H W, B
         targets = make_targets(labels)  # B K
         if mix:
             clips, targets = mix(clips, targets, epoch=epoch, step=step)
         seed_step(device, seed, rank(), epoch, step)
-        with precision.autocast():
-            logits = model(clips)  # B K
-        # fp32: the log-sum-exp over 400 classes loses the small ones in half precision.
-        loss = F.cross_entropy(logits.float(), targets)
-        norm = precision.step(loss, optimizer, model, max_norm)
-        correct = () if mix else _correct(logits.detach(), labels)
-        counts = (len(labels), sum(failure.num_views for failure in views.failures))
-        sums.add(loss * len(labels), *counts, norm, 1, *correct)
+        statistics.keep()
+        loss, logits = backward_in_parts(model, clips, targets, precision, num_parts=num_parts)
+        norm, skipped = precision.step(optimizer, model, max_norm)
+        statistics.restore_where(skipped)
+        after_step()
+        skipped_steps.add(step, views.videos, skipped, lr=lr)
+        correct = () if mix else _correct(logits, labels)
+        _add(sums, loss, norm, *correct, views=views, skipped=skipped)
         if progress.is_due(step):
-            window = sums.take()
-            progress.line(step, lr=lr, sums=window)
-            loss_and_norm = window["loss"] + (0 if precision.skips_overflows else window["grad_norm"])
-            _demand_finite(loss_and_norm, epoch, step, progress.log_period, lr)
+            _write_line(step, lr, sums, progress, skipped_steps)
         end_step(step + 1)
         waited_since = time.perf_counter()
     progress.end_epoch(lr=lr)
+
+
+def _sums(device: torch.device, *, with_accuracy: bool) -> RunningSums:
+    """The sums of a line, in the order of `_add`."""
+    names = ("loss", "clips", "failed", "grad_norm", "steps", "skipped", "finite_clips")
+    return RunningSums(names + (("correct", "correct5") if with_accuracy else ()), device)
+
+
+def _add(
+    sums: RunningSums, loss: Tensor, norm: Tensor, *correct: Tensor, views: Any, skipped: Tensor
+) -> None:
+    """Adds a step, whose loss [] and gradient norm [] count only if it was not skipped []."""
+    num_clips = len(views.labels)
+    num_failed = sum(failure.num_views for failure in views.failures)
+    total, norm = (value.masked_fill(skipped, 0) for value in (loss * num_clips, norm))
+    sums.add(total, num_clips, num_failed, norm, ~skipped, skipped, num_clips * ~skipped, *correct)
+
+
+def _write_line(
+    step: int, lr: float, sums: RunningSums, progress: Progress, skipped_steps: SkippedSteps
+) -> None:
+    """Ends the window of a line with `step`. Waits for the device: for its sums, and once more only if they
+    say that steps were skipped.
+    """
+    window = sums.take()
+    progress.line(step, lr=lr, sums=window)
+    if window["skipped"]:
+        skipped_steps.look(epoch=progress.epoch, num_steps=progress.num_steps)
+    else:
+        skipped_steps.pass_over()
 
 
 def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """How many labels [B] are the best, and among the five best, of the logits [B, K]."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)  # B 5
     return best[:, 0].sum(), best.sum()
-
-
-def _demand_finite(value: float, epoch: int, step: int, log_period: int, lr: float) -> None:
-    """What is not a number stays in the sum, so looking once a line is enough."""
-    if not math.isfinite(value):
-        first = max(0, step - log_period + 1)
-        raise UserError(
-            f"The loss or its gradient became {value} between steps {first + 1} and {step + 1} of epoch "
-            f"{epoch + 1}, at a "
-            f"learning rate of {lr:.3g}. Lower SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try "
-            "TRAIN.PRECISION fp32; what checkpoints there are are from before."
-        )

@@ -251,6 +251,10 @@ class MobileFormer(nn.Module):
             if isinstance(module, DepthwiseConv):
                 module.reset_temporal_parameters()
 
+    def stages(self) -> list[tuple[nn.ModuleList, nn.ModuleList]]:
+        """Stem and tokens, then the blocks: one stage, for a block makes its maps smaller itself."""
+        return [(nn.ModuleList([self.tokens, self.stem]), self.features)]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
         self.clip_sizes.demand(x)

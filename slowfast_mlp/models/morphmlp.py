@@ -287,12 +287,17 @@ class MorphMLP(nn.Module):
             if isinstance(module, TemporalMorphFC):
                 module.reset_parameters()
 
+    def stages(self) -> list[tuple[nn.Module, nn.ModuleList]]:
+        """The embedding and the blocks of every stage, in the order of the data."""
+        numbers = range(1, NUM_STAGES + 1)
+        return [(getattr(self, f"patch_embed{n}"), getattr(self, f"blocks{n}")) for n in numbers]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
         self.clip_sizes.demand(x)
-        for stage in range(1, NUM_STAGES + 1):
-            x = getattr(self, f"patch_embed{stage}")(x)  # B T H W C
-            for block in getattr(self, f"blocks{stage}"):
+        for embed, blocks in self.stages():
+            x = embed(x)  # B T H W C
+            for block in blocks:
                 x = block(x)
         return self.norm(x).mean(dim=(1, 2, 3))
 

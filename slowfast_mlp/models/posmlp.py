@@ -213,6 +213,11 @@ class PosMLP(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
+    def stages(self) -> list[tuple[nn.Module, nn.Sequential]]:
+        """The embedding and the layers of every stage, in the order of the data."""
+        embeddings = [level.pool if level.has_pool else self.patch_embed for level in self.levels]
+        return [(embed, level.encoder) for embed, level in zip(embeddings, self.levels)]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, 1, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
         self.clip_sizes.demand(x)

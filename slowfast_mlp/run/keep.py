@@ -19,8 +19,8 @@ from slowfast_mlp.run.resume import circumstances
 
 
 class Keeper:
-    """The checkpoints of a training: after epochs, steps or minutes, when a signal asks to stop, the newest
-    and the best.
+    """The checkpoints of a training: after epochs, steps or minutes, when a signal asks to stop or too many
+    steps were skipped, the newest and the best.
 
     All ranks hold one and call the same. Rank 0 writes, in a thread, from a copy: a step waits for the copy,
     and for the file before if that is still being written.
@@ -52,7 +52,8 @@ class Keeper:
 
     def end_step(self, step: int) -> None:
         """Saves within an epoch, `step` steps of which are done, if that is due. Raises Stopped once that is
-        saved, and UserError if a file could not be written, both on all ranks at the same step.
+        saved, and UserError if a file could not be written or too many steps were skipped, all of them on all
+        ranks at the same step.
         """
         epoch, in_run = self.sampler.epoch, self.progress.steps_before(self.sampler.epoch) + step
         asks_to_save = self._is_time()
@@ -64,21 +65,24 @@ class Keeper:
             self._demand_written()
         self._is_stopping |= stop
         self._is_due |= save or _is_multiple(in_run, self.config.train.checkpoint_period_steps)
-        if step < self.sampler.num_steps(epoch) and (self._is_due or self._is_stopping):
+        must_save = self._is_due or self._is_stopping or self.own.skipped.excess
+        if must_save and step < self.sampler.num_steps(epoch):
             path = self._save(step)
+            self._demand_few_skipped(path)
             if self._is_stopping:
                 self._leave(f"epoch {epoch + 1}, step {step}", path)
 
     def end_epoch(self, epoch: int) -> None:
-        """Saves after epoch index `epoch`, if that is due."""
+        """Saves after epoch index `epoch`, if that is due; raises as `end_step`."""
         period, num_epochs = self.config.train.checkpoint_period, self.progress.num_epochs
         is_last = epoch + 1 == num_epochs
         stop, save, _ = self._polls.close() or (False,) * 3  # what was asked in the last step
         self._is_stopping |= stop
-        self._is_due |= save
+        self._is_due |= save or is_last or _is_multiple(epoch + 1, period)
         self._newest = None
-        if self._is_due or self._is_stopping or is_last or _is_multiple(epoch + 1, period):
+        if self._is_due or self._is_stopping or self.own.skipped.excess:
             self._newest = self._save(self.sampler.num_steps(epoch))
+            self._demand_few_skipped(self._newest)
         if self._is_stopping:
             self._leave(f"epoch {epoch + 1}", self._newest)
 
@@ -133,6 +137,9 @@ class Keeper:
         """The contents of a checkpoint; on other ranks than 0 nothing. All must call this."""
         checkpoint.demand_finite(self.parts["model"])
         position = self.sampler.state_dict(step)
+        epoch = self.sampler.epoch
+        self.own.skipped.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
+        dist.gather_optimizer_state(self.parts["optimizer"])
         states = dist.gather_objects(self.own.state_dict(in_epoch=position["step"] > 0))
         if dist.rank() != 0:
             return {"epoch": position["epoch"] - 1, "step": position["step"]}
@@ -150,8 +157,12 @@ class Keeper:
             },
         )
         # To test such a file is to test what the end of an epoch would make of the ranks' statistics.
-        means = mean_buffers(states)
-        contents["model_state"] |= {n: v for n, v in means.items() if n in contents["model_state"]}
+        weights = {"buffers": contents["model_state"]}
+        if "ema" in self.parts:
+            weights["ema_buffers"] = contents[checkpoint.EMA_KEY]["weights"]
+        for key, values in weights.items():
+            means = mean_buffers(states, key)
+            values |= {name: mean for name, mean in means.items() if name in values}
         return contents
 
     def _demand_written(self) -> None:
@@ -165,6 +176,14 @@ class Keeper:
             newest = checkpoint.newest(self.config.output_dir)
             remains = f"the same command goes on from {newest}" if newest else "there is no checkpoint yet"
             raise UserError(f"{error} Training has stopped; {remains}.")
+
+    def _demand_few_skipped(self, path: str) -> None:
+        """Raises UserError if too many steps were skipped, once `path` has the weights before them."""
+        if excess := self.own.skipped.excess:
+            self.finish()
+            raise UserError(
+                f"{excess} {path} holds the weights before them: the same command goes on with the next step."
+            )
 
     def _leave(self, where: str, path: str) -> None:
         self.finish()

@@ -15,6 +15,7 @@ from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.class_names import match_classes
+from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,23 @@ def resume_or_start(
     if newest:
         _demand_same_course(config, contents, newest, label_names)
         checkpoint.resume(contents, newest, parts)
+        _resume_average(parts.get("ema"), contents, newest)
         _set_damaged_aside(config, newest)
         return _position(config, contents, newest, sampler, num_epochs)
     if config.train.checkpoint_file_path:
         path = config.train.checkpoint_file_path
         backbone.start_weights(config.model, parts["model"], path, label_names=label_names)
+        if "ema" in parts:
+            parts["ema"].restart()
     return Start()
+
+
+def _resume_average(ema: Ema | None, contents: dict[str, Any], path: str) -> None:
+    """Lets an average that the checkpoint does not have begin with its weights; says if one is dropped."""
+    if ema and checkpoint.EMA_KEY not in contents:
+        ema.restart()
+    elif not ema and checkpoint.EMA_KEY in contents:
+        logger.warning("the averaged weights of %s are dropped, as TRAIN.EMA_DECAY is 0", path)
 
 
 def _demand_same_course(

@@ -1,9 +1,11 @@
 """Training: from the newest checkpoint, or from the start, to the last epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from slowfast_mlp.build import lists, loaders, solver
@@ -11,10 +13,15 @@ from slowfast_mlp.build.loaders import TrainSampler
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.batch_norm import recompute_statistics
+from slowfast_mlp.engine.compile import compile_replica
+from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, validation_after
 from slowfast_mlp.engine.metrics import BestValidation
+from slowfast_mlp.engine.nonfinite import SkippedSteps
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.prefetch import on_device
 from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.rank_state import RankState
 from slowfast_mlp.engine.signals import StopSignals
@@ -41,20 +48,28 @@ def train(
     num_epochs, label_names = grid.num_epochs, videos["train"].label_names
     loader = _train_loader(config, grid, device, videos["train"])
     sampler = loader.batch_sampler
-    stage = _parts_of_training(config, grid, device)
-    optimizer, best = solver.optimizer(config.solver, model), BestValidation()
+    optimizer = solver.optimizer(config.solver, model, shard=config.train.shard_optimizer)
+    best, ema = BestValidation(), solver.ema(config.train, model)
+    stage = _parts_of_training(config, grid, device, sampler, ema)
     parts = dict(model=model, optimizer=optimizer, precision=precision, best=best)
+    nets = {"buffers": model}  # by the name of their statistics in the state; what is judged is the last
+    if ema:
+        parts["ema"], nets["ema_buffers"] = ema, ema.model
+    settle = _settled_statistics(config, nets, loader, stage["to_input"], precision, device, videos, watchdog)
     start = resume_or_start(config, parts, sampler, num_epochs, label_names)
     write_config(config, name="config.yaml")
     failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
     progress = _progress_from(start, config, log, failed, sampler, num_epochs)
-    own = RankState(model, progress, failed)
+    skipped = _skipped_steps(start, config, videos["train"], device)
+    own = RankState(nets, progress, failed, skipped)
     own.load(start.rank_states, rank=dist.rank(), world_size=dist.world_size())
     replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
+    replica = compile_replica(replica, model, device) if config.train.compile else replica
     keeper = Keeper(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
     )
-    validate = _validation(config, log, model, precision, device, videos, progress, best, keeper, watchdog)
+    judged = list(nets.values())[-1]
+    validate = _validation(config, log, judged, precision, device, videos, progress, best, keeper, watchdog)
     with stop.deferred():
         if start.step == 0:
             keeper.take_up(start.path)
@@ -62,21 +77,11 @@ def train(
         for epoch in range(start.epoch, num_epochs):
             sampler.epoch = epoch
             train_one_epoch(
-                replica,
-                watchdog.watch(loader, f"training epoch {epoch + 1}", first_step=sampler.first_step),
-                optimizer,
-                precision,
-                progress,
-                epoch=epoch,
-                share_done=sampler.share_done,
-                **stage,
-                max_norm=config.solver.clip_grad_l2norm,
-                device=device,
-                seed=config.rng_seed,
-                first_step=sampler.first_step,
-                end_step=keeper.end_step,
-            )
-            dist.average_buffers(model)
+                replica, watchdog.watch(loader, f"training epoch {epoch + 1}", first_step=sampler.first_step),
+                optimizer, precision, progress, skipped, epoch=epoch,
+                first_step=sampler.first_step, end_step=keeper.end_step, **stage,
+            )  # fmt: skip
+            settle(epoch, is_last=epoch + 1 == num_epochs)
             watchdog.note("saving the checkpoint")
             keeper.end_epoch(epoch)
             validate(epoch)
@@ -85,6 +90,56 @@ def train(
         log.say(
             f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
         )
+
+
+def _nothing() -> None:
+    """What follows a step where nothing does."""
+
+
+def _settled_statistics(
+    config: Config,
+    nets: Mapping[str, nn.Module],
+    loader: DataLoader,
+    to_input: Callable[[Any], Tensor],
+    precision: Precision,
+    device: torch.device,
+    videos: Mapping[str, lists.Records],
+    watchdog: Watchdog,
+) -> Callable[..., None]:
+    """A function that gives all ranks the same running statistics after an epoch index: the mean of theirs;
+    or, with BN.USE_PRECISE_STATS, those over the epoch's first batches if a validation or checkpoint is due.
+    """
+    num_precise = solver.precise_batches(config.bn, nets["buffers"], name=config.model.name)
+    # Not those that a signal asks for: whether there was one must not show in what comes after.
+    periods = [config.train.checkpoint_period] + [config.train.eval_period] * ("val" in videos)
+
+    watched = watchdog.watch(loader, "the running statistics of batch norm")
+
+    def settle(epoch: int, *, is_last: bool) -> None:
+        for net in nets.values():
+            dist.average_buffers(net)
+        if not num_precise or not (is_last or any((epoch + 1) % period == 0 for period in periods)):
+            return
+        loader.batch_sampler.forget()  # a run that came into the middle of the epoch looks at its start too
+        for net in nets.values():
+            views = islice(on_device(watched, device), num_precise)
+            recompute_statistics(net, map(to_input, views), precision)
+
+    return settle
+
+
+def _skipped_steps(start: Start, config: Config, videos: lists.Records, device: torch.device) -> SkippedSteps:
+    """What takes note of skipped steps; the list of them is as it was when training stood at `start`."""
+    skipped = SkippedSteps(
+        config.output_dir,
+        max_in_a_row=config.solver.max_nonfinite_steps,
+        seed=config.rng_seed,
+        path_of=lambda record: videos[record].path,
+        device=device,
+    )
+    if dist.rank() == 0:
+        skipped.rewind(epoch=start.epoch, step=start.step)
+    return skipped
 
 
 def _progress_from(
@@ -139,15 +194,23 @@ def _validated(config: Config, start: Start) -> float | None:
 
 
 def _parts_of_training(
-    config: Config, grid: solver.Multigrid, device: torch.device
-) -> dict[str, Callable | None]:
-    """The learning rate, and what makes clips and targets of a batch, as arguments of train_one_epoch."""
+    config: Config, grid: solver.Multigrid, device: torch.device, sampler: TrainSampler, ema: Ema | None
+) -> dict[str, Any]:
+    """The learning rate, what makes clips and targets of a batch, and what a step does with it, as arguments
+    of train_one_epoch.
+    """
     clips_per_rank = config.train.batch_size // dist.world_size() * config.aug.num_sample
     return dict(
         lr_at=solver.schedule(config.solver, grid),
         to_input=loaders.to_input(config.data, device),
+        share_done=sampler.share_done,
         make_targets=solver.targets(config.solver, config.model.num_classes),
         mix=loaders.mix(config.mixup, clips_per_rank=clips_per_rank, seed=config.rng_seed, rank=dist.rank()),
+        num_parts=solver.num_parts(config.train, smallest_batch=clips_per_rank),
+        max_norm=config.solver.clip_grad_l2norm,
+        after_step=ema.update if ema else _nothing,
+        device=device,
+        seed=config.rng_seed,
     )
 
 

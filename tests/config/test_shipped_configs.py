@@ -159,6 +159,9 @@ def test_the_recipe_is_the_papers(path):
         mixup.cutmix_alpha if mixup.enable else 0,
         solver_.label_smoothing,
     )
+    averages = path.parent.name == "ImageNet" and re.fullmatch("POSMLP_[TSB]", path.stem)
+    assert (config.train.ema_decay, solver_.eps) == ((0.99992, 1e-5) if averages else (0, 1e-8))
+    assert (solver_.optimizing_method, solver_.betas, solver_.layer_decay) == ("adamw", (0.9, 0.999), 1)
     plain = Multigrid(
         long_cycle=False,
         short_cycle=False,

@@ -120,6 +120,14 @@ def test_with_another_batch_size_training_goes_on_after_the_records_that_were_se
     assert sampler.share_done(sampler.num_steps(0)) == 1
 
 
+def test_the_epoch_that_a_state_began_within_can_be_gone_through_from_its_first_step():
+    (whole,), (sampler,) = train_samplers(20, 4, 1), train_samplers(20, 4, 1)
+    sampler.load_state_dict(whole.state_dict(3))
+    assert len(steps_of([sampler])) == 2
+    sampler.forget()
+    assert sampler.epoch == 0 and steps_of([sampler]) == steps_of([whole])
+
+
 def test_another_batch_size_is_said_once_it_matters(caplog):
     (before,), (after,) = train_samplers(20, 4, 1), train_samplers(20, 5, 1)
     after.load_state_dict(before.state_dict(0))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.engine import checkpoint
-from slowfast_mlp.engine.optimizer import adamw
+from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 
@@ -27,7 +27,7 @@ def small_model(width=3):
 
 def trained(width=3):
     model = small_model(width)
-    optimizer = adamw(model, lr=0.1, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.1), lr=0.1)
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     return dict(model=model, optimizer=optimizer, precision=Precision("fp32", torch.device("cpu")))

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from slowfast_mlp import models
 from slowfast_mlp.lookup import find_module
@@ -105,6 +106,21 @@ def test_every_parameter_gets_a_gradient(built):
     model(clips_for(arguments, batch=4)).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_stages_hold_the_stem_and_every_block_once_in_the_order_of_the_data(built):
+    model, arguments = built
+    parts = [part for embed, blocks in model.stages() for part in [embed, *blocks]]
+    order = []
+    for part in parts:
+        called = part[-1] if isinstance(part, nn.ModuleList) else part  # stem and tokens make an embedding
+        called.register_forward_pre_hook(lambda *_, part=part: order.append(parts.index(part)))
+    model(clips_for(arguments, batch=4))
+    assert order == list(range(len(parts))) and len(parts) > len(model.stages())
+    held = {id(parameter) for part in parts for parameter in part.parameters()}
+    outside = [name for name, parameter in model.named_parameters() if id(parameter) not in held]
+    assert f"{head_of(model)}.weight" in outside
+    assert all(name.startswith(("norm.", "head.", "local_global.", "classifier.")) for name in outside)
 
 
 def test_a_clips_logits_do_not_depend_on_its_neighbours(built):

@@ -1,0 +1,164 @@
+"""The loop: it waits for the device at log lines only; and the model compiled for it."""
+
+import shutil
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from slowfast_mlp.engine.compile import compile_replica
+from slowfast_mlp.engine.ema import Ema
+from slowfast_mlp.engine.failures import FailedVideos
+from slowfast_mlp.engine.log import RunLog
+from slowfast_mlp.engine.metrics import soft_targets
+from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.progress import Progress
+from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.errors import UserError
+from tests.engine import jobs
+
+CPU = torch.device("cpu")
+NUM_STEPS = 6
+
+
+class Batch(NamedTuple):
+    clips: Tensor
+    labels: Tensor
+    videos: Tensor
+    failures: tuple = ()
+
+
+def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_step=None):
+    """A model, and a function that trains it for an epoch of NUM_STEPS steps with all that a run may set."""
+    model, clips, labels = jobs.model_and_batch()
+    model.to(device)
+    batches = [Batch(clips + step, labels, torch.arange(4)) for step in range(NUM_STEPS)]
+    if spoil is not None:
+        batches[spoil] = batches[spoil]._replace(clips=batches[spoil].clips * float("nan"))
+    steps = iter(range(NUM_STEPS))
+
+    def to_input(views):
+        if before_step:
+            before_step(next(steps))
+        return views.clips
+
+    log = RunLog(str(folder), enabled=True, tensorboard=False)
+    failed = FailedVideos(str(folder), max_fraction=1.0)
+    kept = dict(max_in_a_row=3, seed=0, path_of=str, device=device)
+    return model, partial(
+        train_one_epoch,
+        model,
+        batches,
+        jobs.adamw(model, shard=False),
+        Precision("fp32", device),
+        Progress(log, failed, log_period=log_period, steps_of_epochs=[NUM_STEPS]),
+        SkippedSteps(str(folder), **kept),
+        epoch=0,
+        lr_at=lambda epoch: 0.01,
+        to_input=to_input,
+        share_done=lambda step: step / NUM_STEPS,
+        make_targets=partial(soft_targets, num_classes=3, smoothing=0.1),
+        mix=None,
+        max_norm=1.0,
+        num_parts=2,
+        after_step=Ema(model, decay=0.9).update,
+        device=device,
+        seed=0,
+        first_step=0,
+        end_step=lambda step: None,
+    )
+
+
+WAITING_OPS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
+WAITING_METHODS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__len_of_nonzero__")
+
+
+class Ops(TorchDispatchMode):
+    """Counts operations whose result the host has to see."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.__name__.split(".")[0] in WAITING_OPS:
+            self.found.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class Methods(TorchFunctionMode):
+    """Counts calls that hand a tensor's values to Python."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if (resolve_name(func) or "").rsplit(".", 1)[-1] in WAITING_METHODS:
+            self.found.append(resolve_name(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("log_period", "waits"), [(6, 1), (2, 3)])
+def test_the_host_looks_at_the_device_once_a_log_line_and_never_between(tmp_path, log_period, waits):
+    found = []
+    _, train = prepared(tmp_path, log_period=log_period)
+    with Ops(found), Methods(found):
+        train()
+    assert found == ["torch.Tensor.tolist"] * waits
+
+
+def test_what_counts_the_waits_sees_them():
+    found = []
+    with Ops(found), Methods(found):
+        value = torch.ones(1)
+        value.item(), value.tolist(), bool(value), value.nonzero(), float(value)
+    assert {"torch.Tensor.item", "torch.Tensor.tolist"} <= set(found) and len(found) >= 5
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_no_step_waits(tmp_path):
+    # The last step ends with a line; "error" makes every wait before it one.
+    def before_step(step):
+        torch.cuda.set_sync_debug_mode("error" if 0 < step < NUM_STEPS - 1 else "default")
+
+    prepared(tmp_path, torch.device("cuda"), before_step=before_step)[1]()
+
+
+def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(tmp_path, capsys):
+    model, train = prepared(tmp_path / "spoilt", spoil=2)
+    train()
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert "skipped steps 1" in capsys.readouterr().out
+    (line,) = (tmp_path / "spoilt" / "skipped_steps.jsonl").read_text().splitlines()
+    assert line == (
+        '{"epoch": 1, "step": 3, "rank": 0, "rng_seed": 0, "records": [0, 1, 2, 3], '
+        '"videos": ["0", "1", "2", "3"]}'
+    )
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_model_has_the_same_gradients_and_leaves_the_bare_one_as_it_is():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3))
+    clips, gradients = torch.randn(4, 6), []
+    compiled = compile_replica(model, model, CPU)
+    for net in (model, compiled):
+        model.zero_grad()
+        net(clips).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    for plain, own in zip(*gradients):
+        assert torch.allclose(plain, own, atol=1e-5)
+    assert compiled is not model and type(model) is nn.Sequential
+
+
+def test_without_a_compiler_the_setting_is_named(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    model = nn.Linear(1, 1)
+    with pytest.raises(UserError, match="TRAIN.COMPILE True: on a CPU it needs .* no no-such-compiler"):
+        compile_replica(model, model, CPU)
