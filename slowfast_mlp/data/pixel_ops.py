@@ -7,6 +7,7 @@ for each.
 
 from collections.abc import Callable
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -71,24 +72,27 @@ COUNTED_TABLES: dict[str, Callable[[Tensor], Tensor]] = {"AutoContrast": stretch
 
 def contrasted(frames: Tensor, factor: float) -> Tensor:
     """Table [T, 1, 256] of Contrast: away from each frame's mean grey, or towards it."""
-    grey = _grey(frames)
-    num_pixels = grey[0].numel()
-    mean = (2 * grey.sum(dim=(1, 2)) + num_pixels) // (2 * num_pixels)  # T, rounded
+    sums = [_grey_of(_planes(part)).int().sum(dim=(1, 2)) for part in _parts(frames)]
+    num_pixels = frames.shape[1] * frames.shape[2]
+    mean = (2 * torch.cat(sums) + num_pixels) // (2 * num_pixels)  # T, rounded
     return _blend(mean.reshape(-1, 1, 1), _levels(frames.device), factor)
 
 
 def coloured(frames: Tensor, factor: float) -> Tensor:
     """[T, H, W, 3] -> the same: away from the grey of each pixel, or towards it."""
-    return _blend(_grey(frames).unsqueeze(3), frames, factor)
+    coloured = torch.empty_like(frames)
+    for part, result in zip(_parts(frames), _parts(coloured)):
+        planes = _planes(part)
+        values = _blend(_grey_of(planes), planes, factor)
+        result.copy_(values.permute(1, 2, 3, 0))
+    return coloured
 
 
 def sharpened(frames: Tensor, factor: float) -> Tensor:
     """[T, H, W, 3] -> the same: away from the mean with the eight neighbours, or towards it; borders stay."""
     if min(frames.shape[1:3]) < 3:
         return frames
-    # On a CPU frame by frame, which its cache holds.
-    parts = frames.split(1 if frames.device.type == "cpu" else len(frames))
-    return torch.cat([_sharpened(part, factor) for part in parts])
+    return torch.cat([_sharpened(part, factor) for part in _parts(frames)])
 
 
 def _sharpened(frames: Tensor, factor: float) -> Tensor:
@@ -134,23 +138,47 @@ def join(first: Tensor, second: Tensor) -> Tensor:
 
 def look_up(frames: Tensor, table: Tensor) -> Tensor:
     """[T, H, W, 3] -> the same shape, every grey level replaced by the table's."""
+    if frames.device.type == "cpu" and table.shape[1] == 1:
+        return _translated(frames, table)
     keys = _keys(frames, *table.shape[:2])
     return table.flatten().index_select(0, keys).reshape(frames.shape)
 
 
+def _translated(frames: Tensor, table: Tensor) -> Tensor:
+    """As `look_up`, of a table [1 or T, 1, 256]: byte by byte, which is twice as fast as by indices."""
+    parts = frames.numpy().reshape(len(table), -1)
+    translated = [part.tobytes().translate(one.tobytes()) for part, one in zip(parts, table.numpy())]
+    values = numpy.concatenate([numpy.frombuffer(part, numpy.uint8) for part in translated])
+    return torch.from_numpy(values).reshape(frames.shape)
+
+
 def _keys(frames: Tensor, num_tables: int, num_channels: int) -> Tensor:
     """Where in a flat table the grey level of every value [T·H·W·3] stands."""
+    T, height, width, _ = frames.shape
     keys = frames.int()
     if num_tables * num_channels > 1:
         start = torch.arange(num_tables * num_channels, device=frames.device, dtype=torch.int32) * NUM_LEVELS
-        keys += start.reshape(num_tables, 1, 1, num_channels)
+        # A row at a time: adding three values at a time takes five times as long.
+        rows = start.reshape(num_tables, 1, num_channels).expand(-1, width, 3).reshape(num_tables, 1, -1)
+        keys = keys.reshape(T, height, width * 3).add_(rows)
     return keys.flatten()
 
 
-def _grey(frames: Tensor) -> Tensor:
-    """[T, H, W, 3] -> [T, H, W] int32."""
-    red, green, blue = (frames[..., channel].int().mul_(weight) for channel, weight in enumerate(GREY))
-    return (red.add_(green).add_(blue).add_(1 << 15)) >> 16
+def _parts(frames: Tensor) -> tuple[Tensor, ...]:
+    """What is worked on at a time: on a CPU a frame, which its cache holds."""
+    return frames.split(1 if frames.device.type == "cpu" else len(frames))
+
+
+def _planes(frames: Tensor) -> Tensor:
+    """[T, H, W, 3] uint8 -> [3, T, H, W] float32."""
+    return frames.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def _grey_of(planes: Tensor) -> Tensor:
+    """[3, T, H, W] float32 of whole numbers -> [T, H, W] float32; exact, as no sum reaches 2^24."""
+    red, green, blue = planes
+    grey = red.mul(GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    return grey.add_(1 << 15).mul_(2**-16).floor_()
 
 
 def _blend(start: Tensor, end: Tensor, factor: float) -> Tensor:

@@ -7,7 +7,7 @@ centre is (0.5, 0.5). T time, H W pixels, P pixels of the output, K source pixel
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ CACHED_VALUES = 2**19  # float32 values that a core's cache holds
 
 Map = tuple[float, float, float, float, float, float]
 Box = tuple[int, int, int, int]  # top, left, height, width
-# Points [P] along an axis of some length -> indices [P, K] and weights [P, K] of the pixels around them.
-Taps = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+Points = tuple[Tensor, Tensor]  # x [P] and y [P]
 
 
 def _rotation(degrees: float, height: int, width: int) -> Map:
@@ -53,9 +52,10 @@ def warp(frames: Tensor, source: Map, box: Box) -> Tensor:
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     top, left, region_height, region_width = _region([source], box, height, width)
     region = frames[:, top : top + region_height, left : left + region_width]
-    columns = _nearest if source[:3] == (1, 0, 0) else _cubic
-    rows = _nearest if source[3:] == (0, 1, 0) else _cubic
-    return _gather(region, rows, y - top, columns, x - left, inside, box[2:], round_up=EPSILON)
+    columns = NEAREST if source[:3] == (1, 0, 0) else CUBIC
+    rows = NEAREST if source[3:] == (0, 1, 0) else CUBIC
+    points = (x - left, y - top)
+    return _gather(region, points, inside, box[2:], rows=rows, columns=columns, round_up=EPSILON)
 
 
 def _region(maps: Sequence[Map], box: Box, height: int, width: int) -> Box:
@@ -97,10 +97,11 @@ def warp_through(
         inside &= (x >= 0) & (x < width) & (y >= 0) & (y < height)
     top, left, region_height, region_width = _region(maps, box, height, width)
     region = frames[:, top : top + region_height, left : left + region_width]
-    return _gather(region, _linear, y - top, _linear, x - left, inside, (size, size), round_up=0.5)
+    points = (x - left, y - top)
+    return _gather(region, points, inside, (size, size), rows=LINEAR, columns=LINEAR, round_up=0.5)
 
 
-def _box_points(box: Box, device: torch.device) -> tuple[Tensor, Tensor]:
+def _box_points(box: Box, device: torch.device) -> Points:
     """x [P] and y [P] of the centres of a box's pixels, row by row."""
     top, left, height, width = box
     # fp32 where the device has no fp64 (Apple's).
@@ -116,66 +117,91 @@ def _move(x: Any, y: Any, source: Map) -> tuple[Any, Any]:
     return a * x + b * y + c, d * x + e * y + f
 
 
-def _nearest(points: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Indices [P, 1] and weights [P, 1] of the pixels at points that are centres."""
-    return points.floor().long().clamp(0, length - 1).unsqueeze(1), torch.ones_like(points).unsqueeze(1)
+class Kernel(NamedTuple):
+    """How the pixels around a point along one axis make its value.
+
+    `weights` [P] of the pixels at `steps` from the first one are functions of how far [P] (0 to 1) the point
+    is beyond that pixel's centre.
+    """
+
+    steps: tuple[int, ...]
+    weights: Callable[[Tensor], list[Tensor]]
 
 
-def _linear(points: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Indices [P, 2] and weights [P, 2] of the two pixels around each point."""
-    first = (points - 0.5).floor()
-    way = points - 0.5 - first
-    return _indices(first, (0, 1), length), torch.stack([1 - way, way], dim=1)
-
-
-def _cubic(points: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Indices [P, 4] and weights [P, 4] of the four pixels around each point: Pillow's kernel, a = -1."""
-    first = (points - 0.5).floor()
-    way = points - 0.5 - first
+def _cubic_weights(way: Tensor) -> list[Tensor]:
+    """Pillow's, with a = -1."""
     back = 1 - way
-    weights = [-way * back**2, 1 - 2 * way**2 + way**3, 1 - 2 * back**2 + back**3, -back * way**2]
-    return _indices(first, (-1, 0, 1, 2), length), torch.stack(weights, dim=1)
+    return [-way * back**2, 1 - 2 * way**2 + way**3, 1 - 2 * back**2 + back**3, -back * way**2]
 
 
-def _indices(first: Tensor, steps: tuple[int, ...], length: int) -> Tensor:
-    """[P, K]; what lies outside the frame is its border."""
-    steps_of_point = torch.arange(steps[0], steps[-1] + 1, device=first.device)
-    return (first.long().unsqueeze(1) + steps_of_point).clamp(0, length - 1)
+NEAREST = Kernel((0,), lambda way: [torch.ones_like(way)])
+LINEAR = Kernel((0, 1), lambda way: [1 - way, way])
+CUBIC = Kernel((-1, 0, 1, 2), _cubic_weights)
+MARGIN = 2  # what the widest kernel reads beyond the last pixel
 
 
 def _gather(
     frames: Tensor,
-    rows: Taps,
-    y: Tensor,
-    columns: Taps,
-    x: Tensor,
+    points: Points,
     inside: Tensor,
     size: tuple[int, int],
     *,
+    rows: Kernel,
+    columns: Kernel,
     round_up: float,
 ) -> Tensor:
-    """[T, H, W, 3] -> [T, *size, 3]: weighted sums of the pixels around the points (x, y) [P], FILL where a
-    point is not `inside` [P].
+    """[T, H, W, 3] -> [T, *size, 3]: weighted sums of the pixels around the points [P], FILL where a point is
+    not `inside` [P]. Beyond the frame its border goes on.
     """
-    T, height, width, _ = frames.shape
-    # All frames share the map: a pixel of all of them is one row, which is read at once.
-    pixels = torch.empty(height, width, T, 3, device=frames.device)
-    for channel in range(3):  # one by one: copying three values at a time takes longer
-        pixels[..., channel] = frames[..., channel].permute(1, 2, 0)
-    pixels = pixels.reshape(height * width, T * 3)
+    T, _, width, _ = frames.shape
+    pixels = _lay_out(frames).reshape(-1, T * 3)
+    stride = width + 2 * MARGIN
+    steps = torch.tensor([y * stride + x for y in rows.steps for x in columns.steps], device=frames.device)
+    x, y = points
     moved = torch.empty(T, len(x), 3, dtype=torch.uint8, device=frames.device)
     # On a CPU by parts that its cache holds: fresh memory for all would take longer than the sums.
     at_a_time = max(1, CACHED_VALUES // (T * 3)) if frames.device.type == "cpu" else len(x)
     for start in range(0, len(x), at_a_time):
         part = slice(start, start + at_a_time)
-        row, row_weight = rows(y[part], height)  # P K
-        column, column_weight = columns(x[part], width)  # P K
-        index = (row.unsqueeze(2) * width + column.unsqueeze(1)).flatten(1)  # P K
-        weights = (row_weight.unsqueeze(2) * column_weight.unsqueeze(1)).flatten(1).float()  # P K
-        values = _weighted_sums(pixels, index, weights).add_(round_up).clamp_(0, 255)  # P T·3
-        values.masked_fill_(~inside[part].unsqueeze(1), FILL)
-        moved[:, part] = values.reshape(-1, T, 3).transpose(0, 1)
+        column, column_weights = _taps(x[part], columns)
+        row, row_weights = _taps(y[part], rows)
+        index = ((row + MARGIN) * stride + (column + MARGIN)).long().unsqueeze(1) + steps  # P K
+        # The first row of pixels is grey.
+        index = (index + 1).masked_fill_(~inside[part].unsqueeze(1), 0)
+        weights = torch.stack([y * x for y in row_weights for x in column_weights], dim=1)  # P K
+        values = _weighted_sums(pixels, index, weights).add_(round_up)  # P T·3
+        if CUBIC in (rows, columns):  # alone has weights below 0
+            values.clamp_(0, 255)
+        values = values.to(torch.uint8).reshape(-1, T, 3)
+        for channel in range(3):  # one by one: copying three values at a time takes longer
+            moved[:, part, channel] = values[..., channel].t()
     return moved.reshape(T, *size, 3)
+
+
+def _lay_out(frames: Tensor) -> Tensor:
+    """[T, H, W, 3] uint8 -> [1 + (H + 2 M)(W + 2 M), T, 3] float32: a pixel of all frames is one row, as all
+    share the map, and is read at once. Around the frame its border goes on for M pixels; the first row is
+    grey.
+    """
+    T, height, width, _ = frames.shape
+    shape = height + 2 * MARGIN, width + 2 * MARGIN, T, 3
+    laid = torch.empty(1 + shape[0] * shape[1], T, 3, dtype=torch.uint8, device=frames.device)
+    laid[0] = FILL
+    padded = laid[1:].view(shape)
+    inner = padded[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    for channel in range(3):  # one by one: copying three values at a time takes longer
+        inner[..., channel] = frames[..., channel].permute(1, 2, 0)
+    padded[:MARGIN], padded[-MARGIN:] = padded[MARGIN], padded[-MARGIN - 1]
+    padded[:, :MARGIN] = padded[:, MARGIN : MARGIN + 1]
+    padded[:, -MARGIN:] = padded[:, -MARGIN - 1 : -MARGIN]
+    return laid.float()
+
+
+def _taps(points: Tensor, kernel: Kernel) -> tuple[Tensor, list[Tensor]]:
+    """The first pixel [P] (whole) of each point, and the weights [P] (float32) of the kernel's pixels."""
+    points = points - 0.5
+    first = points.floor()
+    return first, kernel.weights((points - first).float())
 
 
 def _weighted_sums(pixels: Tensor, index: Tensor, weights: Tensor) -> Tensor:
