@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from slowfast_mlp.config.load import config_from_tree
+from slowfast_mlp.config.load import config_from_tree, load_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.errors import UserError
 
@@ -60,6 +60,22 @@ def training_changes(before: Config, now: Config) -> list[str]:
         for key, old, new in _differing(before, now)
         if key.startswith(TRAINING_SETTINGS) and key not in PLACES
     ]
+
+
+def settings_of(path: str) -> dict[str, Any]:
+    """The settings in a run's config file, by their outside keys. Raises UserError."""
+    return _flat(load_config(path))
+
+
+def default_settings() -> dict[str, Any]:
+    """What every setting is where nobody sets it, by its outside key."""
+    return _flat(Config())
+
+
+def changed_settings(config: Config) -> dict[str, Any]:
+    """The settings that are not what they are by default, by their outside keys."""
+    defaults = default_settings()
+    return {key: value for key, value in _flat(config).items() if value != defaults[key]}
 
 
 def _differing(before: Config, now: Config) -> list[tuple[str, Any, Any]]:

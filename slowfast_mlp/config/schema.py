@@ -290,6 +290,15 @@ class TensorBoard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Report:
+    """The page of a run."""
+
+    enable: bool = setting(
+        True, "write report.html at the end of the run; a failure of it is a warning, and not the run's"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """All settings. Seen whole by run/; build/ takes it by section."""
 
@@ -304,6 +313,7 @@ class Config:
     solver: Solver = dataclasses.field(default_factory=Solver)
     multigrid: Multigrid = dataclasses.field(default_factory=Multigrid)
     tensorboard: TensorBoard = dataclasses.field(default_factory=TensorBoard)
+    report: Report = dataclasses.field(default_factory=Report)
     num_gpus: int | None = setting(
         None, "GPUs of this machine to use; None is all there are, 0 the CPU", low=0
     )

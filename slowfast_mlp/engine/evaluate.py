@@ -24,12 +24,15 @@ ENSEMBLES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Mean scores [V, K] (float64) of how many views of every video; the failures, by video."""
+    """Mean scores [V, K] (float64) of how many views of every video; the failures, by video. The scores are
+    those that `ensemble`, a key of ENSEMBLES, names.
+    """
 
     scores: Tensor
     num_views: Tensor
     labels: Tensor
     failures: list[Any]
+    ensemble: str
 
     def accuracy(self, k: int) -> float:
         """Share of all videos whose label is among the k best; one without any view counts as wrong. In
@@ -43,6 +46,11 @@ class Evaluation:
         seen = self.num_views > 0
         correct = top_k_correct(self.scores, self.labels, k) & seen
         return 100 * correct.sum().item() / max(1, seen.sum().item())
+
+    def confidences(self) -> Tensor:
+        """The probability of the best class of every video [V]; without meaning where it has no view."""
+        shares = self.scores.softmax(dim=1) if self.ensemble == "logits" else self.scores
+        return shares.amax(dim=1)
 
     @property
     def num_decoded(self) -> int:
@@ -94,7 +102,9 @@ def evaluate(
     _demand_every_view(scores.num_views, failures, views_per_video)
     mean = scores.scores / scores.num_views.clamp(min=1).unsqueeze(1)
     mean = mean if class_order is None else mean[:, class_order]
-    return Evaluation(scores=mean, num_views=scores.num_views, labels=labels, failures=failures)
+    return Evaluation(
+        scores=mean, num_views=scores.num_views, labels=labels, failures=failures, ensemble=ensemble
+    )
 
 
 def _in_order(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import simplejson
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from slowfast_mlp.engine.checkpoint import write_atomically
@@ -23,12 +24,12 @@ KINDS_OF_TRAINING = ("train", "train_epoch", "val")
 
 class RunLog:
     """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks
-    but 0).
+    but 0). `settings`, in markdown, is what TensorBoard shows of them.
 
     Files are appended to, so that a resumed run goes on in them after `rewind`.
     """
 
-    def __init__(self, output_dir: str, *, enabled: bool, tensorboard: bool):
+    def __init__(self, output_dir: str, *, enabled: bool, tensorboard: bool, settings: str = ""):
         self.enabled = enabled
         self.output_dir = output_dir
         self._logger = logging.getLogger(PACKAGE)
@@ -48,6 +49,7 @@ class RunLog:
                 f"OUTPUT_DIR {output_dir} cannot be written to ({error.strerror}). Choose another."
             ) from error
         self._tensorboard = tensorboard
+        self._settings = settings
         self._purge_step: int | None = None
         terminal, file = logging.StreamHandler(sys.stdout), logging.StreamHandler(self._text)
         file.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
@@ -71,13 +73,27 @@ class RunLog:
             return
         self._write(self._metrics, {"kind": kind, "step": step, **values})
         if self._tensorboard:
-            if self._writer is None:
-                folder = os.path.join(self.output_dir, "tensorboard")
-                self._writer = SummaryWriter(folder, purge_step=self._purge_step)
+            writer = self._open_tensorboard()
             for name, value in values.items():
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    self._writer.add_scalar(f"{kind}/{name}", value, step)
-            self._writer.flush()
+                    writer.add_scalar(f"{kind}/{name}", value, step)
+            writer.flush()
+
+    def picture(self, name: str, pixels: Tensor, *, step: int) -> None:
+        """A picture [H, W, 3] uint8 in TensorBoard."""
+        if self.enabled and self._tensorboard:
+            writer = self._open_tensorboard()
+            writer.add_image(name, pixels.numpy(), step, dataformats="HWC")
+            writer.flush()
+
+    def _open_tensorboard(self) -> SummaryWriter:
+        """Its writer, which begins with the settings. Opened late, for `rewind` says what it takes back."""
+        if self._writer is None:
+            folder = os.path.join(self.output_dir, "tensorboard")
+            self._writer = SummaryWriter(folder, purge_step=self._purge_step)
+            if self._settings:
+                self._writer.add_text("settings", self._settings)
+        return self._writer
 
     def rewind(self, *, step: int, epoch: int) -> None:
         """Takes back what an earlier run wrote of training beyond `step` steps of the run, `epoch` of its

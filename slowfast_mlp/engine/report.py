@@ -4,9 +4,13 @@ results.
 
 import csv
 import io
+import json
 import logging
 import os
+import platform
 from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -17,6 +21,8 @@ from slowfast_mlp.engine.log import RunLog, duration
 
 PREDICTIONS = "predictions.csv"
 FAILED_VIDEOS = "failed_videos.txt"
+ENVIRONMENT = "environment.json"
+PACKAGES_NAMED = ("torch", "torchvision", "av", "numpy")
 NUM_BEST = 5
 MAX_FAILURES_NAMED = 3
 
@@ -34,6 +40,19 @@ def device_in_words(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+
+
+def write_environment(output_dir: str, facts: dict[str, str]) -> None:
+    """environment.json: when the run started, with which versions, and the facts of its block."""
+    written = {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        **{package: version(package) for package in PACKAGES_NAMED},
+        **facts,
+    }
+    path = os.path.join(output_dir, ENVIRONMENT)
+    write_atomically(path, lambda file: file.write(json.dumps(written, indent=1).encode()))
 
 
 def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
@@ -107,23 +126,23 @@ def write_predictions(
     path: str, evaluation: Evaluation, paths: Sequence[str], label_names: Sequence[str]
 ) -> None:
     """A line a video: path, label, views seen, then the best classes with their mean scores at full
-    precision; then, where the classes have names, those of the label and of the best class.
+    precision, and the probability of the best; then, where the classes have names, those of the label and of
+    the best class.
     """
     num_best = min(NUM_BEST, evaluation.scores.shape[1])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ranks = range(1, num_best + 1)
     header = ["path", "label", "views"] + [f"{what}{n}" for n in ranks for what in ("class", "score")]
+    header.append("probability1")
     writer.writerow(header + (["label_name", "class1_name"] if label_names else []))
     order = evaluation.scores.argsort(dim=1, descending=True, stable=True)[:, :num_best]
     best = evaluation.scores.gather(1, order)
-    rows = zip(
-        paths, evaluation.labels.tolist(), evaluation.num_views.tolist(), order.tolist(), best.tolist()
-    )
-    for video, label, num_views, classes, scores in rows:
-        pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair]
+    numbers = evaluation.labels, evaluation.num_views, order, best, evaluation.confidences()
+    for video, label, num_views, classes, scores, share in zip(paths, *(part.tolist() for part in numbers)):
+        pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair] + [repr(share)]
         names = [label_names[label], label_names[classes[0]] if num_views else ""] if label_names else []
-        writer.writerow([video, label, num_views, *(pairs if num_views else [""] * 2 * num_best), *names])
+        writer.writerow([video, label, num_views, *(pairs if num_views else [""] * len(pairs)), *names])
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
 
 

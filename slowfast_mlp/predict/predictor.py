@@ -115,6 +115,18 @@ class Predictor:
             scores = self._scores(views) if len(views.clips) else torch.empty(0, len(self.label_names))
             yield replace(self._prediction(shown_path(records[number]), scores), failure=reason)
 
+    def first_view(self, record: Record) -> tuple[Tensor, Tensor]:
+        """The first view of a video's test: its frames [T, S, S, 3] uint8 RGB, and the clip [3, T, S, S] that
+        the model gets, on its device. Raises DecodeError.
+        """
+        (views,) = self._loader_of(Records([record._replace(label=0)]))
+        if not len(views.clips):
+            raise DecodeError(shown_path(record), "; ".join(failure.reason for failure in views.failures))
+        first = views._replace(clips=views.clips[:1])
+        frames = views.clips[0].permute(1, 2, 3, 0)  # T S S 3
+        frames = frames.flip(-1) if self._channel_order == "BGR" else frames
+        return frames.contiguous(), self._to_input(first)[0]
+
     def slide(
         self,
         source: Record | Stream | str,

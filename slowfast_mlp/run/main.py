@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 
 from slowfast_mlp.build import backbone, solver
+from slowfast_mlp.config.changes import changed_settings
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, company, report
 from slowfast_mlp.engine import distributed as dist
@@ -14,6 +16,7 @@ from slowfast_mlp.engine.output_lock import OutputLock
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.run.facts import start_of_run
+from slowfast_mlp.run.reporting import report_run
 from slowfast_mlp.run.splits import read_lists
 from slowfast_mlp.run.test import test
 from slowfast_mlp.run.train import train
@@ -28,7 +31,12 @@ def run(config: Config) -> None:
         if lock := company.only_on_rank_0(lambda: OutputLock(config.output_dir)):
             stack.enter_context(lock)
         log = stack.enter_context(
-            RunLog(config.output_dir, enabled=is_first, tensorboard=config.tensorboard.enable)
+            RunLog(
+                config.output_dir,
+                enabled=is_first,
+                tensorboard=config.tensorboard.enable,
+                settings=_as_markdown(changed_settings(config)),
+            )
         )
         watchdog = stack.enter_context(company.watchdog(config.watchdog_sec))
         device = dist.device(config.num_gpus)
@@ -53,7 +61,9 @@ def run(config: Config) -> None:
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
             checkpoint.demand_file(path) if path else None
         if is_first:
-            log.say(report.block(start_of_run(config, model, grid, device, precision, videos)))
+            facts = start_of_run(config, model, grid, device, precision, videos)
+            log.say(report.block(facts))
+            report.write_environment(config.output_dir, facts)
         parts = dict(
             log=log, model=model, precision=precision, device=device, videos=videos, watchdog=watchdog
         )
@@ -61,6 +71,15 @@ def run(config: Config) -> None:
             train(config, grid=grid, stop=stop, **parts)
         if config.test.enable:
             test(config, **parts)
+        if config.report.enable and is_first:
+            watchdog.note("writing the report")
+            report_run(config.output_dir, log, device)
+
+
+def _as_markdown(settings: dict[str, Any]) -> str:
+    """A table, as TensorBoard shows it."""
+    rows = [f"| {key} | {value} |" for key, value in settings.items()]
+    return "\n".join(["| setting | value |", "|---|---|", *rows])
 
 
 def run_all(configs: Sequence[Config]) -> None:
