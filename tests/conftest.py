@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.data.datasets.synthetic import render_corpus
+from slowfast_mlp.data.datasets.synthetic import CLASSES, render_corpus
 from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.run.main import run
 
 ROOT = Path(__file__).parents[1]
 BITS = 9
@@ -124,6 +125,29 @@ def configure(tmp_path, corpus):
         return load_config(str(path), words)
 
     return configure
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory, corpus):
+    """The OUTPUT_DIR of a run of one epoch and its test, on rendered videos with names."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "names.txt").write_text("\n".join(CLASSES))
+    words = {
+        "DATA.PATH_TO_DATA_DIR": corpus,
+        "DATA.ARGS.label_names": folder / "names.txt",
+        "OUTPUT_DIR": folder / "out",
+        "NUM_GPUS": 0,
+        "SOLVER.MAX_EPOCH": 1,
+    }
+    run(load_config(str(folder / "tiny.yaml"), [str(word) for pair in words.items() for word in pair]))
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(run_folder):
+    """The checkpoint of that run."""
+    return str(run_folder / "checkpoints" / "checkpoint_epoch_00001.pyth")
 
 
 def main_of(tool: str):

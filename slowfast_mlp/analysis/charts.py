@@ -125,13 +125,12 @@ def bar_chart(rows: Sequence[tuple[str, float, str]], *, title: str, x_name: str
     return _svg(parts, title, WIDTH, bottom + 40)
 
 
-def matrix_chart(matrix: Tensor, names: Sequence[str], *, title: str) -> str:
+def matrix_chart(matrix: Tensor, names: Sequence[str], totals: Sequence[int], *, title: str) -> str:
     """A matrix [K, K] of counts by label (row) and best class (column), the cells as strong as their share of
-    the row of `matrix`; of its own size, for a frame that scrolls.
+    the `totals` of the labels; of its own size, for a frame that scrolls.
     """
     K, short = len(matrix), [_cut(name, MATRIX_NAME) for name in names]
     head = max(100, 16 + LETTER * max(map(len, short)))
-    totals = matrix.sum(dim=1).tolist()
     counts = matrix.tolist()
     side = head + K * CELL
     parts = [f'<text x="{head - 8}" y="{head - 8}" text-anchor="end">label \u2193  best class \u2192</text>']

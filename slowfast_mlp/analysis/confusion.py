@@ -52,11 +52,10 @@ def worst_pairs(matrix: Tensor, k: int) -> list[Pair]:
     """The k most frequent mistakes of a matrix [K, K], fewer if there are; of equals the one that is a larger
     share of its class, then the lower numbers.
     """
-    totals = matrix.sum(dim=1).tolist()
+    totals, counts = matrix.sum(dim=1).tolist(), matrix.tolist()
     places = (matrix - matrix.diag().diag()).nonzero().tolist()
     pairs = [
-        Pair(row, column, int(matrix[row, column]), int(matrix[row, column]) / totals[row])
-        for row, column in places
+        Pair(row, column, counts[row][column], counts[row][column] / totals[row]) for row, column in places
     ]
     return sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.taken_for))[:k]
 

@@ -27,7 +27,7 @@ UNMOVED = "not moved"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixing:
+class Maps:
     """Maps of one layer: `values` [N, H, W] float32 on the CPU with a name for each of N.
 
     `layer` is its name in the model, `says` what is seen, `rows` and `columns` what the axes are. Where it
@@ -43,7 +43,7 @@ class Mixing:
     is_signed: bool
 
 
-def mixing_maps(model: nn.Module, clip: Tensor) -> list[Mixing]:
+def mixing_maps(model: nn.Module, clip: Tensor) -> list[Maps]:
     """The maps of all token-mixing layers that are known, in the order of the model; none of a model without
     such a layer. `clip` [3, T, H, W], normalised, is what gates are looked at on.
     """
@@ -59,7 +59,7 @@ def mixing_maps(model: nn.Module, clip: Tensor) -> list[Mixing]:
         with torch.inference_mode():
             model(clip[None])
             return [
-                Mixing(layer=name, **one)
+                Maps(layer=name, **one)
                 for name, module in found
                 for one in KINDS[type(module)](module, inputs[name])
             ]
@@ -110,7 +110,7 @@ def _time(layer: TemporalMorphFC, x: Tensor) -> list[dict[str, Any]]:
     T = x.shape[1]
     return [
         dict(
-            says="Mixing over time: size of the weights between times, over all channels of a group",
+            says="Maps over time: size of the weights between times, over all channels of a group",
             values=_on_cpu(_place_weights(layer.mlp_t.weight, T, T)[None]),
             names=("all groups",),
             rows=f"time that is made, 1 to {T}",
@@ -133,7 +133,7 @@ def _offsets(layer: LearnedPosition, _: Tensor) -> list[dict[str, Any]]:
     # Rows are offsets made less taken, from low to high: turned round, the map shows where is taken from.
     grid = table.t().reshape(-1, 2 * t - 1, 2 * h - 1, 2 * w - 1).flip(1, 2, 3)  # G t h w
     shared = dict(is_signed=True, names=tuple(f"group {g + 1}" for g in range(len(grid))))
-    if h == w == 1:
+    if t > 1 and h == w == 1:
         says = (
             f"Relative position maps over time: what a time takes of the {t - 1} before to the {t - 1} after"
         )

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from slowfast_mlp.analysis.colours import coloured
-from slowfast_mlp.analysis.mixing import Mixing
+from slowfast_mlp.analysis.mixing import Maps
 
 Picture = Image.Image
 INK, PAPER, FAINT = "#222222", "#FFFFFF", "#B0B0B0"
@@ -23,7 +23,7 @@ HIGHEST = 0.995  # quantile of a relevance that is drawn in the brightest colour
 PANEL_SIDES = ((1, 420), (3, 280), (8, 150), (1 << 30, 110))  # up to so many maps, the side of one
 MIN_PANEL_HEIGHT, MIN_PANEL_STEP = 12, 110
 SHEET_WIDTH, MIN_SHEET_WIDTH = 900, 460
-MATRIX_SIDE = 760
+MATRIX_SIDE = 800
 
 
 def overlay(frames: Tensor, relevance: Tensor) -> Tensor:
@@ -69,10 +69,10 @@ def draw_strip(frames: Tensor, relevance: Tensor, lines: Sequence[str]) -> Pictu
     return picture
 
 
-def draw_mixing(mixing: Mixing) -> Picture:
+def draw_maps(maps: Maps) -> Picture:
     """The maps of a layer side by side, in lines where they are many, each with its name, over one scale."""
-    N, height, width = mixing.values.shape
-    lowest, highest = scale_of(mixing)
+    N, height, width = maps.values.shape
+    lowest, highest = scale_of(maps)
     side = next(side for most, side in PANEL_SIDES if most >= N)
     factor = max(1, side // max(height, width))
     size = width * factor, max(height * factor, MIN_PANEL_HEIGHT)
@@ -81,48 +81,46 @@ def draw_mixing(mixing: Mixing) -> Picture:
     per_line = max(1, min(N, (SHEET_WIDTH - MARGIN) // step[0]))
     sheet_width = min(SHEET_WIDTH, max(MIN_SHEET_WIDTH, per_line * step[0] + MARGIN))
     room = sheet_width - 2 * MARGIN
-    says = _in_lines(f"{mixing.layer}: {mixing.says}", font, room)
-    axes = _in_lines(f"down: {mixing.rows}; across: {mixing.columns}", small, room)
+    says = _in_lines(f"{maps.layer}: {maps.says}", font, room)
+    axes = _in_lines(f"down: {maps.rows}; across: {maps.columns}", small, room)
     top = MARGIN + LINE * (len(says) + len(axes))
     picture = Image.new("RGB", (sheet_width, top + -(-N // per_line) * step[1] + LINE + 2 * MARGIN), PAPER)
     pen = ImageDraw.Draw(picture)
     for number, line in enumerate([*says, *axes]):
         pen.text((MARGIN, MARGIN + number * LINE), line, INK, font if number < len(says) else small)
-    for number, (name, one) in enumerate(zip(mixing.names, mixing.values)):
+    for number, (name, one) in enumerate(zip(maps.names, maps.values)):
         left, above = MARGIN + number % per_line * step[0], top + number // per_line * step[1]
-        shares = one / highest if mixing.is_signed else (one - lowest) / max(highest - lowest, 1e-12)
-        pasted = Image.fromarray(coloured(shares, is_signed=mixing.is_signed).numpy())
+        shares = one / highest if maps.is_signed else (one - lowest) / max(highest - lowest, 1e-12)
+        pasted = Image.fromarray(coloured(shares, is_signed=maps.is_signed).numpy())
         picture.paste(pasted.resize(size, Image.Resampling.NEAREST), (left, above + 18))
         pen.text((left, above), _fitting(name, small, step[0]), INK, small)
-    _scale_bar(picture, pen, mixing, lowest, highest)
+    _scale_bar(picture, pen, maps, lowest, highest)
     return picture
 
 
-def scale_of(mixing: Mixing) -> tuple[float, float]:
+def scale_of(maps: Maps) -> tuple[float, float]:
     """The values at both ends of the colours: 0 in the middle of signed ones, else the lowest and highest."""
-    finite = mixing.values[mixing.values.isfinite()]
-    if not mixing.is_signed:
+    finite = maps.values[maps.values.isfinite()]
+    if not maps.is_signed:
         return float(finite.min()), float(finite.max())
     largest = float(finite.abs().max()) or 1.0
     return -largest, largest
 
 
-def _scale_bar(
-    picture: Picture, pen: ImageDraw.ImageDraw, mixing: Mixing, lowest: float, highest: float
-) -> None:
+def _scale_bar(picture: Picture, pen: ImageDraw.ImageDraw, maps: Maps, lowest: float, highest: float) -> None:
     """At the bottom: the colours with the values at their ends."""
     small, top = ImageFont.load_default(13), picture.height - LINE - MARGIN
-    ramp = torch.linspace(-1 if mixing.is_signed else 0, 1, 200).expand(14, -1)
+    ramp = torch.linspace(-1 if maps.is_signed else 0, 1, 200).expand(14, -1)
     low, high = f"{lowest:.3g}", f"{highest:.3g}"
     left = MARGIN + round(small.getlength(low)) + 8
     pen.text((MARGIN, top), low, INK, small)
-    picture.paste(Image.fromarray(coloured(ramp, is_signed=mixing.is_signed).numpy()), (left, top))
+    picture.paste(Image.fromarray(coloured(ramp, is_signed=maps.is_signed).numpy()), (left, top))
     pen.text((left + 208, top), high, INK, small)
 
 
 def draw_matrix(matrix: Tensor, names: Sequence[str], title: str) -> Picture:
-    """A matrix of counts [K, K] (rows: labels) in shares of its rows; the names where they can be read, else
-    numbers every so often.
+    """A matrix of counts [K, K] (rows: labels) in shares of its rows, coloured by their square roots, for a
+    few videos of many are to be seen; the names where they can be read, else numbers every so often.
     """
     K = len(matrix)
     shares = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
@@ -140,9 +138,12 @@ def draw_matrix(matrix: Tensor, names: Sequence[str], title: str) -> Picture:
     pen.text((MARGIN, MARGIN), _fitting(title, font, picture.width - 2 * MARGIN), INK, font)
     pen.text((MARGIN, MARGIN + LINE), "rows: label; columns: best class;", INK, ImageFont.load_default(13))
     pen.text(
-        (MARGIN, MARGIN + 2 * LINE - 4), "black 0 % to yellow 100 % of a row", INK, ImageFont.load_default(13)
+        (MARGIN, MARGIN + 2 * LINE - 4),
+        "black 0 %, purple 6 %, orange 56 %, yellow 100 % of a row",
+        INK,
+        ImageFont.load_default(13),
     )
-    pasted = Image.fromarray(coloured(shares, is_signed=False).numpy())
+    pasted = Image.fromarray(coloured(shares.sqrt(), is_signed=False).numpy())
     picture.paste(pasted.resize((side, side), Image.Resampling.NEAREST), (left, top + head))
     for k, name in shown.items():
         middle = (k + 0.5) * cell

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slowfast_mlp.analysis.mixing import Maps
+
 # Points of the path from the baseline to the clip at which gradients are taken.
 NUM_POINTS = 8
 BLUR_SHARE = 24  # standard deviation of the blur: a side over this
@@ -44,11 +46,11 @@ def attributions(model: nn.Module, clip: Tensor, label: int, *, baseline: str, n
     return ((clip - start) * total / num_points).sum(dim=0).float().cpu()
 
 
-def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Tensor]:
-    """How much the answer hangs on every place of the maps that the stages of a model give: for every stage
-    [T', H', W'] from 0 up with the sum 1, on the CPU; the clip is [3, T, H, W], normalised.
+def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
+    """How much the answer hangs on every place of the maps that the stages of a model give, time by time:
+    from 0 up, with the sum 1 in a stage; the clip is [3, T, H, W], normalised.
 
-    Activation times gradient, summed over channels, its magnitude. Only stages whose blocks give maps
+    Activation times gradient, summed over channels, its magnitude. Only stages whose blocks give
     [B, T', H', W', C] are known.
     """
     outputs: list[Tensor] = []
@@ -67,7 +69,18 @@ def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Tensor]:
         for handle in handles:
             handle.remove()
     products = [(output * gradient)[0].sum(dim=-1) for output, gradient in zip(outputs, gradients)]
-    return [_shares(product.detach().float().abs().cpu()) for product in products]
+    return [
+        Maps(
+            layer=f"stage {number}",
+            says="Per-location relevance: how much the answer hangs on every place after this stage",
+            values=_shares(product.detach().float().abs().cpu()),
+            names=tuple(f"time {time}" for time in range(1, len(product) + 1)),
+            rows="height",
+            columns="width",
+            is_signed=False,
+        )
+        for number, product in enumerate(products, start=1)
+    ]
 
 
 def _answer(logits: Tensor, label: int) -> Tensor:

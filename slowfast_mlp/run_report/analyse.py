@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from slowfast_mlp.analysis import confusion
@@ -22,7 +21,7 @@ from slowfast_mlp.predict.command import files_for
 from slowfast_mlp.predict.inputs import shown_path
 from slowfast_mlp.predict.predictor import Predictor
 from slowfast_mlp.run_report import sections
-from slowfast_mlp.run_report.explain import Seen, look, mixing_pictures, strip
+from slowfast_mlp.run_report.explain import Seen, layer_pictures, look, strip
 from slowfast_mlp.run_report.style import heading, page
 from slowfast_mlp.run_report.write import write_page
 
@@ -42,7 +41,7 @@ def analyse_videos(
     baseline: str = "grey",
 ) -> list[tuple[str, str]]:
     """Writes for every video a strip of frames with their relevance (.png) and the same as a video (.mp4)
-    into the folder `out`, and once what the token mixing does into out/mixing, on the first clip.
+    into the folder `out`, and what the layers do in the first of them into out/layers.
 
     `label` is the name or number of the class to look for, by default the one that a clip is taken for.
     Returns path and reason of what could not be read. Raises UserError.
@@ -63,14 +62,14 @@ def analyse_videos(
         _write_video(seen, path.with_suffix(".mp4"))
         logger.info("%s", path)
     if first is not None:
-        _write_mixing(predictor, first.clip, out / "mixing")
+        _write_layers(predictor, first, out / "layers")
     return failed
 
 
 def _captions(predictor: Predictor, record: Record, seen: Seen) -> tuple[str, str]:
     names = predictor.label_names
     taken = f"{Path(shown_path(record)).name}: taken for {names[seen.best]} ({100 * seen.probability:.1f} %)"
-    return taken, f"below: where {names[seen.label]} is seen"
+    return taken, f"below: what the answer {names[seen.label]} hangs on"
 
 
 def _label_number(names: Sequence[str], label: str) -> int:
@@ -95,17 +94,17 @@ def _write_video(seen: Seen, path: Path) -> None:
             writer.add(pixels.contiguous(), number / VIDEO_FPS)
 
 
-def _write_mixing(predictor: Predictor, clip: Tensor, folder: Path) -> None:
-    pictures = mixing_pictures(predictor, clip)
+def _write_layers(predictor: Predictor, seen: Seen, folder: Path) -> None:
+    pictures = layer_pictures(predictor, seen)
     if not pictures:
-        logger.info("no layer of this model has a picture of its token mixing")
+        logger.info("no layer of this model has a picture of its own")
         return
     folder.mkdir(exist_ok=True)
     numbers: dict[str, int] = {}
     for layer, picture in pictures:
         numbers[layer] = numbers.get(layer, 0) + 1
-        picture.save(folder / f"{layer}_{numbers[layer]}.png")
-    logger.info("%d pictures of the token mixing in %s", len(pictures), folder)
+        picture.save(folder / f"{layer.replace(' ', '_')}_{numbers[layer]}.png")
+    logger.info("%d pictures of layers in %s", len(pictures), folder)
 
 
 def analyse_predictions(path: str, out: Path, *, label_names: str | None = None) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.analysis.mixing import mixing_maps
-from slowfast_mlp.analysis.pictures import Picture, draw_mixing, draw_strip
-from slowfast_mlp.analysis.relevance import relevance
+from slowfast_mlp.analysis.pictures import Picture, draw_maps, draw_strip
+from slowfast_mlp.analysis.relevance import relevance, stage_relevance
 from slowfast_mlp.data.forward import Stream
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
@@ -51,9 +51,12 @@ def strip(seen: Seen, *lines: str) -> Picture:
     return draw_strip(seen.frames, seen.relevance, lines)
 
 
-def mixing_pictures(predictor: Predictor, clip: Tensor) -> list[tuple[str, Picture]]:
-    """Name and picture of what every token-mixing layer does; the clip is what gates are looked at on."""
-    return [(one.layer, draw_mixing(one)) for one in mixing_maps(predictor.model, clip)]
+def layer_pictures(predictor: Predictor, seen: Seen) -> list[tuple[str, Picture]]:
+    """Name and picture of what every token-mixing layer does, and then of the places that the answer hangs on
+    after every stage; gates and places are those of the clip that was seen.
+    """
+    maps = mixing_maps(predictor.model, seen.clip) + stage_relevance(predictor.model, seen.clip, seen.label)
+    return [(one.layer, draw_maps(one)) for one in maps]
 
 
 def record_of(path: str) -> Record:

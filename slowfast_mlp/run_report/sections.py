@@ -147,11 +147,12 @@ def _matrices(predictions: Predictions, matrix: Any) -> str:
     part = matrix[chosen][:, chosen]
     names = [predictions.name(label) for label in chosen]
     title = "Confusion matrix" if len(chosen) == K else f"The {len(chosen)} classes most confused"
+    totals = matrix.sum(dim=1)[chosen].tolist()
     drawn = figure(
         title,
-        charts.matrix_chart(part, names, title=title) if chosen else "",
+        charts.matrix_chart(part, names, totals, title=title) if chosen else "",
         "Videos by label (rows) and best class (columns); the stronger the colour, the larger the share of "
-        "the row.",
+        "the label's videos.",
         kind="wide",
     )
     if len(chosen) == K:

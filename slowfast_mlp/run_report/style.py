@@ -58,7 +58,8 @@ td.number { text-align: right; white-space: nowrap; }
 details { margin: .6em 0; }
 summary { cursor: pointer; padding: 6px 0; }
 """
-BREAKS = re.compile(r"([/._,])(?=\w)")  # where long paths and keys may go on in the next line
+# Where long paths and keys may go on in the next line; not within a number.
+BREAKS = re.compile(r"([/_,]|(?<!\d)\.)(?=\w)")
 
 
 def page(title: str, body: str) -> str:

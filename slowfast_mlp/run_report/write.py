@@ -17,7 +17,7 @@ from slowfast_mlp.errors import UserError
 from slowfast_mlp.predict.load import load
 from slowfast_mlp.predict.predictor import Predictor
 from slowfast_mlp.run_report import compare, sections
-from slowfast_mlp.run_report.explain import ONE_VIEW, Seen, look, mixing_pictures, record_of, strip
+from slowfast_mlp.run_report.explain import ONE_VIEW, Seen, layer_pictures, look, record_of, strip
 from slowfast_mlp.run_report.folder import RunFolder, read_run
 from slowfast_mlp.run_report.style import details, figure, heading, image, page, paragraph, section, stacked
 
@@ -123,7 +123,7 @@ def _look(run: RunFolder, predictions: Predictions, device: str, max_seconds: fl
             continue
         looked.strips.append((path, strip(seen, *_captions(predictor, predictions, place, seen))))
     if seen is not None:
-        looked.layers = mixing_pictures(predictor, seen.clip)
+        looked.layers = layer_pictures(predictor, seen)
     return looked
 
 
@@ -132,7 +132,7 @@ def _captions(predictor: Predictor, predictions: Predictions, place: int, seen: 
     share = float(predictions.confidences[place])
     sure = f" ({100 * share:.1f} %)" if share == share else ""
     verdict = f"label {label}, taken for {best}{sure}" if label != best else f"{label}{sure}, right"
-    return [verdict, f"below: where {predictor.label_names[seen.label]} is seen in this clip"]
+    return [verdict, f"below: what the answer {predictor.label_names[seen.label]} hangs on in this clip"]
 
 
 def _looked_at(looked: Looked) -> str:
@@ -141,7 +141,7 @@ def _looked_at(looked: Looked) -> str:
         for path, picture in looked.strips
     )
     layers = "".join(
-        figure(name, image(picture, f"token mixing of {name}", is_photo=False), kind="wide")
+        figure(name, image(picture, f"maps of {name}", is_photo=False), kind="wide")
         for name, picture in looked.layers
     )
     says = (
@@ -154,7 +154,7 @@ def _looked_at(looked: Looked) -> str:
         *map(paragraph, looked.remarks),
         paragraph(says if strips else "", faint=True),
         stacked(strips),
-        details(f"Token mixing of {num_layers} layers", stacked(layers)),
+        details(f"Token mixing and stages: {num_layers} layers", stacked(layers)),
     )
 
 
