@@ -41,7 +41,7 @@ def test_a_run_writes_what_it_says(configure, tmp_path, capsys):
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
     files = {"config.yaml", "json_stats.log", "metrics.jsonl", "predictions.csv", "stdout.log"}
-    assert names == {"checkpoints", "tensorboard", *files}
+    assert names == {"checkpoints", "tensorboard", "environment.json", *files}
     assert (out / "config.yaml").read_text() == dump_config(config)
     checkpoint = torch.load(out / "checkpoints" / "checkpoint_epoch_00002.pyth", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["cfg"]) == (1, dump_config(config))

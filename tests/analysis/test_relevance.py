@@ -160,9 +160,8 @@ def test_the_middle_of_a_quadratic_window_takes_shares_that_add_up_to_one():
 
 def test_shifts_show_zeros_where_nothing_enters_and_gates_their_channels():
     shifts, gates = mixing_maps(MODELS["vast"](), small_clip())[:2]
-    assert shifts.names == (
-        "from above", "from below", "from the left", "from the right", "from before", "from after", "not moved"
-    )  # fmt: skip
+    sides = ("from above", "from below", "from the left", "from the right")
+    assert shifts.names == (*sides, "from before", "from after", "not moved")
     above, below, left, right = shifts.values[:4]
     assert (above[0] == 0).all() and (above[1:] > 0).all()
     assert (below[-1] == 0).all() and (left[:, 0] == 0).all() and (right[:, -1] == 0).all()

@@ -1,6 +1,9 @@
 """tools/analyse.py as a user runs it."""
 
 import csv
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from PIL import Image
 
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.sources import open_record
-from tests.conftest import main_of
+from tests.conftest import ROOT, main_of
 
 
 @pytest.fixture
@@ -84,3 +87,21 @@ def test_the_tool_says_what_it_needs(analyse, capsys, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         analyse("--out", tmp_path)
     assert "--predictions FILE" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_documentation_run(
+    run_folder, checkpoint, write_numbered, tmp_path, monkeypatch, capsys
+):
+    commands = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "report.md").read_text(), re.DOTALL)
+    assert len(commands) == 4
+    for name in ("run", "other"):
+        shutil.copytree(run_folder, tmp_path / "output" / name, ignore=shutil.ignore_patterns("checkpoints"))
+    (tmp_path / "clip.mp4").symlink_to(write_numbered("a.mp4", 40))
+    (tmp_path / "checkpoint_epoch_00016.pyth").symlink_to(checkpoint)
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        python, tool, *words = shlex.split(command)
+        assert python == "python"
+        assert main_of(Path(tool).stem)(words) == 0, capsys.readouterr().err
+    for name in ("output/run/report.html", "compared.html", "pictures/clip.png", "mistakes/test.html"):
+        assert (tmp_path / name).is_file(), name
