@@ -73,7 +73,7 @@ def run(config: Config) -> None:
             test(config, **parts)
         if config.report.enable and is_first:
             watchdog.note("writing the report")
-            report_run(config.output_dir, log, device)
+            report_run(config.output_dir, log, device, dist_timeout_sec=config.dist_timeout_sec)
 
 
 def _as_markdown(settings: dict[str, Any]) -> str:

@@ -18,12 +18,13 @@ FAILURES += (RuntimeError, TypeError, UserError, ValueError)
 logger = logging.getLogger(__name__)
 
 
-def report_run(output_dir: str, log: RunLog, device: torch.device) -> None:
+def report_run(output_dir: str, log: RunLog, device: torch.device, *, dist_timeout_sec: float) -> None:
     """Writes report.html into the run's folder and its pictures to TensorBoard; where that fails, a warning
-    with the reason.
+    with the reason. Other ranks wait for this one at the end of the run, no longer than `dist_timeout_sec`.
     """
+    max_seconds = min(MAX_SECONDS, dist_timeout_sec / 4)
     try:
-        written = write_report(output_dir, device=str(device), max_seconds=MAX_SECONDS)
+        written = write_report(output_dir, device=str(device), max_seconds=max_seconds)
         _to_tensorboard(log, written)
     except FAILURES as error:
         logger.warning(

@@ -1,5 +1,6 @@
 """The parts of a run's page, each from what the run left."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from slowfast_mlp.analysis import calibration, charts, confusion
@@ -69,21 +70,26 @@ def settings(run: RunFolder, defaults: dict[str, Any]) -> str:
     )
 
 
-def curves(runs: list[RunFolder]) -> str:
-    """Curves over epochs, those of several runs over each other."""
+def curves(run: RunFolder) -> str:
+    """The curves of a run over epochs."""
     drawn = []
     for title, unit, wanted in CURVES:
-        lines = [
-            run.curve(kind, value, name=_name(run, name, runs), factor=factor)
-            for kind, value, name, factor in wanted
-            for run in runs
-        ]
-        lines = [line for line in lines if line.points]
-        drawn.append(_chart(title, unit, lines))
+        lines = [run.curve(kind, value, name=name, factor=factor) for kind, value, name, factor in wanted]
+        drawn.append(_chart(title, unit, [line for line in lines if line.points]))
     return section("Curves", figures(drawn))
 
 
-def _chart(title: str, unit: str, lines: list[Line]) -> str:
+def curves_together(runs: Sequence[RunFolder]) -> str:
+    """The curves of several runs over each other, a figure for every value: a run looks the same in all."""
+    drawn = []
+    for title, unit, wanted in CURVES:
+        for kind, value, name, factor in wanted:
+            lines = [run.curve(kind, value, name=run.name, factor=factor) for run in runs]
+            drawn.append(_chart(title if len(wanted) == 1 else f"{title}: {name}", unit, lines))
+    return section("Curves", figures(drawn))
+
+
+def _chart(title: str, unit: str, lines: Sequence[Line]) -> str:
     chart = charts.line_chart(lines, title=title, x_name="epoch", y_name=unit)
     keys = charts.legend([line.name for line in lines]) if len(lines) > 1 else ""
     size = max((-(-len(line.points) // charts.MAX_POINTS) for line in lines), default=1)
@@ -204,7 +210,3 @@ def in_words(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {in_words(item)}' for key, item in value.items())}}}"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _name(run: RunFolder, name: str, runs: list[RunFolder]) -> str:
-    return name if len(runs) == 1 else f"{run.name}: {name}"

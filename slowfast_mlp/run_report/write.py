@@ -63,7 +63,7 @@ def write_report(
         heading(run.name)
         + sections.head(run)
         + sections.settings(run, default_settings())
-        + sections.curves([run])
+        + sections.curves(run)
         + sections.test_results(run.predictions)
         + _looked_at(looked)
         + sections.failed_videos(run)
@@ -85,7 +85,7 @@ def write_comparison(output_dirs: Sequence[str], path: Path) -> None:
     """
     runs = compare.named_apart([read_run(output_dir) for output_dir in output_dirs])
     title = f"{len(runs)} runs"
-    parts = heading(title), compare.results(runs), compare.differences(runs), sections.curves(runs)
+    parts = heading(title), compare.results(runs), compare.differences(runs), sections.curves_together(runs)
     write_page(path, page(title, "".join(parts)))
 
 

@@ -92,14 +92,20 @@ def test_runs_are_compared_by_results_curves_and_the_settings_that_differ(run_fo
     assert headings(text) == ["Results", "Settings that differ", "Curves"]
     assert "<td>SOLVER.<wbr>BASE_<wbr>LR</td><td>0.001</td><td>0.004</td>" in text
     assert "MAX_<wbr>EPOCH" not in text
-    assert "out: validation top-1" in text and "copy: validation top-1" in text
+    # A run looks the same in all figures, also where another has no such line.
+    assert "<h3>Accuracy: validation top-1</h3>" in text
+    keys = re.findall(r'(style="stroke:var\(--c\d\)" stroke-dasharray="[^"]+")/></svg>(\w+)</span>', text)
+    assert {name: {look for look, other in keys if other == name} for name in ("out", "copy")} == {
+        "out": {'style="stroke:var(--c0)" stroke-dasharray="none"'},
+        "copy": {'style="stroke:var(--c1)" stroke-dasharray="6 3"'},
+    }
 
 
 def test_runs_in_folders_of_one_name_go_by_their_paths(run_folder, tmp_path):
     shutil.copytree(run_folder, tmp_path / "out", ignore=shutil.ignore_patterns("checkpoints"))
     write_comparison([str(run_folder), str(tmp_path / "out")], tmp_path / "compared.html")
     text = (tmp_path / "compared.html").read_text()
-    assert f"{tmp_path / 'out'}: validation top-1" in text
+    assert f"{tmp_path / 'out'}</span>" in text
     assert "Their settings are the same." in text
 
 
