@@ -3,9 +3,9 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,6 @@ class Browser:
         )
         os.close(to_child), os.close(from_child)
         self._out, self._in = os.fdopen(from_us, "wb"), os.fdopen(to_us, "rb")
-        self._timer = threading.Timer(ANSWER_SEC, self._process.kill)  # a read below then ends
-        self._timer.start()
         self._number, self._rest, self._events = 0, b"", []
         self.complaints: list[str] = []
         pages = self._ask("Target.getTargets")["targetInfos"]
@@ -97,8 +95,9 @@ class Browser:
     def _read(self) -> dict[str, Any]:
         """The next message, after noting what it complains of."""
         while b"\0" not in self._rest:
-            data = os.read(self._in.fileno(), 1 << 16)
-            assert data, "the browser ended"
+            ready, _, _ = select.select([self._in], [], [], ANSWER_SEC)
+            data = os.read(self._in.fileno(), 1 << 16) if ready else b""
+            assert data, "the browser ended, or does not answer"
             self._rest += data
         text, _, self._rest = self._rest.partition(b"\0")
         message = json.loads(text)
@@ -112,7 +111,6 @@ class Browser:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._timer.cancel()
         self._process.kill()
         self._process.wait()
         self._out.close(), self._in.close()
