@@ -29,6 +29,16 @@ setup(
     ],
     extras_require={
         "slurm": ["submitit"],
-        "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "submitit"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "pytest-timeout",
+            "hypothesis",
+            "submitit",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
+        ],
     },
 )

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
+    "export": {"predict", "benchmark.rounds"},
     "tools": {
         "config",
         "run",
@@ -48,6 +49,7 @@ MAY_IMPORT = {
         "benchmark",
         "corpus",
         "predict",
+        "export",
         "doctor",
         "submission",
         "engine.distributed",
@@ -60,6 +62,7 @@ HOMES = {
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
     "submitit": {"submission.py"},
+    "onnxruntime": {"export.py"},
     "decord": {"data/decord_reader.py"},
     "av": {
         "data/pyav_reader.py",
