@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
+
+try:
+    from torchvision.io import ImageReadMode, decode_jpeg
+except ImportError:  # deprecated since torchvision 0.29; Pillow gives the same pixels
+    decode_jpeg = None
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # With a short side of 256 the other one grows to 25,600 pixels; without a bound a line of pixels would fill
@@ -70,7 +74,7 @@ def _decode_plain_jpeg(data: bytes) -> Tensor | None:
     """The frame of a JPEG of three colours that nothing has to be done to, else None; in little more than
     half of Pillow's time, and the same bytes, as both use libjpeg-turbo.
     """
-    size = _plain_jpeg_size(data)
+    size = _plain_jpeg_size(data) if decode_jpeg else None
     if size is None:
         return None
     _demand_shape(*size)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from slowfast_mlp.data import pictures
 from slowfast_mlp.data.decode import DecodeError
 from slowfast_mlp.data.pictures import PictureError, decode_picture, is_picture
 from slowfast_mlp.data.records import Record, literal
@@ -170,7 +171,7 @@ def test_sixteen_bits_become_eight():
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("options", [{"quality": 30}, {"quality": 95}, {"progressive": True}])
 @pytest.mark.parametrize("size", [(48, 64), (37, 51)])
-def test_jpegs_have_the_pixels_that_pillow_gives(size, options, subsampling):
+def test_jpegs_have_the_pixels_that_pillow_gives(size, options, subsampling, monkeypatch):
     pixels = torch.randint(0, 256, (*size, 3), generator=torch.Generator().manual_seed(0))
     data = encoded(pixels, "JPEG", subsampling=subsampling, **options)
     with Image.open(io.BytesIO(data)) as picture:
@@ -178,6 +179,8 @@ def test_jpegs_have_the_pixels_that_pillow_gives(size, options, subsampling):
     frame = decode_picture(data)
     assert frame.is_contiguous()
     assert np.array_equal(frame.numpy(), expected)
+    monkeypatch.setattr(pictures, "decode_jpeg", None)  # as a later torchvision will be
+    assert torch.equal(decode_picture(data), frame)
 
 
 def test_a_jpeg_cut_off_anywhere_is_refused():
