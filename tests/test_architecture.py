@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
     "export": {"predict", "benchmark.rounds"},
+    "settings_page": {"config", "lookup", "models", "data"},
     "tools": {
         "config",
         "run",
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "corpus",
         "predict",
         "export",
+        "settings_page",
         "doctor",
         "submission",
         "engine.distributed",
