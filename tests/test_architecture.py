@@ -40,6 +40,8 @@ MAY_IMPORT = {
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
+    "export": {"predict", "benchmark.rounds"},
+    "settings_page": {"config", "lookup", "models", "data"},
     "tools": {
         "config",
         "run",
@@ -52,6 +54,8 @@ MAY_IMPORT = {
         "predict",
         "analysis",
         "run_report",
+        "export",
+        "settings_page",
         "doctor",
         "submission",
         "engine.distributed",
@@ -64,6 +68,7 @@ HOMES = {
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
     "submitit": {"submission.py"},
+    "onnxruntime": {"export.py"},
     "decord": {"data/decord_reader.py"},
     "av": {
         "data/pyav_reader.py",

@@ -151,7 +151,7 @@ def _offsets_in_time(name: str, lines: Tensor) -> Maps:
     reach = lines.shape[1] // 2
     return Maps(
         layer=name,
-        says=f"Relative position maps over time: what a time takes of the {reach} before to the {reach} after",
+        says=f"Relative position maps over time: what a time takes, {reach} before to {reach} after",
         values=lines[None],
         names=("all groups",),
         rows="groups",
