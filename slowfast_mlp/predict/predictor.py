@@ -136,7 +136,7 @@ class Predictor:
             raise DecodeError(shown_path(record), "; ".join(failure.reason for failure in views.failures))
         first = views._replace(clips=views.clips[:1])
         frames = views.clips[0].permute(1, 2, 3, 0)  # T S S 3
-        frames = frames.flip(-1) if self._channel_order == "BGR" else frames
+        frames = frames.flip(-1) if self.clip_format.channel_order == "BGR" else frames
         return frames.contiguous(), self._to_input(first)[0]
 
     def slide(

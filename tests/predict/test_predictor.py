@@ -36,6 +36,7 @@ def test_the_scores_are_those_of_the_test(predictor, run_folder):
             [float(row[f"score{n}"]) for n in range(1, 6)], abs=1e-5
         )
         assert top[0].name == row["class1_name"] == CLASSES[top[0].label]
+        assert top[0].probability == pytest.approx(float(row["probability1"]), abs=1e-5)
 
 
 def test_one_video_alone_scores_as_among_others(predictor, run_folder):
@@ -173,3 +174,23 @@ def test_the_gpu_scores_as_the_cpu(checkpoint, predictor, write_numbered):
     path = write_numbered("a.mp4", 40)
     on_gpu = slowfast_mlp.load(checkpoint, device="cuda").predict(path)
     assert on_gpu.scores.tolist() == pytest.approx(predictor.predict(path).scores.tolist(), abs=1e-3)
+
+
+def test_the_first_view_has_the_frames_as_they_look_whatever_the_order_of_channels(checkpoint, corpus):
+    record = Record(str(next((corpus / "test").glob("*.mp4"))), 0)
+    seen = {
+        order: slowfast_mlp.load(
+            checkpoint, device="cpu", overrides=["DATA.CHANNEL_ORDER", order]
+        ).first_view(record)
+        for order in ("RGB", "BGR")
+    }
+    frames, clip = seen["RGB"]
+    assert frames.shape == (4, 32, 32, 3) and frames.dtype == torch.uint8 and clip.shape == (3, 4, 32, 32)
+    assert torch.equal(frames, seen["BGR"][0])
+    assert torch.equal(clip, seen["BGR"][1].flip(0)) and not torch.equal(clip, seen["BGR"][1])
+
+
+def test_the_first_view_of_what_cannot_be_read_is_an_error(predictor, tmp_path):
+    (tmp_path / "broken.mp4").write_text("no video")
+    with pytest.raises(DecodeError, match=r"broken\.mp4"):
+        predictor.first_view(Record(str(tmp_path / "broken.mp4"), 0))
