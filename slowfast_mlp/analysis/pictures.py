@@ -49,11 +49,9 @@ def draw_strip(frames: Tensor, relevance: Tensor, lines: Sequence[str]) -> Pictu
     of_frames = relevance.sum(dim=(1, 2)) / max(float(relevance.sum()), 1e-12)
     text_height = MARGIN + LINE * len(lines)
     columns = len(chosen)
-    picture = Image.new(
-        "RGB",
-        (2 * MARGIN + columns * (size[0] + 4) - 4, text_height + 2 * size[1] + LINE + 2 * MARGIN),
-        PAPER,
-    )
+    picture_width = max(MIN_SHEET_WIDTH, 2 * MARGIN + columns * (size[0] + 4) - 4)
+    picture_height = text_height + 2 * size[1] + LINE + 2 * MARGIN
+    picture = Image.new("RGB", (picture_width, picture_height), PAPER)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     for number, line in enumerate(lines):
         text = _fitting(line, font, picture.width - 2 * MARGIN)

@@ -48,6 +48,8 @@ def analyse_videos(
     """
     if any(isinstance(record, Stream) for record in records):
         raise UserError("A stream cannot be drawn: record it to a file, and give that.")
+    if baseline == "still" and predictor.clip_format.shape[1] == 1:
+        raise UserError("--baseline still shows what moves, and this model sees one frame: leave it out.")
     out.mkdir(parents=True, exist_ok=True)
     number = None if label is None else _label_number(predictor.label_names, label)
     failed, first = [], None
