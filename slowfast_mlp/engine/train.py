@@ -36,7 +36,7 @@ def train_one_epoch(
     mix: Callable[..., tuple[Tensor, Tensor]] | None,
     max_norm: float | None,
     num_parts: int,
-    after_step: Callable[[], None],
+    after_step: Callable[[Tensor], None],
     device: torch.device,
     seed: int,
     first_step: int,
@@ -47,8 +47,9 @@ def train_one_epoch(
     `make_targets` labels [B] to targets [B, K], `share_done` a step to the share of the epoch's clips before
     it. `mix` mixes clips and targets, given epoch and step; then no accuracy is reported, as a mixed clip has
     no class. A batch goes through the model in `num_parts` parts; a step is one of the optimiser, and
-    `after_step` follows it. `end_step` hears how many steps of the epoch are done. The model's own draws come
-    from (seed, rank, epoch, step). Waits for the device only where `progress` writes a line.
+    `after_step` follows it, told whether it was skipped [] (bool). `end_step` hears how many steps of the
+    epoch are done. The model's own draws come from (seed, rank, epoch, step). Waits for the device only where
+    `progress` writes a line.
     """
     model.train()
     statistics, sums = KeptStatistics(model), _sums(device, with_accuracy=mix is None)
@@ -68,7 +69,7 @@ def train_one_epoch(
         loss, logits = backward_in_parts(model, clips, targets, precision, num_parts=num_parts)
         norm, skipped = precision.step(optimizer, model, max_norm)
         statistics.restore_where(skipped)
-        after_step()
+        after_step(skipped)
         skipped_steps.add(step, views.videos, skipped, lr=lr)
         correct = () if mix else _correct(logits, labels)
         _add(sums, loss, norm, *correct, views=views, skipped=skipped)

@@ -92,7 +92,7 @@ def train(
         )
 
 
-def _nothing() -> None:
+def _nothing(skipped: Tensor) -> None:
     """What follows a step where nothing does."""
 
 
