@@ -50,13 +50,18 @@ MAY_IMPORT = {
         "predict",
         "doctor",
         "submission",
-        "engine.distributed",
+        "engine.launch",
     },
 }
 OPEN_TO_ALL = {"errors", "seeds"}
 HOMES = {
-    "torch.distributed": {"engine/distributed.py", "engine/meeting.py"},
-    "torch.multiprocessing": {"engine/distributed.py"},
+    "torch.distributed": {
+        "engine/distributed.py",
+        "engine/launch.py",
+        "engine/replicas.py",
+        "engine/meeting.py",
+    },
+    "torch.multiprocessing": {"engine/launch.py"},
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
     "submitit": {"submission.py"},

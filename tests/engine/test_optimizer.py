@@ -8,7 +8,7 @@ from torch import nn
 
 from slowfast_mlp.build import solver
 from slowfast_mlp.config import schema
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.optimizer import (
     layer_ids,
     load_optimizer_state,
