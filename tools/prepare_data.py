@@ -17,6 +17,8 @@ from slowfast_mlp.errors import UserError
 AFTERWARDS = """
 docs/datasets.md shows the folders that go in and come out. An interrupted run goes on where it was. Exit
 status: 0 all is listed, 1 something was left out (missing.txt says what and why), 2 nothing could be done."""
+# Of the flags that belong to --reencode.
+ENCODING_DEFAULTS = {"short_side": 320, "gop": 12, "crf": 23, "fast_decode": False}
 EXAMPLES = {
     "kinetics": """
   python tools/prepare_data.py kinetics --annotations train.csv validate.csv --videos /data/k400 \\
@@ -106,14 +108,12 @@ def _frames(arguments: argparse.Namespace) -> Frames:
 
 
 def _treatment(arguments: argparse.Namespace) -> Treatment:
-    encoding = Encoding(
-        short_side=arguments.short_side,
-        gop=arguments.gop,
-        crf=arguments.crf,
-        fast_decode=arguments.fast_decode,
-    )
+    given = {name: value for name in ENCODING_DEFAULTS if (value := getattr(arguments, name)) is not None}
+    if given and not arguments.reencode:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{flags} says how --reencode writes videos anew: add --reencode, or leave it out.")
     return Treatment(
-        encoding=encoding if arguments.reencode else None,
+        encoding=Encoding(**{**ENCODING_DEFAULTS, **given}) if arguments.reencode else None,
         videos_per_shard=arguments.shards,
         num_processes=arguments.jobs,
         timeout_sec=arguments.timeout,
@@ -187,13 +187,14 @@ def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
 
 def _add_treatment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reencode", action="store_true", help="write the videos anew into OUT/videos")
+    parser.add_argument("--short-side", type=_at_least_one, help="most that the short side has (320)")
+    parser.add_argument("--gop", type=_at_least_one, help="frames from keyframe to keyframe (12)")
+    parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", help="quality (23)")
     parser.add_argument(
-        "--short-side", type=_at_least_one, default=320, help="most that the short side has (320)"
-    )
-    parser.add_argument("--gop", type=_at_least_one, default=12, help="frames from keyframe to keyframe (12)")
-    parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", default=23, help="quality (23)")
-    parser.add_argument(
-        "--fast-decode", action="store_true", help="x264's tune fastdecode: larger, quicker to read"
+        "--fast-decode",
+        action="store_true",
+        default=None,
+        help="x264's tune fastdecode: larger, quicker to read",
     )
 
 
