@@ -220,16 +220,40 @@ def test_a_picture_that_is_overwritten_after_a_check_is_noticed(check_frames, vi
 def test_another_first_frame_is_another_look(check_frames, videos):
     assert check_frames("7 3 0\n")[0] == 0
     status, output, _ = check_frames("7 3 0\n", overrides=["DATA.ARGS.first_frame", "2"])
-    assert status == 1 and f"the list says 3 frames, but there is no {videos}/7/00004.jpg" in output
+    assert status == 1
+    assert (
+        f"the list says 3 frames, but there is no {videos}/7/00004.jpg. There are 00001.jpg to 00003.jpg: set "
+        "DATA.ARGS.first_frame 1\n"
+    ) in output
+
+
+def test_a_gap_in_a_folder_is_found_without_decoding(check_frames, videos):
+    (videos / "7" / "00002.jpg").unlink()
+    status, output, _ = check_frames("7 3 0\n", "--decode", "none")
+    assert status == 1
+    assert (
+        f"  train: {videos}/7/{{:05d}}.jpg: the list says 3 frames, but there is no {videos}/7/00002.jpg"
+        in output.splitlines()
+    )
+
+
+def test_a_list_of_three_columns_that_is_read_as_two_is_said(check, videos):
+    status, output, _ = check({"train": "whole0.mp4 40 0\n"}, "--split", "train")
+    assert status == 1
+    assert (
+        f"  train: {videos}/whole0.mp4 40: does not exist. '{videos}/whole0.mp4 40' ends in a number: for "
+        "lists `path frames label` set DATA.ARGS.columns 3"
+    ) in output.splitlines()
 
 
 def test_every_list_is_held_against_the_folder(check_frames, videos):
     status, output, _ = check_frames("7 5 0\n", val="7 3 0\n")
     assert status == 1
     assert (
-        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00005.jpg"
-        in (output.splitlines())
-    )
+        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00004.jpg. The "
+        "folder has 3 files, 00001.jpg to 00003.jpg: set DATA.ARGS.template and DATA.ARGS.first_frame to "
+        "their names, or mend the list"
+    ) in output.splitlines()
     assert "val: 1 videos, 1 with problems; 3 to 3 frames, median 3" in output  # the leak
     assert "files that cannot be decoded: 1" in output
 
