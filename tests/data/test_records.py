@@ -124,22 +124,22 @@ def test_missing_files_are_counted_and_none_is_an_error(tmp_path):
         (
             ["00001.jpg", "00002.jpg"],
             0,
-            "00000.jpg. There are 00001.jpg to 00002.jpg: set DATA.ARGS.first_fr",
+            "00000.jpg. There are 00001.jpg to 00002.jpg: set DATA.ARGS.first",
         ),
         (
             ["00000.jpg", "00001.jpg"],
             1,
-            "00002.jpg. There are 00000.jpg to 00001.jpg: set DATA.ARGS.first_fr",
+            "00002.jpg. There are 00000.jpg to 00001.jpg: set DATA.ARGS.first",
         ),
         (
             ["i_1.jpg", "i_2.jpg"],
             1,
-            "00001.jpg. The folder has 2 files, i_1.jpg to i_2.jpg: set DATA.ARGS.temp",
+            "00001.jpg. The folder has 2 files, i_1.jpg to i_2.jpg: set DATA.ARGS.",
         ),
         (
             ["00001.jpg"],
             1,
-            "00002.jpg. The folder has 1 files, 00001.jpg to 00001.jpg: set DATA.ARGS.template",
+            "00002.jpg. The folder has 1 files, 00001.jpg to 00001.jpg: set DATA.ARGS.",
         ),
     ],
 )
