@@ -222,8 +222,8 @@ def test_another_first_frame_is_another_look(check_frames, videos):
     status, output, _ = check_frames("7 3 0\n", overrides=["DATA.ARGS.first_frame", "2"])
     assert status == 1
     assert (
-        f"the list says 3 frames, but there is no {videos}/7/00004.jpg. There are 00001.jpg to 00003.jpg: set "
-        "DATA.ARGS.first_frame 1\n"
+        f"the list says 3 frames, but there is no {videos}/7/00004.jpg. There are 00001.jpg to 00003.jpg: "
+        "set DATA.ARGS.first_frame 1\n"
     ) in output
 
 
@@ -250,8 +250,8 @@ def test_every_list_is_held_against_the_folder(check_frames, videos):
     status, output, _ = check_frames("7 5 0\n", val="7 3 0\n")
     assert status == 1
     assert (
-        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00004.jpg. The "
-        "folder has 3 files, 00001.jpg to 00003.jpg: set DATA.ARGS.template and DATA.ARGS.first_frame to "
+        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00004.jpg. "
+        "The folder has 3 files, 00001.jpg to 00003.jpg: set DATA.ARGS.template and DATA.ARGS.first_frame to "
         "their names, or mend the list"
     ) in output.splitlines()
     assert "val: 1 videos, 1 with problems; 3 to 3 frames, median 3" in output  # the leak
