@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "corpus": {"corpus", "data"},
     "benchmark": {"benchmark", "config", "build", "data", "engine"},
     "submission": set(),
+    "command_line": set(),
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "predict",
         "doctor",
         "submission",
+        "command_line",
         "engine.launch",
     },
 }

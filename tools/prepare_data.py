@@ -1,11 +1,12 @@
 """Official annotations as our lists: python tools/prepare_data.py kinetics|ssv1|ssv2|imagenet ..."""
 
 import argparse
-import logging
+import json
 import shlex
 import sys
 from pathlib import Path
 
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log, written_to
 from slowfast_mlp.corpus.imagenet import LINKS, PictureShards, prepare_imagenet
 from slowfast_mlp.corpus.kinetics import prepare_kinetics
 from slowfast_mlp.corpus.lists import Prepared
@@ -38,18 +39,21 @@ EXAMPLES = {
 def main(argv: list[str]) -> int:
     """Prepares one data set and says what was written; returns the exit status."""
     arguments = _parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    show_log(quiet=arguments.quiet)
+    after_ctrl_c = "interrupted: the same command goes on where it was"
+    return run_tool(lambda: _prepare(arguments), after_ctrl_c=after_ctrl_c)
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    with written_to(arguments.out, "--out"):
         arguments.out.mkdir(parents=True, exist_ok=True)
         prepared: Prepared = arguments.prepare(arguments)
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted: the same command goes on where it was\n")
-        return 130
-    settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
-    sys.stdout.write("\n".join([*prepared.said, f"settings: {settings}"]) + "\n")
+    if arguments.json:
+        settings = {key: str(value) for key, value in prepared.settings.items()}
+        say(json.dumps({"said": prepared.said, "left_out": prepared.left_out, "settings": settings}))
+    else:
+        settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
+        say("\n".join([*prepared.said, f"settings: {settings}"]))
     return 1 if prepared.left_out else 0
 
 
@@ -121,17 +125,22 @@ def _treatment(arguments: argparse.Namespace) -> Treatment:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    shape = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = argparse.ArgumentParser(
-        prog="prepare_data.py",
+    parser = make_parser(
+        "prepare_data.py",
         description="Writes the lists that run_net.py reads, from a data set's official annotations.",
-        epilog=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
-        **shape,
+        examples=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
     )
     sets = parser.add_subparsers(required=True, metavar="kinetics|ssv1|ssv2|imagenet")
     for name, (meaning, prepare, add_flags) in DATASETS.items():
         epilog = f"example:{EXAMPLES[name]}\n{AFTERWARDS}"
-        part = sets.add_parser(name, help=meaning, description=meaning, epilog=epilog, **shape)
+        part = sets.add_parser(
+            name,
+            help=meaning,
+            description=meaning,
+            epilog=epilog,
+            formatter_class=parser.formatter_class,
+            allow_abbrev=False,
+        )
         part.set_defaults(prepare=prepare)
         add_flags(part)
         part.add_argument("--out", type=Path, required=True, help="folder to write into")
@@ -139,6 +148,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         part.add_argument(
             "--timeout", type=_at_least_one, default=600, help="seconds after which a file is given up (600)"
         )
+        part.add_argument("--json", action="store_true", help="what was written as a line of JSON")
+        add_quiet(part)
     return parser.parse_args(argv)
 
 

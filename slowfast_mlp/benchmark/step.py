@@ -195,7 +195,7 @@ def training_loop(
         mix=None,
         max_norm=None,
         num_parts=1,
-        after_step=lambda: None,
+        after_step=lambda skipped: None,
         device=setup.device,
         seed=0,
         first_step=0,

@@ -235,5 +235,5 @@ class _Cache:
             return action()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
-                f"The cache {self.path} cannot be used ({error}); give another --cache FILE."
+                f"The cache {self.path} cannot be used ({reason_of(error)}); give another --cache FILE."
             ) from error

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.data.decode_error import reason_of
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
 
@@ -19,7 +20,8 @@ def read_skip_list(path: str) -> set[str]:
             lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"DATA.SKIP_LIST {path!r} cannot be read ({error}). Give a text file with a path on every line."
+            f"DATA.SKIP_LIST {path!r} cannot be read ({reason_of(error)}). Give a text file with a path on "
+            "every line."
         ) from error
     return {line.split("\t")[0].strip() for line in lines if line.strip()}
 

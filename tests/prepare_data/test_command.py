@@ -1,5 +1,7 @@
 """The command line of tools/prepare_data.py: mistakes, and what its help says."""
 
+import json
+
 import pytest
 
 from tests.conftest import main_of
@@ -65,3 +67,29 @@ def test_lists_of_reencoded_videos_are_not_led_back_to_the_originals(prepare, ki
     assert f"{kinetics}/out/videos holds videos that an earlier run wrote anew" in error
     assert "Add --reencode, choose another --out, or remove" in error
     assert (kinetics / "out/train.csv").read_text() == before
+
+
+def test_a_place_that_cannot_be_written_is_named_with_its_flag(prepare, kinetics):
+    (kinetics / "file").write_text("")
+    words = ("kinetics", "--annotations", kinetics / "train.csv", "--videos", kinetics / "videos", "--out")
+    for out, reason in (
+        ("/proc/lists", "/proc/lists: No such file or directory"),
+        (kinetics / "file/lists", f"{kinetics}/file/lists: Not a directory"),
+    ):
+        assert prepare(*words, out)[::2] == (
+            2,
+            f"error: --out {out} cannot be written to ({reason}). Mend that, or choose another.\n",
+        )
+    (kinetics / "out/train.csv").mkdir(parents=True)  # a list cannot take the place of a folder
+    status, _, error = prepare(*words, kinetics / "out")
+    assert status == 2 and error.startswith(f"error: --out {kinetics}/out cannot be written to (")
+
+
+def test_json_holds_what_was_written_and_the_settings(prepare, kinetics):
+    status, output, _ = prepare(*kinetics_words(kinetics, "--json"))
+    (line,) = output
+    written = json.loads(line)
+    assert status == 1
+    assert written["said"][0] == f"{kinetics}/out/train.csv: 2 videos"
+    assert written["left_out"] == ["train gone_000000_000010: there is no file, abseiling"]
+    assert written["settings"]["MODEL.NUM_CLASSES"] == "2"
