@@ -194,6 +194,7 @@ def training_loop(
         make_targets=_targets,
         mix=None,
         max_norm=None,
+        num_classes=NUM_CLASSES,
         num_parts=1,
         after_step=lambda skipped: None,
         device=setup.device,

@@ -206,6 +206,7 @@ def _parts_of_training(
         share_done=sampler.share_done,
         make_targets=solver.targets(config.solver, config.model.num_classes),
         mix=loaders.mix(config.mixup, clips_per_rank=clips_per_rank, seed=config.rng_seed, rank=dist.rank()),
+        num_classes=config.model.num_classes,
         num_parts=solver.num_parts(config.train, smallest_batch=clips_per_rank),
         max_norm=config.solver.clip_grad_l2norm,
         after_step=ema.update if ema else _nothing,

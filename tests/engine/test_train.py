@@ -66,6 +66,7 @@ def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_ste
         make_targets=partial(soft_targets, num_classes=3, smoothing=0.1),
         mix=None,
         max_norm=1.0,
+        num_classes=3,
         num_parts=2,
         after_step=Ema(model, decay=0.9).update,
         device=device,
