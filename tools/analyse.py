@@ -3,12 +3,11 @@ FILE --out DIR
 """
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from slowfast_mlp.analysis.relevance import BASELINES
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, show_log, written_to
 from slowfast_mlp.predict.inputs import find_inputs
 from slowfast_mlp.predict.load import load
 from slowfast_mlp.run_report.analyse import analyse_predictions, analyse_videos
@@ -30,16 +29,17 @@ def main(argv: list[str]) -> int:
         parser.error("name videos and --checkpoint FILE, or --predictions FILE")
     if arguments.videos and not arguments.checkpoint:
         parser.error("videos need --checkpoint FILE")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_log(quiet=arguments.quiet)
+    return run_tool(lambda: _analyse(arguments))
+
+
+def _analyse(arguments: argparse.Namespace) -> int:
     failed = []
-    try:
+    with written_to(arguments.out, "--out"):
         if arguments.predictions:
             analyse_predictions(arguments.predictions, arguments.out, label_names=arguments.labels)
         if arguments.videos:
             failed = _videos(arguments)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
     for path, reason in failed:
         sys.stderr.write(f"{path} cannot be read: {reason}\n")
     return 1 if failed else 0
@@ -60,13 +60,11 @@ def _videos(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="analyse.py",
+    parser = make_parser(
+        "analyse.py",
         usage="analyse.py VIDEO ... --checkpoint FILE --out DIR | analyse.py --predictions FILE --out DIR",
         description="Draws what a model looks at and mixes, and what a test got wrong.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLE,
     )
     add = parser.add_argument
     add("videos", nargs="*", metavar="VIDEO", help="file, folder, pattern or picture")
@@ -83,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="compare a clip with its mean colour (grey: what is seen) or its mean frame (still: what moves)",
     )
     add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps")
+    add_quiet(parser)
     add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="settings, as DATA.DECODER decord")
     return parser
 

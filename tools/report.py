@@ -1,11 +1,10 @@
 """A run as one HTML page, or several side by side: python tools/report.py OUTPUT_DIR"""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log
 from slowfast_mlp.run_report.write import write_comparison, write_report
 
 EXAMPLE = """examples:
@@ -21,31 +20,31 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if bool(arguments.output_dir) == bool(arguments.compare):
         parser.error("name the OUTPUT_DIR of a run, or --compare several")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        if arguments.compare:
-            path = arguments.out or Path("compared.html")
-            write_comparison(arguments.compare, path)
-        else:
-            max_seconds = 0.0 if arguments.no_frames else None
-            path = write_report(
-                arguments.output_dir, path=arguments.out, device=arguments.device, max_seconds=max_seconds
-            ).path
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(f"{path}\n")
+    show_log(quiet=True)
+    return run_tool(lambda: _report(arguments))
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    if arguments.out:
+        demand_place(arguments.out, "--out")
+    if arguments.compare:
+        path = arguments.out or Path("compared.html")
+        write_comparison(arguments.compare, path)
+    else:
+        max_seconds = 0.0 if arguments.no_frames else None
+        path = write_report(
+            arguments.output_dir, path=arguments.out, device=arguments.device, max_seconds=max_seconds
+        ).path
+    say(str(path))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="report.py",
+    parser = make_parser(
+        "report.py",
         usage="report.py OUTPUT_DIR [flags] | report.py --compare OUTPUT_DIR OUTPUT_DIR ... [flags]",
         description="Writes what a run did, what its test got wrong and what the model looks at as one page.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLE,
     )
     add = parser.add_argument
     add("output_dir", nargs="?", metavar="OUTPUT_DIR", help="folder of a run, also of one under way")
