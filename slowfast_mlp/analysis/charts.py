@@ -23,6 +23,7 @@ MAX_TICKS = 6
 FEW_POINTS = 30  # of a line whose points are seen
 CELL = 26
 MATRIX_NAME, LETTER = 22, 6.2  # letters of a name beside a matrix, and the width of one
+MATRIX_HEAD = 140  # room for what rows and columns are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,23 +105,23 @@ def reliability_chart(bins: Sequence[Bin], *, title: str) -> str:
 
 def bar_chart(rows: Sequence[tuple[str, float, str]], *, title: str, x_name: str) -> str:
     """A bar from 0 to 100 for every (name, percent, tooltip), one under the other."""
-    row, left = 20, 150
+    row, left, right = 20, 150, RIGHT - 8  # room for half of the last number
     bottom = 8 + row * len(rows)
     parts = []
     for percent in (0, 25, 50, 75, 100):
-        x = left + (RIGHT - left) * percent / 100
+        x = left + (right - left) * percent / 100
         parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="4" y2="{bottom}"/>')
         parts.append(f'<text x="{x}" y="{bottom + 14}" text-anchor="middle">{percent}</text>')
     for number, (name, percent, says) in enumerate(rows):
         top = 6 + number * row
-        width = (RIGHT - left) * percent / 100
+        width = (right - left) * percent / 100
         parts.append(f'<text x="{left - 6}" y="{top + 13}" text-anchor="end">{escape(_cut(name, 22))}</text>')
         parts.append(
             f'<rect class="bar" x="{left}" y="{top + 2}" width="{max(width, 1):.1f}" height="{row - 5}">'
             f"<title>{escape(says)}</title></rect>"
         )
     parts.append(
-        f'<text x="{(left + RIGHT) / 2}" y="{bottom + 32}" text-anchor="middle">{escape(x_name)}</text>'
+        f'<text x="{(left + right) / 2}" y="{bottom + 32}" text-anchor="middle">{escape(x_name)}</text>'
     )
     return _svg(parts, title, WIDTH, bottom + 40)
 
@@ -130,7 +131,7 @@ def matrix_chart(matrix: Tensor, names: Sequence[str], totals: Sequence[int], *,
     the `totals` of the labels; of its own size, for a frame that scrolls.
     """
     K, short = len(matrix), [_cut(name, MATRIX_NAME) for name in names]
-    head = max(100, 16 + LETTER * max(map(len, short)))
+    head = max(MATRIX_HEAD, 16 + LETTER * max(map(len, short)))
     counts = matrix.tolist()
     side = head + K * CELL
     parts = [f'<text x="{head - 8}" y="{head - 8}" text-anchor="end">label \u2193  best class \u2192</text>']
