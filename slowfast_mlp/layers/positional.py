@@ -49,6 +49,7 @@ class LearnedPosition(nn.Module):
         if table_init not in TABLE_INITS:
             raise ValueError(f"MODEL.ARGS.table_init {table_init!r}: use one of {', '.join(TABLE_INITS)}.")
         self.window = window
+        self.num_groups = num_groups
         self.token_proj_n_bias = nn.Parameter(torch.zeros(1, math.prod(window), 1))
         num_offsets = math.prod(2 * side - 1 for side in window)
         self.window_relative_position_bias_table = nn.Parameter(torch.zeros(num_offsets, num_groups))
