@@ -1,1 +1,1 @@
-"""Forms of the layers that a machine likes better than a reader: the same numbers, with less to move."""
+"""Faster forms of what layers compute, with the same results: nothing here has weights of its own."""

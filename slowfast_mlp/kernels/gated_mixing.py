@@ -8,7 +8,8 @@ over the tokens that they mix; models/posmlp_video.py says it branch by branch:
 
 Why it is fast. Hidden channels are rows and tokens columns, groups outermost, so that every mixing is one
 batched product of contiguous matrices and nothing is permuted. One product widens for all branches and one
-narrows. For the gradient z and what GELU gets are kept, and all else is computed again.
+narrows. For the gradient z, what GELU gets and what is mixed over space are kept, and all else, mixing over
+time alone being cheap, is computed again.
 
 Axes: S sequences (clips and windows of space), T time, N tokens of a window of space, C channels, D mixed
 channels of a branch, I branches, G groups, V = D/G, n tokens that are mixed, P tokens that follow each other
@@ -73,10 +74,10 @@ class _GatedMixing(Function):
         weights = _weights(tensors)
         outs, kept = [], []
         for tile in _tiles(x, scale, weights):
-            out, normal, hidden, deviation = _forward(*tile, weights, form, keeps=True)
+            out, *own = _forward(*tile, weights, form, keeps=True)
             outs.append(out)
-            kept += [normal, hidden, deviation]
-        ctx.form, ctx.num_weights = form, len(tensors)
+            kept += own
+        ctx.form, ctx.num_weights, ctx.num_tiles = form, len(tensors), len(outs)
         ctx.save_for_backward(scale, *tensors, *kept)
         return _join(outs)
 
@@ -88,8 +89,8 @@ class _GatedMixing(Function):
         weights, kept = _weights(saved[: ctx.num_weights]), saved[ctx.num_weights :]
         outs, sums = [], None
         for number, (part, part_scale) in enumerate(_tiles(grad, scale, weights)):
-            own = kept[3 * number : 3 * number + 3]
-            grad_x, grads = _backward(part, part_scale, *own, weights, ctx.form)
+            own = kept[number * len(kept) // ctx.num_tiles : (number + 1) * len(kept) // ctx.num_tiles]
+            grad_x, grads = _backward(part, part_scale, own, weights, ctx.form)
             outs.append(grad_x)
             # fp32: the sum over tiles would lose its small terms in half precision.
             sums = grads if sums is None else [a.to(_wide(a)).add_(b) for a, b in zip(sums, grads)]
@@ -98,75 +99,84 @@ class _GatedMixing(Function):
 
 def _forward(
     x: Tensor, scale: Tensor | None, weights: Weights, form: Form, *, keeps: bool = False
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """[S, T, N, C] -> the result [S, T, N, C], z [M, C], what GELU gets [2·I·D, M] (if it `keeps` that) and
-    1 / the standard deviation [M, 1].
+) -> tuple[Tensor, ...]:
+    """[S, T, N, C] -> the result [S, T, N, C]; if it `keeps` them also z [M, C], 1 / the standard deviation
+    [M, 1], what GELU gets [2·I·D, M] and, for every branch, what is mixed [D, M] or, where computing it again
+    is cheap, nothing.
     """
     tokens = x.flatten(0, 2)  # M C
-    normal, _, deviation = torch.native_layer_norm(tokens, tokens.shape[1:], None, None, form.eps)
+    normal, _, inverse = torch.native_layer_norm(tokens, tokens.shape[1:], None, None, form.eps)
     normal = normal.to(weights.widen.dtype)
     hidden = torch.addmm(weights.widen_bias[:, None], weights.widen, normal.t())  # 2·I·D M
     active = F.gelu(hidden) if keeps else torch.ops.aten.gelu_(hidden)
     sources, gates = active.chunk(2)  # I·D M
+    mixed = []
     for u, gate, mixer in zip(_branches(sources, form), _branches(gates, form), _mixers(weights, form)):
-        gate.mul_(_mixed(u, *mixer))  # becomes what is narrowed
-    if scale is None and form.residual and x.dtype == gates.dtype:
-        out = (tokens + weights.narrow_bias).addmm_(gates.t(), weights.narrow.t())
-        return out.view(x.shape), normal, hidden, deviation
-    out = torch.addmm(weights.narrow_bias, gates.t(), weights.narrow.t()).view(x.shape)
-    if scale is not None:
-        out = out * scale.to(out.dtype)[:, None, None, None]
-    return (x + out if form.residual else out.to(x.dtype)), normal, hidden, deviation
+        mixed.append(_mixed(u, *mixer))
+        gate.mul_(mixed[-1])
+    gated = gates
+    if scale is None and form.residual and x.dtype == gated.dtype:
+        out = (tokens + weights.narrow_bias).addmm_(gated.t(), weights.narrow.t()).view(x.shape)
+    else:
+        out = torch.addmm(weights.narrow_bias, gated.t(), weights.narrow.t()).view(x.shape)
+        if scale is not None:
+            out = out * scale.to(out.dtype)[:, None, None, None]
+        out = x + out if form.residual else out.to(x.dtype)
+    kept = [rows if inner == 1 else None for rows, inner in zip(mixed, form.inner)]
+    return (out, normal, inverse, hidden, *kept) if keeps else (out,)
 
 
 def _backward(
     grad: Tensor,
     scale: Tensor | None,
-    normal: Tensor,
-    hidden: Tensor,
-    deviation: Tensor,
+    kept: Sequence[Tensor],
     weights: Weights,
     form: Form,
 ) -> tuple[Tensor, list[Tensor]]:
     """From the gradient of the result [S, T, N, C] and what _forward kept: those of x and of the weights."""
+    normal, inverse, hidden, *mixed = kept
     scaled = grad if scale is None else grad * scale.to(grad.dtype)[:, None, None, None]
     scaled = scaled.flatten(0, 2).to(hidden.dtype)  # M C
     active = F.gelu(hidden)
-    grad_gated = torch.mm(weights.narrow.t(), scaled.t())  # I·D M
     sources, gates = active.chunk(2)  # I·D M
-    grad_active = torch.empty_like(active)
-    grad_sources, grad_gates = grad_active.chunk(2)
-    gated = torch.empty_like(gates)
-    grad_maps, grad_biases = [], []
+    of_gated = torch.mm(weights.narrow.t(), scaled.t())  # I·D M
+    of_active, gated = torch.empty_like(active), torch.empty_like(gates)
+    of_sources, of_gates = of_active.chunk(2)
+    of_maps, of_map_biases = [], []
     for index, mixer in enumerate(_mixers(weights, form)):
-        u, v, of_u, of_v, product, of_product = (
-            _branches(rows, form)[index]
-            for rows in (sources, gates, grad_sources, grad_gates, gated, grad_gated)
+        u, v, product, of_u, of_v, of_product = (
+            _branches(rows, form)[index] for rows in (sources, gates, gated, of_sources, of_gates, of_gated)
         )
-        mixed = _mixed(u, *mixer)
-        torch.mul(mixed, v, out=product)
-        torch.mul(mixed, of_product, out=of_v)
+        of_tokens = mixed[index] if mixed[index] is not None else _mixed(u, *mixer)
+        torch.mul(of_tokens, v, out=product)
+        torch.mul(of_tokens, of_product, out=of_v)
         of_mixed = of_product.mul_(v)
-        of_u.copy_(_mixed_back(of_mixed, *mixer))
-        grad_maps.append(_map_gradient(of_mixed, u, *mixer))
-        grad_biases.append(_tokens(of_mixed, *mixer).sum((0, 1, 3)))
-    grad_hidden = torch.ops.aten.gelu_backward(grad_active, hidden)
-    layers = [
-        torch.mm(grad_hidden, normal),
-        grad_hidden.sum(1),
-        torch.mm(scaled.t(), gated.t()),
-        scaled.sum(0),
-    ]
-    grad_normal = torch.mm(grad_hidden.t(), weights.widen)  # M C
-    # The layer norm of z has the mean 0 and the deviation 1: its gradient, times 1 / deviation, is that of x.
-    ones = torch.ones_like(deviation)
-    shape = normal.shape[1:]
-    within = torch.ops.aten.native_layer_norm_backward(
-        grad_normal, normal, shape, torch.zeros_like(ones), ones, None, None, [True, False, False]
-    )[0].view(grad.shape)
-    deviation = deviation.view(*grad.shape[:-1], 1)
-    grad_x = torch.addcmul(grad, within, deviation) if form.residual else within * deviation
-    return grad_x, [*layers, *grad_maps, *grad_biases]
+        _put_unmixed(of_u, of_mixed, *mixer)
+        of_maps.append(_map_gradient(of_mixed, u, *mixer))
+        of_map_biases.append(_tokens(of_mixed, *mixer).sum((0, 1, 3)))
+    of_narrow = torch.mm(scaled.t(), gated.t())
+    of_hidden = torch.ops.aten.gelu_backward(of_active, hidden)
+    of_widen = torch.mm(of_hidden, normal)
+    of_normal = torch.mm(of_hidden.t(), weights.widen)  # M C
+    within, inverse = _norm_gradient(of_normal, normal).view(grad.shape), inverse.view(*grad.shape[:-1], 1)
+    of_x = torch.empty_like(grad)
+    if form.residual:
+        torch.addcmul(grad, within, inverse, out=of_x)
+    else:
+        torch.mul(within, inverse, out=of_x)
+    return of_x, [of_widen, of_hidden.sum(1), of_narrow, scaled.sum(0), *of_maps, *of_map_biases]
+
+
+def _norm_gradient(grad: Tensor, normal: Tensor) -> Tensor:
+    """The gradient of z, what layer norm gave, for what it took, times the deviation of this: [M, C]."""
+    # To the kernel z is the input, whose mean is 0 and whose deviation is 1. It wants these in the input's
+    # dtype on a CPU, elsewhere in the one that it adds up in.
+    dtype = grad.dtype if grad.device.type == "cpu" else _wide(grad)
+    ones = torch.ones(len(grad), 1, dtype=dtype, device=grad.device)
+    wanted = [True, False, False]
+    return torch.ops.aten.native_layer_norm_backward(
+        grad, normal, normal.shape[1:], torch.zeros_like(ones), ones, None, None, wanted
+    )[0]
 
 
 def _mixed(u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
@@ -175,23 +185,30 @@ def _mixed(u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
     if inner == 1:
         rows = tokens.squeeze(3)  # G rows n
         return torch.baddbmm(bias.expand_as(rows), rows, weight.mT).view(u.shape)
-    return torch.matmul(weight[:, None], tokens).add_(bias[:, None]).view(u.shape)
+    rows = tokens.flatten(0, 1)  # G·rows n P
+    return torch.baddbmm(bias[:, None].expand_as(rows), _repeated(weight, tokens), rows).view(u.shape)
 
 
-def _mixed_back(grad: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
-    """The gradient of u of `_mixed`, [D, M] -> the same."""
-    tokens = _tokens(grad, weight, bias, inner)
+def _put_unmixed(out: Tensor, grad: Tensor, weight: Tensor, bias: Tensor, inner: int) -> None:
+    """Writes the gradient of u, Aᵀ · grad, into `out`: two of [D, M]."""
+    out, tokens = (_tokens(rows, weight, bias, inner) for rows in (out, grad))
     if inner == 1:
-        return torch.bmm(tokens.squeeze(3), weight).view(grad.shape)
-    return torch.matmul(weight.mT[:, None], tokens).view(grad.shape)
+        torch.bmm(tokens.squeeze(3), weight, out=out.squeeze(3))
+        return
+    torch.bmm(_repeated(weight.mT, tokens), tokens.flatten(0, 1), out=out.flatten(0, 1))
 
 
 def _map_gradient(grad: Tensor, u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
-    """The gradient of the map of `_mixed`: two of [D, M] -> [G, n, n]."""
+    """The gradient of the map A: two of [D, M] -> [G, n, n]."""
     grad, tokens = (_tokens(rows, weight, bias, inner) for rows in (grad, u))  # G rows n P
     if inner == 1:
         return torch.bmm(grad.squeeze(3).mT, tokens.squeeze(3))
     return torch.matmul(grad, tokens.mT).sum(1)
+
+
+def _repeated(weight: Tensor, tokens: Tensor) -> Tensor:
+    """The map [G, n, n] for every row of `tokens` [G, rows, n, P]: [G·rows, n, n], small beside these."""
+    return weight[:, None].expand(-1, tokens.shape[1], -1, -1).flatten(0, 1)
 
 
 def _tokens(rows: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:

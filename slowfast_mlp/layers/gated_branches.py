@@ -33,8 +33,7 @@ def mix_branches(
 
     Branches have one epsilon and one width D. `kept` is of these branches alone.
     """
-    device = x.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    dtype = _autocast_dtype(x.device.type)
     weights = kept.get(_parameters(branches), dtype, lambda: fold(branches, dtype))
     num_tokens = x.shape[3]
     # A window (t, h, w) of less space than the map's is of time alone: what lies between its frames is inner.
@@ -73,6 +72,13 @@ def drop_scale(drop_path: StochasticDepth, x: Tensor) -> Tensor | None:
     if not drop_path.training or drop_path.p == 0:
         return None
     return drop_path(torch.ones(len(x), device=x.device, dtype=torch.float32))
+
+
+def _autocast_dtype(device_type: str) -> torch.dtype | None:
+    """What products are computed in, where that is not the parameters' own dtype."""
+    knows = torch.amp.is_autocast_available(device_type)  # the meta device does not
+    is_cast = knows and torch.is_autocast_enabled(device_type)
+    return torch.get_autocast_dtype(device_type) if is_cast else None
 
 
 def _groups_first(rows: Tensor, num_parts: int, num_groups: int) -> Tensor:

@@ -11,8 +11,9 @@ class Kept:
     """One value made of parameters. Without gradients it is made once and given again; it is made anew when
     one of the parameters was written to, replaced or moved, or when `key` is another.
 
-    With gradients it is always made, being part of the graph; also while a graph is compiled or traced. A
-    copy of the model starts without it. Writing by way of `Parameter.data` goes unseen, in PyTorch too.
+    A fused optimiser writes without counting it. So nothing is kept over a pass with gradients, nor while a
+    parameter has one: what such a step needs comes before it. The value is also made anew while a graph is
+    compiled or traced, and a copy of the model starts without one. Writes to `Parameter.data` go unseen.
     """
 
     def __init__(self) -> None:
@@ -22,9 +23,12 @@ class Kept:
 
     def get(self, sources: Iterable[nn.Parameter], key: Any, make: Callable[[], Any]) -> Any:
         """The value of `make`, which reads `sources`."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return make()
         sources = list(sources)
+        if torch.is_grad_enabled() or any(source.grad is not None for source in sources):
+            self.drop()
+            return make()
         # Inference tensors do not count how often they were written to; fake ones have no values.
         if any(type(source) is not nn.Parameter or source.is_inference() for source in sources):
             return make()
@@ -36,7 +40,7 @@ class Kept:
 
     def drop(self) -> None:
         """Gives the memory back."""
-        self.__init__()
+        self._value, self._key, self._seen = None, None, []
 
     def _is_current(self, sources: list[nn.Parameter]) -> bool:
         return len(sources) == len(self._seen) and all(

@@ -59,7 +59,8 @@ class LearnedPosition(nn.Module):
 
     def weights(self) -> Tensor:
         """What output m takes of input n in each group: [G, N, N]."""
-        return self.window_relative_position_bias_table.t()[:, self.row_of_offset]
+        # An embedding: its gradient, too, goes by whole rows, and always adds them in the same order.
+        return F.embedding(self.row_of_offset, self.window_relative_position_bias_table).permute(2, 0, 1)
 
     def forward(self, u: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""

@@ -1,4 +1,4 @@
-"""Windows that tile the token maps of a backbone with four stages: derived from the crop, or checked, and cut.
+"""Windows that tile the token maps of a backbone with four stages: derived from the crop or checked, and cut.
 
 Axes: B batch, T time, H W space, R windows of a frame, N tokens of a window, C channels.
 """
@@ -36,7 +36,7 @@ def square_windows(crop_size: int, given: tuple[int, ...] | None) -> tuple[int, 
 
 
 def cut_windows(x: Tensor, side: int) -> Tensor:
-    """[B, T, H, W, C] -> [B, R, T, N, C], N = side², both in raster order; a view if the window is the map."""
+    """[B, T, H, W, C] -> [B, R, T, N, C], N = side², in raster order; a view if the window is the map."""
     B, T, H, W, C = x.shape
     cut = x.view(B, T, H // side, side, W // side, side, C).permute(0, 2, 4, 1, 3, 5, 6)
     return cut.reshape(B, -1, T, side * side, C)

