@@ -8,18 +8,9 @@ from torch import nn
 
 # What fvcore has no formula for and the field does not count: elementwise work, averages, moving numbers.
 ELEMENTWISE = (
-    "add",
-    "sub",
-    "mul",
-    "mul_",
-    "div",
-    "gelu",
-    "gelu_",
-    "sigmoid",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-)
+    "add", "sub", "mul", "mul_", "div", "addcmul", "maximum", "minimum", "gelu", "gelu_", "sigmoid",
+    "hardsigmoid", "hardswish", "hardtanh", "relu",
+)  # fmt: skip
 REDUCTIONS = ("softmax", "mean", "sum", "addmv")
 MOVES = ("pad", "channel_shuffle", "mT", "unflatten", "expand_as", "embedding")
 NOT_COUNTED = {f"aten::{name}" for name in (*ELEMENTWISE, *REDUCTIONS, *MOVES)}
