@@ -26,7 +26,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 # On a CPU hidden channels of so many bytes are worked on at a time: they stay in its cache, and memory that
-# was just given back is used again.
+# was just given back is used again. 4 to 16 MiB do alike.
 CPU_TILE_BYTES = 4 << 20
 NUM_LAYERS = 4  # tensors of Weights before the maps
 
@@ -62,7 +62,8 @@ def gated_mixing(x: Tensor, weights: Weights, *, scale: Tensor | None, form: For
     tensors = (*weights[:NUM_LAYERS], *weights.maps, *weights.map_biases)
     if torch.is_grad_enabled():
         return _GatedMixing.apply(form, scale, x, *tensors)
-    return _join([_forward(*tile, weights, form)[0] for tile in _tiles(x, scale, weights)])
+    tiles = _tiles(x, scale, _tile_size(x, weights))
+    return _join([_forward(*tile, weights, form)[0] for tile in tiles])
 
 
 class _GatedMixing(Function):
@@ -72,12 +73,12 @@ class _GatedMixing(Function):
     def forward(ctx: FunctionCtx, form: Form, scale: Tensor | None, x: Tensor, *tensors: Tensor) -> Tensor:
         """As gated_mixing."""
         weights = _weights(tensors)
+        ctx.form, ctx.num_weights, ctx.tile_size = form, len(tensors), _tile_size(x, weights)
         outs, kept = [], []
-        for tile in _tiles(x, scale, weights):
+        for tile in _tiles(x, scale, ctx.tile_size):
             out, *own = _forward(*tile, weights, form, keeps=True)
             outs.append(out)
             kept += own
-        ctx.form, ctx.num_weights, ctx.num_tiles = form, len(tensors), len(outs)
         ctx.save_for_backward(scale, *tensors, *kept)
         return _join(outs)
 
@@ -87,9 +88,11 @@ class _GatedMixing(Function):
         """Gradients of x and of the weights."""
         scale, *saved = ctx.saved_tensors
         weights, kept = _weights(saved[: ctx.num_weights]), saved[ctx.num_weights :]
+        tiles = _tiles(grad, scale, ctx.tile_size)
+        num_kept = len(kept) // len(tiles)
         outs, sums = [], None
-        for number, (part, part_scale) in enumerate(_tiles(grad, scale, weights)):
-            own = kept[number * len(kept) // ctx.num_tiles : (number + 1) * len(kept) // ctx.num_tiles]
+        for number, (part, part_scale) in enumerate(tiles):
+            own = kept[number * num_kept : (number + 1) * num_kept]
             grad_x, grads = _backward(part, part_scale, own, weights, ctx.form)
             outs.append(grad_x)
             # fp32: the sum over tiles would lose its small terms in half precision.
@@ -114,24 +117,20 @@ def _forward(
     for u, gate, mixer in zip(_branches(sources, form), _branches(gates, form), _mixers(weights, form)):
         mixed.append(_mixed(u, *mixer))
         gate.mul_(mixed[-1])
-    gated = gates
+    gated = gates  # by now
     if scale is None and form.residual and x.dtype == gated.dtype:
         out = (tokens + weights.narrow_bias).addmm_(gated.t(), weights.narrow.t()).view(x.shape)
     else:
         out = torch.addmm(weights.narrow_bias, gated.t(), weights.narrow.t()).view(x.shape)
         if scale is not None:
             out = out * scale.to(out.dtype)[:, None, None, None]
-        out = x + out if form.residual else out.to(x.dtype)
+        out = (x + out if form.residual else out).to(x.dtype)
     kept = [rows if inner == 1 else None for rows, inner in zip(mixed, form.inner)]
     return (out, normal, inverse, hidden, *kept) if keeps else (out,)
 
 
 def _backward(
-    grad: Tensor,
-    scale: Tensor | None,
-    kept: Sequence[Tensor],
-    weights: Weights,
-    form: Form,
+    grad: Tensor, scale: Tensor | None, kept: Sequence[Tensor], weights: Weights, form: Form
 ) -> tuple[Tensor, list[Tensor]]:
     """From the gradient of the result [S, T, N, C] and what _forward kept: those of x and of the weights."""
     normal, inverse, hidden, *mixed = kept
@@ -233,12 +232,16 @@ def _weights(tensors: Sequence[Any]) -> Weights:
     return Weights(*tensors[:NUM_LAYERS], tuple(maps[:half]), tuple(maps[half:]))
 
 
-def _tiles(x: Tensor, scale: Tensor | None, weights: Weights) -> list[tuple[Tensor, Tensor | None]]:
-    """x [S, T, N, C] and `scale` [S] in parts of whole sequences; on a CPU small ones."""
-    num_rows, num_tokens = len(weights.widen), x.shape[1] * x.shape[2]
-    size = len(x)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        size = max(1, CPU_TILE_BYTES // (num_rows * num_tokens * weights.widen.itemsize))
+def _tile_size(x: Tensor, weights: Weights) -> int:
+    """How many of the sequences x [S, T, N, C] are worked on at a time: all, but on a CPU."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return len(x)
+    bytes_of_sequence = len(weights.widen) * x.shape[1] * x.shape[2] * weights.widen.itemsize
+    return max(1, min(len(x), CPU_TILE_BYTES // bytes_of_sequence))
+
+
+def _tiles(x: Tensor, scale: Tensor | None, size: int) -> list[tuple[Tensor, Tensor | None]]:
+    """x [S, T, N, C] and `scale` [S] in parts of `size` sequences."""
     parts = x.split(size)
     return list(zip(parts, [None] * len(parts) if scale is None else scale.split(size)))
 
