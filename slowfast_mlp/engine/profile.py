@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 # What fvcore has no formula for and the field does not count: elementwise work, averages, moving numbers.
-ELEMENTWISE = ("add", "sub", "mul", "div", "gelu", "sigmoid", "hardsigmoid", "hardswish", "hardtanh")
-REDUCTIONS = ("softmax", "mean", "sum")
-MOVES = ("pad", "channel_shuffle", "mT", "unflatten")
+ELEMENTWISE = (
+    "add", "sub", "mul", "mul_", "div", "addcmul", "maximum", "minimum", "gelu", "gelu_", "sigmoid",
+    "hardsigmoid", "hardswish", "hardtanh", "relu",
+)  # fmt: skip
+REDUCTIONS = ("softmax", "mean", "sum", "addmv")
+MOVES = ("pad", "channel_shuffle", "mT", "unflatten", "expand_as", "embedding")
 NOT_COUNTED = {f"aten::{name}" for name in (*ELEMENTWISE, *REDUCTIONS, *MOVES)}
 
 
@@ -48,7 +51,22 @@ def _trace(model: nn.Module, clip_shape: tuple[int, ...], analysis_name: str) ->
         with torch.no_grad():
             clip = torch.zeros(1, *clip_shape, device=device)
             analysis: Any = getattr(fvcore.nn, analysis_name)(model, clip)
+            analysis.set_op_handle(**_handles(analysis_name))
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             total = int(analysis.total())
         model.train(was_training)
     return total, set(analysis.unsupported_ops())
+
+
+def _handles(analysis_name: str) -> dict[str, Any]:
+    """fvcore's formulas for forms of operators that it does not know by name, but ours use."""
+    from fvcore.nn import jit_handles
+
+    if analysis_name == "ActivationCountAnalysis":
+        return {f"aten::{name}": jit_handles.generic_activation_jit() for name in ("addmm_", "baddbmm")}
+    return {
+        "aten::addmm_": jit_handles.addmm_flop_jit,
+        "aten::baddbmm": lambda inputs, outputs: jit_handles.bmm_flop_jit(inputs[1:3], outputs),
+        # With gain and bias, as everywhere: they are folded into the layer that follows, not left out.
+        "aten::native_layer_norm": jit_handles.norm_flop_counter(affine_arg_index=0),
+    }

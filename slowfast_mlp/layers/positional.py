@@ -49,6 +49,7 @@ class LearnedPosition(nn.Module):
         if table_init not in TABLE_INITS:
             raise ValueError(f"MODEL.ARGS.table_init {table_init!r}: use one of {', '.join(TABLE_INITS)}.")
         self.window = window
+        self.num_groups = num_groups
         self.token_proj_n_bias = nn.Parameter(torch.zeros(1, math.prod(window), 1))
         num_offsets = math.prod(2 * side - 1 for side in window)
         self.window_relative_position_bias_table = nn.Parameter(torch.zeros(num_offsets, num_groups))
@@ -58,7 +59,8 @@ class LearnedPosition(nn.Module):
 
     def weights(self) -> Tensor:
         """What output m takes of input n in each group: [G, N, N]."""
-        return self.window_relative_position_bias_table.t()[:, self.row_of_offset]
+        # An embedding: its gradient, too, goes by whole rows, and always adds them in the same order.
+        return F.embedding(self.row_of_offset, self.window_relative_position_bias_table).permute(2, 0, 1)
 
     def forward(self, u: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""

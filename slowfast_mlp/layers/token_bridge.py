@@ -9,6 +9,8 @@ authors' code, whose parameter names these are.
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.kernels.two_slopes import two_slopes
+
 NUM_BRIDGE_HEADS = 2
 NUM_FORMER_HEADS = 4
 
@@ -31,7 +33,7 @@ class DynamicReLU(nn.Module):
         slopes = 2 * self.hyper(tokens[:, 0])  # B 2C
         first, second = slopes.reshape(tokens.shape[0], 1, -1, 1, 1).chunk(2, dim=2)  # B 1 C 1 1 each
         clips = x.unflatten(0, (tokens.shape[0], -1))  # B T C H W
-        return torch.max(first * clips, (second - 1) * clips).flatten(0, 1)
+        return two_slopes(clips, first, second - 1).flatten(0, 1)
 
 
 def positions(x: Tensor, num_clips: int) -> Tensor:

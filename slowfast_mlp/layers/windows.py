@@ -1,4 +1,9 @@
-"""Windows that tile the token maps of a backbone with four stages: derived from the crop, or checked."""
+"""Windows that tile the token maps of a backbone with four stages: derived from the crop or checked, and cut.
+
+Axes: B batch, T time, H W space, R windows of a frame, N tokens of a window, C channels.
+"""
+
+from torch import Tensor
 
 from slowfast_mlp.layers.geometry import divisors, map_sizes
 
@@ -28,6 +33,21 @@ def square_windows(crop_size: int, given: tuple[int, ...] | None) -> tuple[int, 
                 f"{size} tokens a side (DATA.TRAIN_CROP_SIZE {crop_size}). Use one of {divisors(size)}."
             )
     return tuple(sides)
+
+
+def cut_windows(x: Tensor, side: int) -> Tensor:
+    """[B, T, H, W, C] -> [B, R, T, N, C], N = side², in raster order; a view if the window is the map."""
+    B, T, H, W, C = x.shape
+    cut = x.view(B, T, H // side, side, W // side, side, C).permute(0, 2, 4, 1, 3, 5, 6)
+    return cut.reshape(B, -1, T, side * side, C)
+
+
+def join_windows(x: Tensor, side: int, height: int) -> Tensor:
+    """[B, R, T, N, C] -> [B, T, H, W, C]: undoes cut_windows for maps of `height` tokens."""
+    B, R, T, _, C = x.shape
+    rows = height // side
+    cut = x.view(B, rows, R // rows, T, side, side, C).permute(0, 3, 1, 4, 2, 5, 6)
+    return cut.reshape(B, T, height, -1, C)
 
 
 def _derived(crop_size: int) -> tuple[int, ...] | None:

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.layers.gated_branches import Branch, drop_scale, mix_branches
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
+from slowfast_mlp.layers.kept import Kept
 from slowfast_mlp.layers.positional import (
     GatingUnit,
     LearnedPosition,
@@ -23,7 +25,7 @@ from slowfast_mlp.layers.positional import (
     mix_windows,
     relative_offsets,
 )
-from slowfast_mlp.layers.windows import square_windows
+from slowfast_mlp.layers.windows import cut_windows, join_windows, square_windows
 
 NORM_EPS = 1e-6  # of all norms, batch norms too
 QUADRATIC_STD = 0.01  # spread of the centres around 0, and of the spreads around the identity, at the start
@@ -44,6 +46,7 @@ class QuadraticPosition(nn.Module):
     def __init__(self, window: Window, num_groups: int):
         super().__init__()
         self.window = window
+        self.num_groups = num_groups
         self.attention_centers = nn.Parameter(QUADRATIC_STD * torch.randn(num_groups, 2))
         spreads = torch.eye(2) + QUADRATIC_STD * torch.randn(num_groups, 2, 2)
         self.attention_spreads = nn.Parameter(spreads)
@@ -85,11 +88,20 @@ class Layer(nn.Module):
         self.proj_c_s = nn.Linear(mlp_ratio * dim // 2, dim)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = StochasticDepth(rate, mode="row")
+        self.kept = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 1, H, W, C] -> [B, 1, H, W, C]."""
-        gated = self.gate_unit(self.act(self.proj_c_e(self.norm(x))))  # B 1 H W r·C/2
-        return x + self.drop_path(self.dropout(self.proj_c_s(gated)))
+        """[B, R, 1, N, C] -> the same, by the kernel for what the class says."""
+        branches = [Branch(self.norm, self.proj_c_e, self.gate_unit.pos, self.proj_c_s)]
+        if self.dropout.p and self.training:
+            mixed = mix_branches(x, branches, self.kept, scale=None, residual=False)
+            return x + self.drop_path(self.dropout(mixed))
+        return mix_branches(x, branches, self.kept, scale=drop_scale(self.drop_path, x), residual=True)
+
+    def train(self, mode: bool = True) -> "Layer":
+        """As every module; what is kept for evaluations is given back."""
+        self.kept.drop()
+        return super().train(mode)
 
 
 class Stem(nn.Module):
@@ -127,10 +139,11 @@ class Pool(nn.Module):
 
 
 class Level(nn.Module):
-    """A stage: the pool, but for the first, and its layers."""
+    """A stage: the pool, but for the first, and its layers; between these tokens stay ordered by window."""
 
-    def __init__(self, pool: nn.Module | None, layers: list[Layer]):
+    def __init__(self, pool: nn.Module | None, layers: list[Layer], side: int):
         super().__init__()
+        self.side = side
         if pool is not None:
             self.pool = pool
         self.has_pool = pool is not None
@@ -138,7 +151,9 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 1, H, W, C] -> [B, 1, H', W', C']."""
-        return self.encoder(self.pool(x) if self.has_pool else x)
+        x = self.pool(x) if self.has_pool else x
+        height = x.shape[2]
+        return join_windows(self.encoder(cut_windows(x, self.side)), self.side, height)
 
 
 class PosMLP(nn.Module):
@@ -204,7 +219,7 @@ class PosMLP(nn.Module):
                 )
                 for _ in range(depths[stage])
             ]
-            self.levels.append(Level(Pool(dims[stage - 1], dim) if stage else None, layers))
+            self.levels.append(Level(Pool(dims[stage - 1], dim) if stage else None, layers, side))
         self.norm = nn.LayerNorm(dims[-1], eps=NORM_EPS)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(dims[-1], num_classes)

@@ -5,6 +5,7 @@ import torch
 
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp
 from slowfast_mlp.models.posmlp import VARIANTS, Layer, PosMLP, QuadraticPosition
 from tests.models.golden import golden_clip, golden_weights, read_golden, sine_input, sine_weights
@@ -101,7 +102,8 @@ def test_a_layer_is_the_papers_equation():
                 place = (slice(None), 0, slice(top, top + 2), slice(left, left + 2), channel)
                 tokens = u[place].flatten(1) @ position.weights()[channel % 3].T
                 mixed[place] = tokens.reshape(2, 2, 2)
-    assert torch.allclose(layer(x), x + layer.proj_c_s(mixed * v))
+    out = join_windows(layer(cut_windows(x, 2)), 2, 4)
+    assert torch.allclose(out, x + layer.proj_c_s(mixed * v))
 
 
 def test_drop_path_grows_linearly_from_zero_over_all_layers():

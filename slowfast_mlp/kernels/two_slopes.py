@@ -1,0 +1,48 @@
+"""The ReLU of two slopes a channel, from fewer passes over memory: what Mobile-Former's dynamic ReLU applies.
+
+Axes: B batch, T time, C channels, H W space.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+
+def two_slopes(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """max(first · x, second · x): [B, T, C, H, W] with slopes [B, 1, C, 1, 1] -> [B, T, C, H, W].
+
+    For the gradient x alone is kept, where PyTorch would keep both products too. At 0 the slope is the
+    smaller.
+    """
+    upper, lower = torch.maximum(first, second), torch.minimum(first, second)
+    if torch.is_grad_enabled():
+        return _TwoSlopes.apply(x, upper, lower)
+    return _forward(x, upper, lower)
+
+
+def _forward(x: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
+    """upper · x where that is positive, else lower · x."""
+    return torch.addcmul(lower * x, upper - lower, F.relu(x))
+
+
+class _TwoSlopes(Function):
+    """`_forward` with its gradient."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
+        """As _forward."""
+        ctx.save_for_backward(x, upper, lower)
+        return _forward(x, upper, lower)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of x and of both slopes."""
+        x, upper, lower = ctx.saved_tensors
+        product = grad * x
+        places = (1, 3, 4)
+        total = product.sum(places, keepdim=True)
+        of_upper = product.mul_(x > 0).sum(places, keepdim=True)
+        return grad * torch.where(x > 0, upper, lower), of_upper, total - of_upper
