@@ -70,15 +70,9 @@ def train(
     keeper = Keeper(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
     )
-    judged = list(nets.values())[-1]
-    judge = _judge(config, judged, precision, device, videos.get("val"), watchdog)
+    judge = _judge(config, list(nets.values())[-1], precision, device, videos.get("val"), watchdog)
     validate = _validation(log, judge, best, keeper)
-
-    def end_epoch(epoch: int) -> None:
-        is_settled = settle(epoch, is_last=epoch + 1 == num_epochs, must_stop=keeper.must_leave)
-        watchdog.note("saving the checkpoint")
-        keeper.end_epoch(epoch, is_settled=is_settled)
-
+    end_epoch = _end_of_epochs(settle, keeper, watchdog)
     with stop.deferred():
         if start.step == 0:
             keeper.take_up(start.path)
@@ -97,13 +91,24 @@ def train(
             validate(epoch)
         keeper.finish()
     if start.epoch < num_epochs:
-        log.say(
-            f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
-        )
+        newest = checkpoint.newest(config.output_dir)
+        log.say(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
 
 
 def _nothing(skipped: Tensor) -> None:
     """What follows a step where nothing does."""
+
+
+def _end_of_epochs(settle: Callable[..., bool], keeper: Keeper, watchdog: Watchdog) -> Callable[[int], None]:
+    """A function that settles the running statistics after an epoch index, and saves."""
+
+    def end_epoch(epoch: int) -> None:
+        is_last = epoch + 1 == keeper.progress.num_epochs
+        is_settled = settle(epoch, is_last=is_last, must_stop=keeper.must_leave)
+        watchdog.note("saving the checkpoint")
+        keeper.end_epoch(epoch, is_settled=is_settled)
+
+    return end_epoch
 
 
 def _settled_statistics(
