@@ -1,4 +1,4 @@
-"""Official annotations as our lists: python tools/prepare_data.py kinetics|ssv1|ssv2|imagenet ..."""
+"""Videos, and annotations, as our lists: tools/prepare_data.py folders|kinetics|ssv1|ssv2|imagenet ..."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log, written_to
+from slowfast_mlp.corpus.folders import prepare_folders
 from slowfast_mlp.corpus.imagenet import LINKS, PictureShards, prepare_imagenet
 from slowfast_mlp.corpus.kinetics import prepare_kinetics
 from slowfast_mlp.corpus.lists import Prepared
@@ -21,6 +22,8 @@ status: 0 all is listed, 1 something was left out (missing.txt says what and why
 # Of the flags that belong to --reencode.
 ENCODING_DEFAULTS = {"short_side": 320, "gop": 12, "crf": 23, "fast_decode": False}
 EXAMPLES = {
+    "folders": """
+  python tools/prepare_data.py folders --videos my_videos --out lists""",
     "kinetics": """
   python tools/prepare_data.py kinetics --annotations train.csv validate.csv --videos /data/k400 \\
       --out /data/k400_short --reencode""",
@@ -55,6 +58,15 @@ def _prepare(arguments: argparse.Namespace) -> int:
         settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
         say("\n".join([*prepared.said, f"settings: {settings}"]))
     return 1 if prepared.left_out else 0
+
+
+def _folders(arguments: argparse.Namespace) -> Prepared:
+    return prepare_folders(
+        videos=arguments.videos,
+        out=arguments.out,
+        val_share=arguments.val_share,
+        treatment=_treatment(arguments),
+    )
 
 
 def _kinetics(arguments: argparse.Namespace) -> Prepared:
@@ -127,10 +139,10 @@ def _treatment(arguments: argparse.Namespace) -> Treatment:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = make_parser(
         "prepare_data.py",
-        description="Writes the lists that run_net.py reads, from a data set's official annotations.",
+        description="Writes the lists that run_net.py reads, from class folders or official annotations.",
         examples=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
     )
-    sets = parser.add_subparsers(required=True, metavar="kinetics|ssv1|ssv2|imagenet")
+    sets = parser.add_subparsers(required=True, metavar="folders|kinetics|ssv1|ssv2|imagenet")
     for name, (meaning, prepare, add_flags) in DATASETS.items():
         epilog = f"example:{EXAMPLES[name]}\n{AFTERWARDS}"
         part = sets.add_parser(
@@ -151,6 +163,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         part.add_argument("--json", action="store_true", help="what was written as a line of JSON")
         add_quiet(part)
     return parser.parse_args(argv)
+
+
+def _folders_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--videos", type=Path, required=True, help="folder with one for each class, or with train and val"
+    )
+    parser.add_argument(
+        "--val-share", type=_share, default=0.1, metavar="S", help="of a class that goes to val (0.1)"
+    )
+    _add_treatment(parser)
+    _add_shards(parser, "videos")
 
 
 def _kinetics_flags(parser: argparse.ArgumentParser) -> None:
@@ -215,6 +238,13 @@ def _add_shards(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
+
+
 def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -224,6 +254,7 @@ def _at_least_one(text: str) -> int:
 
 # name -> what goes in, the function, the flags of its own
 DATASETS = {
+    "folders": ("your own videos: a folder for each class", _folders, _folders_flags),
     "kinetics": ("Kinetics-400, -600, -700: official csv files and videos", _kinetics, _kinetics_flags),
     "ssv1": ("Something-Something V1: official csv files and frame folders", _ssv1, _ssv1_flags),
     "ssv2": ("Something-Something V2: official JSONs, and videos or frame folders", _ssv2, _ssv2_flags),
