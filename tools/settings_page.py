@@ -14,7 +14,7 @@ def main(argv: list[str]) -> int:
     parser = make_parser(
         "settings_page.py",
         description="Makes the reference of all settings.",
-        examples="example: python tools/settings_page.py --out configuration.md",
+        examples="example:\n  python tools/settings_page.py --out configuration.md",
     )
     parser.add_argument("--out", type=Path, default=PAGE, metavar="FILE", help="docs/configuration.md")
     return run_tool(lambda: _write(parser.parse_args(argv).out))
