@@ -4,17 +4,19 @@ import itertools
 import json
 import os
 import shutil
+import signal
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.engine.launch import launch
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.run.main import run
 from tests.conftest import TINY
 from tests.test_run import FULL, LARGE, assert_equal, metrics, weights
@@ -192,6 +194,48 @@ def test_what_large_runs_set_resumes_within_an_epoch_bit_for_bit(configure, tmp_
             assert_equal(state, other["optimizer_state"]["state"][parameter])
     average, last = whole["ema_state"]["weights"], whole["model_state"]
     assert any(not torch.equal(average[name], last[name]) for name in last)
+
+
+@pytest.mark.parametrize("average", ["0", "0.8"])
+def test_a_signal_between_the_batches_of_precise_statistics_is_heeded_there(configure, tmp_path, average):
+    words = [
+        *STEPS,
+        "BN.USE_PRECISE_STATS",
+        "True",
+        "TRAIN.EMA_DECAY",
+        average,
+        "DATA_LOADER.NUM_WORKERS",
+        "0",
+    ]
+    run(configure(*words, out="whole"))
+    passes = []
+
+    def ask_to_stop(module, inputs):
+        # Momentum 0 is that of a batch norm whose statistics are computed anew.
+        if isinstance(module, torch.nn.BatchNorm3d) and module.training and module.momentum == 0:
+            passes.append(module)
+            if len(passes) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    hook = register_module_forward_pre_hook(ask_to_stop)
+    try:
+        with pytest.raises(Stopped, match=r"stopped by SIGTERM after epoch 1; saved .*epoch_00001.pyth"):
+            run(configure(*words, out="broken"))
+    finally:
+        hook.remove()
+    num_norms = len(set(passes))
+    assert len(passes) == num_norms  # of the first batch of two
+    newest = checkpoint.newest(str(tmp_path / "broken"))
+    assert checkpoint.read(newest)["is_settled"] is False
+    run(configure(*words, out="broken"))
+    assert figures(tmp_path / "broken") == figures(tmp_path / "whole")
+    for path in checkpoint.newest_first(str(tmp_path / "whole")):
+        whole, other = (
+            checkpoint.read(str(tmp_path / out / Path(path).relative_to(tmp_path / "whole")))
+            for out in ("whole", "broken")
+        )
+        assert_equal(whole["model_state"], other["model_state"])
+        assert whole["is_settled"] and other["is_settled"]
 
 
 def test_an_average_that_is_asked_for_later_begins_with_the_weights_of_then(

@@ -1,6 +1,6 @@
 """Batch norms of a model: kept from following a batch, or their statistics computed anew over many."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -53,8 +53,15 @@ def frozen_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def recompute_statistics(model: nn.Module, batches: Iterable[Tensor], precision: Precision) -> None:
-    """Sets mean and variance of every batch norm to those of all values that it sees in the batches.
+def recompute_statistics(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    precision: Precision,
+    *,
+    must_stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Sets mean and variance of every batch norm to those of all values that it sees in the batches; or
+    leaves them and returns False, where `must_stop`, asked before every batch, says so on all ranks.
 
     The batches are clips [B, 3, T, H, W]; every rank has its own, as many as the others. Batch norms
     normalise by their batch, as in training; all else is as in evaluation, so that nothing is dropped at
@@ -70,6 +77,8 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor], precision:
     try:
         with frozen_statistics(norms):
             for clips in batches:
+                if must_stop():
+                    return False
                 with precision.autocast():
                     model(clips)
     finally:
@@ -80,6 +89,7 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor], precision:
         mean, variance = own.over_ranks()
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
+    return True
 
 
 class _Moments:

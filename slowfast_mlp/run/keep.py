@@ -48,6 +48,7 @@ class Keeper:
         self._writer = BackgroundWriter()
         self._is_stopping = self._is_due = self._has_asked = False
         self._saved_at = time.monotonic()
+        self._is_settled = True
         self._newest: str | None = None  # of the epoch that has just ended
 
     def end_step(self, step: int) -> None:
@@ -72,8 +73,24 @@ class Keeper:
             if self._is_stopping:
                 self._leave(f"epoch {epoch + 1}, step {step}", path)
 
-    def end_epoch(self, epoch: int) -> None:
-        """Saves after epoch index `epoch`, if that is due; raises as `end_step`."""
+    def must_leave(self) -> bool:
+        """Whether a signal has asked any rank to stop, between two steps that are none of training. All ranks
+        must call this, which raises as `end_step`.
+        """
+        stop, save, has_failed = self._polls.ask(
+            self.stop.received is not None, False, self._writer.has_failed
+        )
+        if has_failed:
+            self._demand_written()
+        self._is_due |= save
+        self._is_stopping |= stop
+        return self._is_stopping
+
+    def end_epoch(self, epoch: int, *, is_settled: bool) -> None:
+        """Saves after epoch index `epoch`, if that is due; raises as `end_step`. Unless `is_settled` its
+        running statistics are still to be made what they are to be.
+        """
+        self._is_settled = is_settled
         period, num_epochs = self.config.train.checkpoint_period, self.progress.num_epochs
         is_last = epoch + 1 == num_epochs
         stop, save, _ = self._polls.close() or (False,) * 3  # what was asked in the last step
@@ -153,6 +170,7 @@ class Keeper:
                 "steps_done": self.progress.steps_before(position["epoch"]) + position["step"],
                 "sampler_state": position,
                 "rank_states": states,
+                "is_settled": self._is_settled,
                 "ran_on": circumstances(self.config),
             },
         )

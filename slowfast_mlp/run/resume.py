@@ -26,6 +26,7 @@ class Start:
     """Where training begins: after `epoch` whole epochs and `step` steps of the next, `steps_done` in all.
 
     `path` is the checkpoint that it goes on from, None at the start; `rank_states` are those of its ranks.
+    Unless `is_settled` the running statistics of the last whole epoch are still to be computed.
     """
 
     epoch: int = 0
@@ -33,6 +34,7 @@ class Start:
     steps_done: int | None = None
     path: str | None = None
     rank_states: Sequence[dict[str, Any]] = ()
+    is_settled: bool = True
 
 
 def resume_or_start(
@@ -136,6 +138,7 @@ def _position(
         steps_done=contents.get("steps_done"),
         path=path,
         rank_states=contents.get("rank_states", ()),
+        is_settled=contents.get("is_settled", True),
     )
 
 

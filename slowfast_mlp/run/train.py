@@ -1,6 +1,7 @@
 """Training: from the newest checkpoint, or from the start, to the last epoch."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
+from slowfast_mlp.engine.evaluate import Evaluation
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, validation_after
 from slowfast_mlp.engine.metrics import BestValidation
@@ -68,11 +70,15 @@ def train(
     keeper = Keeper(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
     )
-    judged = list(nets.values())[-1]
-    validate = _validation(config, log, judged, precision, device, videos, progress, best, keeper, watchdog)
+    judge = _judge(config, list(nets.values())[-1], precision, device, videos.get("val"), watchdog)
+    validate = _validation(log, judge, best, keeper)
+    end_epoch = _end_of_epochs(settle, keeper, watchdog)
     with stop.deferred():
         if start.step == 0:
             keeper.take_up(start.path)
+            if not start.is_settled:
+                sampler.epoch = start.epoch - 1
+                end_epoch(start.epoch - 1)
             validate(start.epoch - 1, known=_validated(config, start))
         for epoch in range(start.epoch, num_epochs):
             sampler.epoch = epoch
@@ -81,19 +87,28 @@ def train(
                 optimizer, precision, progress, skipped, epoch=epoch,
                 first_step=sampler.first_step, end_step=keeper.end_step, **stage,
             )  # fmt: skip
-            settle(epoch, is_last=epoch + 1 == num_epochs)
-            watchdog.note("saving the checkpoint")
-            keeper.end_epoch(epoch)
+            end_epoch(epoch)
             validate(epoch)
         keeper.finish()
     if start.epoch < num_epochs:
-        log.say(
-            f"trained to epoch {num_epochs}; the last checkpoint is {checkpoint.newest(config.output_dir)}"
-        )
+        newest = checkpoint.newest(config.output_dir)
+        log.say(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
 
 
 def _nothing(skipped: Tensor) -> None:
     """What follows a step where nothing does."""
+
+
+def _end_of_epochs(settle: Callable[..., bool], keeper: Keeper, watchdog: Watchdog) -> Callable[[int], None]:
+    """A function that settles the running statistics after an epoch index, and saves."""
+
+    def end_epoch(epoch: int) -> None:
+        is_last = epoch + 1 == keeper.progress.num_epochs
+        is_settled = settle(epoch, is_last=is_last, must_stop=keeper.must_leave)
+        watchdog.note("saving the checkpoint")
+        keeper.end_epoch(epoch, is_settled=is_settled)
+
+    return end_epoch
 
 
 def _settled_statistics(
@@ -108,6 +123,7 @@ def _settled_statistics(
 ) -> Callable[..., None]:
     """A function that gives all ranks the same running statistics after an epoch index: the mean of theirs;
     or, with BN.USE_PRECISE_STATS, those over the epoch's first batches if a validation or checkpoint is due.
+    It returns False where `must_stop` ended that early.
     """
     num_precise = solver.precise_batches(config.bn, nets["buffers"], name=config.model.name)
     # Not those that a signal asks for: whether there was one must not show in what comes after.
@@ -115,15 +131,17 @@ def _settled_statistics(
 
     watched = watchdog.watch(loader, "the running statistics of batch norm")
 
-    def settle(epoch: int, *, is_last: bool) -> None:
+    def settle(epoch: int, *, is_last: bool, must_stop: Callable[[], bool]) -> bool:
         for net in nets.values():
             replicas.average_buffers(net)
         if not num_precise or not (is_last or any((epoch + 1) % period == 0 for period in periods)):
-            return
+            return True
         loader.batch_sampler.forget()  # a run that came into the middle of the epoch looks at its start too
         for net in nets.values():
             views = islice(on_device(watched, device), num_precise)
-            recompute_statistics(net, map(to_input, views), precision)
+            if not recompute_statistics(net, map(to_input, views), precision, must_stop=must_stop):
+                return False
+        return True
 
     return settle
 
@@ -153,32 +171,37 @@ def _progress_from(
     return Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps, shift=done - counted)
 
 
-def _validation(
+def _judge(
     config: Config,
-    log: RunLog,
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: dict[str, lists.Records],
-    progress: Progress,
-    best: BestValidation,
-    keeper: Keeper,
+    videos: lists.Records | None,
     watchdog: Watchdog,
+) -> Callable[[], Evaluation] | None:
+    """A function that judges the model by one view of every video of the validation; None where there is
+    none.
+    """
+    if videos is None:
+        return None
+    views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
+    views |= dict(watchdog=watchdog, what="the validation")
+    return partial(evaluator_of(config, precision, device, videos, **views), model)
+
+
+def _validation(
+    log: RunLog, judge: Callable[[], Evaluation] | None, best: BestValidation, keeper: Keeper
 ) -> Callable[..., None]:
     """A function that validates after an epoch index, if that is due, and keeps what is best; where `known`
     is the accuracy, it is not measured again.
     """
-    if "val" not in videos:
-        return lambda epoch, known=None: None
-    views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
-    views |= dict(watchdog=watchdog, what="the validation")
-    evaluator = evaluator_of(config, precision, device, videos["val"], **views)
+    period, progress = keeper.config.train.eval_period, keeper.progress
 
     def validate(epoch: int, *, known: float | None = None) -> None:
-        if epoch < 0 or not _is_due(epoch, config.train.eval_period, progress.num_epochs):
+        if judge is None or epoch < 0 or not _is_due(epoch, period, progress.num_epochs):
             return
         if known is None:
-            evaluation, step = evaluator(model), progress.steps_before(epoch + 1)
+            evaluation, step = judge(), progress.steps_before(epoch + 1)
             known = evaluation.accuracy(1)
             report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
         if best.add(known, epoch=epoch + 1):
