@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
+from torch import nn
 
 from slowfast_mlp.build import backbone, solver
 from slowfast_mlp.config.schema import Config
@@ -35,20 +36,7 @@ def run(config: Config) -> None:
         if processes := company.preflight(device):
             log.say(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
-        torch.manual_seed(config.rng_seed)
-        model = backbone.model(
-            config.model,
-            num_frames=config.data.num_frames,
-            crop_size=config.data.train_crop_size,
-            test_crop_size=config.data.test_crop_size,
-        ).to(device)
-        grid = solver.multigrid(
-            config.multigrid,
-            config.data,
-            model,
-            name=config.model.name,
-            max_epoch=config.solver.max_epoch,
-        )
+        model, grid = model_of(config, device)
         videos = read_lists(config)
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
             checkpoint.demand_file(path) if path else None
@@ -61,6 +49,21 @@ def run(config: Config) -> None:
             train(config, grid=grid, stop=stop, **parts)
         if config.test.enable:
             test(config, **parts)
+
+
+def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Multigrid]:
+    """The model as it starts, and the shapes of the steps that would train it."""
+    torch.manual_seed(config.rng_seed)
+    model = backbone.model(
+        config.model,
+        num_frames=config.data.num_frames,
+        crop_size=config.data.train_crop_size,
+        test_crop_size=config.data.test_crop_size,
+    ).to(device)
+    grid = solver.multigrid(
+        config.multigrid, config.data, model, name=config.model.name, max_epoch=config.solver.max_epoch
+    )
+    return model, grid
 
 
 def run_all(configs: Sequence[Config]) -> None:

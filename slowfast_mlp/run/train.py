@@ -16,6 +16,7 @@ from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
+from slowfast_mlp.engine.evaluate import Candidate
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, validation_after
 from slowfast_mlp.engine.metrics import BestValidation
@@ -178,7 +179,8 @@ def _validation(
         if epoch < 0 or not _is_due(epoch, config.train.eval_period, progress.num_epochs):
             return
         if known is None:
-            evaluation, step = evaluator(model), progress.steps_before(epoch + 1)
+            (evaluation,) = evaluator([Candidate(model=model, ensemble=config.test.ensemble)])
+            step = progress.steps_before(epoch + 1)
             known = evaluation.accuracy(1)
             report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
         if best.add(known, epoch=epoch + 1):
