@@ -13,6 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["slowfast_mlp", "slowfast_mlp.*"]),
+    package_data={"slowfast_mlp.reproduce": ["*.csv"]},
     install_requires=[
         "torch>=2.6",
         "torchvision",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 
 import torch
 
@@ -114,6 +115,20 @@ def views_of(config: Config) -> str:
 def fingerprint_of_test(config: Config) -> str:
     """The fingerprint of the list that a test of the config reads. Raises UserError."""
     return read_lists(replace(config, train=replace(config.train, enable=False)))["test"].fingerprint()
+
+
+def machine_of(config: Config) -> str:
+    """The kind of machine that a test of the config runs on, and torch's version."""
+    processes = dist.gpus_to_use(config.num_gpus)
+    several = f"{processes} x " if processes > 1 else ""
+    return f"{several}{report.device_in_words(dist.device(config.num_gpus))}, torch {version('torch')}"
+
+
+def model_in_words(config: Config) -> str:
+    """What a model's cost depends on: equal texts, equal costs."""
+    model = config.model
+    sizes = f"{config.data.num_frames} x {config.data.train_crop_size}, {config.data.test_crop_size}"
+    return f"{model.name} {model.variant} {model.num_classes} {model.args} {sizes}"
 
 
 def cost_of(config: Config) -> tuple[int, int]:
