@@ -1,10 +1,12 @@
 """Several models on the same views: every one gets what a test of its own gives."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from slowfast_mlp.engine.distributed import launch
 from slowfast_mlp.engine.log import last_metrics
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.main import model_of, run
@@ -49,6 +51,16 @@ def test_models_tested_together_predict_byte_for_byte_what_each_does_alone(
     printed = capsys.readouterr().out
     assert printed.count("batch 4/4") == 1  # the views were made once
     assert "2 models see the same clips" in printed
+
+
+def test_two_processes_together_predict_byte_for_byte_what_one_does(configure, weights, tmp_path):
+    words = {"morphmlp": weights("morphmlp"), "posmlp": weights("posmlp", *POSMLP)}
+    for processes in (1, 2):
+        configs = [configure(*overrides, out=f"{name}_{processes}") for name, overrides in words.items()]
+        launch(partial(run_together, configs), num_gpus=0, processes=processes)
+    for name in words:
+        one, two = (tmp_path / f"{name}_{processes}" / "predictions.csv" for processes in (1, 2))
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_a_checkpoint_that_does_not_fit_is_named_before_anything_is_decoded(configure, weights, tmp_path):

@@ -241,7 +241,11 @@ class Solver:
 
     base_lr: float = setting(2e-4, "learning rate after the warm-up, not scaled by anything", low=0)
     cosine_end_lr: float = setting(1e-6, "learning rate at the end", low=0)
-    max_epoch: int = setting(60, "epochs", low=1)
+    cosine_after_warmup: bool = setting(
+        True, "the cosine begins after the warm-up; else with the training, and the warm-up goes up to it"
+    )
+    max_epoch: int = setting(60, "epochs, with those of the cooldown", low=1)
+    cooldown_epochs: int = setting(0, "last epochs of MAX_EPOCH, at COSINE_END_LR", low=0)
     warmup_epochs: float = setting(10.0, "epochs of linear warm-up", low=0)
     warmup_start_lr: float = setting(1e-6, "learning rate at the start of the warm-up", low=0)
     optimizing_method: str = setting(

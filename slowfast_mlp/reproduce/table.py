@@ -1,6 +1,7 @@
 """Tables of published figures: what was tested how, and what it gave."""
 
 import csv
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from slowfast_mlp.lookup import nearest
 PAPERS = Path(__file__).with_name("papers.csv")
 SYNTHETIC = Path(__file__).with_name("synthetic.csv")
 FIGURES = ("top1", "top5", "gflops", "params")
+NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
 COLUMNS = ("name", "config", "overrides", "checkpoint", *FIGURES, "source", "note")
 
 
@@ -70,6 +72,8 @@ def _row(line: dict[str, str | None], where: str, folder: Path) -> Row:
     cells = {column: text.strip() for column, text in line.items()}
     if not cells["name"] or not cells["config"]:
         raise UserError(f"{where}: every row needs a name and a config.")
+    if not NAME.fullmatch(cells["name"]):  # it becomes a folder
+        raise UserError(f"{where}: name {cells['name']!r}: use letters, digits, _ . + - and / between.")
     try:
         overrides = tuple(shlex.split(cells.get("overrides", "")))
     except ValueError as error:

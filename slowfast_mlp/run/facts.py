@@ -65,7 +65,9 @@ def _course_of_training(config: Config, grid: solver.Multigrid, num_videos: int)
     facts["batch"] += "; every class equally often" if config.train.sampler == "balanced" else ""
     warmup = f"{settings.warmup_start_lr:g} to {settings.base_lr:g} in {settings.warmup_epochs:g} epochs"
     warmup = warmup if settings.warmup_epochs else f"{settings.base_lr:g}"
-    facts["lr"] = f"{warmup}, then a cosine to {settings.cosine_end_lr:g}"
+    cosine = "then a cosine" if settings.cosine_after_warmup else "then the rest of a cosine over all epochs"
+    cooldown = f", the last {settings.cooldown_epochs} epochs there" if settings.cooldown_epochs else ""
+    facts["lr"] = f"{warmup}, {cosine} to {settings.cosine_end_lr:g}{cooldown}"
     if grid.has_cycle:
         facts["lr"] += "; times the last batch of the phase over B"
         facts["multigrid"] = f"B = {batch_size}; steps in turn: {grid.in_words()}"

@@ -39,6 +39,8 @@ def test_a_row_has_paths_from_the_folder_and_none_for_what_is_not_published(tabl
         ("name,config,overrides\nS,s.yaml,RNG_SEED\n", "are not KEY VALUE pairs"),
         ("name,config\nS,s.yaml\nT\n", "line 3: as many fields"),
         ("name,config\nS,s.yaml\nS,t.yaml\n", "2 rows are called 'S'"),
+        ("name,config\n../S,s.yaml\n", "line 2: name '../S': use letters"),
+        ("name,config\n/S,s.yaml\n", "line 2: name '/S': use letters"),
         ("name,config\n,s.yaml\n", "line 2: every row needs a name and a config"),
     ],
 )
