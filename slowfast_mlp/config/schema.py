@@ -35,8 +35,9 @@ class Train:
     batch_size: int = setting(64, "videos of a step, over all processes", low=1)
     sampler: str = setting(
         "shuffle",
-        "order of an epoch: every video once, or every class equally often",
-        choices=("shuffle", "balanced"),
+        "order of an epoch: every video once; every class equally often; or a third of the videos, each "
+        "three times with other draws (DeiT's repeated augmentation)",
+        choices=("shuffle", "balanced", "repeated"),
     )
     precision: str = setting(
         "auto",
@@ -160,6 +161,17 @@ class Data:
     )
     train_jitter_aspect_relative: tuple[float, ...] = setting(
         (0.75, 1.3333), "range of a training crop's width over height", above=0
+    )
+    train_interpolation: str = setting(
+        "auto",
+        "what resizes a training crop; auto is bilinear for videos, bicubic for pictures; random is either, "
+        "drawn for every view, as timm's",
+        choices=("auto", "bilinear", "bicubic", "random"),
+    )
+    test_interpolation: str = setting(
+        "auto",
+        "what resizes frames for a test; auto as in training",
+        choices=("auto", "bilinear", "bicubic"),
     )
     random_flip: bool = setting(
         True, "mirror half of the training clips; classes that tell left from right swap their labels"

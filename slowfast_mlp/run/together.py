@@ -29,6 +29,7 @@ OF_TRAINING = (
     "train_jitter_scales_relative",
     "train_jitter_aspect_relative",
     "random_flip",
+    "train_interpolation",
 )
 
 logger = logging.getLogger(__name__)

@@ -153,6 +153,13 @@ def test_the_recipe_is_the_papers(path):
     assert len(matches) == 1
     batch_size, recipe, lr_of_epoch = matches[0]
     assert config.train.batch_size == batch_size
+    by_timm = path.parent.name == "ImageNet" and re.fullmatch(r"(POSMLP|MOBILE_FORMER)_\w*[TSBM]", path.stem)
+    by_timm = by_timm and not path.stem.startswith("POSMLP_VIDEO")
+    by_deit = path.parent.name == "ImageNet" and not by_timm
+    assert config.train.sampler == ("repeated" if by_deit else "shuffle")
+    assert config.data.train_interpolation == ("random" if by_timm else "auto")
+    bilinear = path.parent.name == "ImageNet" and path.stem.startswith("MOBILE_FORMER")
+    assert config.data.test_interpolation == ("bilinear" if bilinear else "auto")
     assert not (config.multigrid.long_cycle or config.multigrid.short_cycle)
     assert recipe == (
         solver_.weight_decay,
