@@ -113,6 +113,12 @@ def test_weights_of_the_forks_on_something_something_are_tested_in_bgr():
         assert ("DATA.CHANNEL_ORDER BGR" in " ".join(row.overrides)) == row.name.startswith("SSv"), row.name
 
 
+def test_the_readme_has_the_figures_of_the_table_in_its_brackets():
+    in_brackets = re.findall(r"\((\d\d\.\d)\)", (ROOT / "README.md").read_text())
+    rows = [row for row in PUBLISHED if row.top1 is not None and not row.name.endswith("1x1")]
+    assert sorted(in_brackets) == sorted(f"{row.top1:.1f}" for row in rows)
+
+
 def test_the_synthetic_rows_say_what_the_model_zoo_does():
     zoo = (ROOT / "docs" / "model_zoo.md").read_text()
     rows = [row for row in read_table(SYNTHETIC, folder=CONFIGS) if row.top1 is not None]
