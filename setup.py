@@ -12,8 +12,18 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["slowfast_mlp", "slowfast_mlp.*"]),
-    package_data={"slowfast_mlp.reproduce": ["*.csv"]},
+    packages=[
+        *find_packages(include=["slowfast_mlp", "slowfast_mlp.*"]),
+        "slowfast_mlp.tools",
+        "slowfast_mlp.configs",
+    ],
+    # So that an installed wheel has them: python -m slowfast_mlp.tools.run_net --cfg configs/...
+    package_dir={"slowfast_mlp.tools": "tools", "slowfast_mlp.configs": "configs"},
+    package_data={
+        "slowfast_mlp.configs": ["*.yaml", "*/*.yaml"],
+        "slowfast_mlp.tools": ["slurm/*"],
+        "slowfast_mlp.reproduce": ["*.csv"],
+    },
     install_requires=[
         "torch>=2.6",
         "torchvision",
@@ -30,6 +40,17 @@ setup(
     ],
     extras_require={
         "slurm": ["submitit"],
-        "test": ["pytest", "pytest-xdist", "pytest-timeout", "hypothesis", "submitit"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "pytest-timeout",
+            "hypothesis",
+            "submitit",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
+            "setuptools>=70.1",  # builds the wheel that a test installs
+        ],
     },
 )

@@ -39,6 +39,8 @@ MAY_IMPORT = {
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
+    "export": {"predict", "benchmark.rounds"},
+    "settings_page": {"config", "lookup", "models", "data"},
     "tools": {
         "config",
         "run",
@@ -50,6 +52,8 @@ MAY_IMPORT = {
         "benchmark",
         "corpus",
         "predict",
+        "export",
+        "settings_page",
         "doctor",
         "submission",
         "engine.distributed",
@@ -62,6 +66,7 @@ HOMES = {
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
     "submitit": {"submission.py"},
+    "onnxruntime": {"export.py"},
     "decord": {"data/decord_reader.py"},
     "av": {
         "data/pyav_reader.py",

@@ -6,7 +6,7 @@ import os
 import types
 import typing
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -27,7 +27,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     Files of PySlowFast and its forks are translated, and so are overrides under their keys.
     Raises UserError that names file, key and value.
     """
-    tree = _read_yaml(path)
+    tree = _read_yaml(_place_of(path))
     if is_foreign(tree):
         tree, overrides = translate(tree, overrides, source=path)
     config = config_from_tree(tree, source=path)
@@ -68,6 +68,13 @@ def _outside(section: Any) -> Any:
     if isinstance(section, tuple):
         return [_outside(item) for item in section]
     return section
+
+
+def _place_of(path: str) -> str:
+    """The path; where nothing is there, that of the config of this name which an installed wheel brought."""
+    inside = Path(__file__).parents[1] / path  # slowfast_mlp/configs/...
+    is_ours = PurePath(path).parts[:1] == ("configs",) and not g_pathmgr.isfile(path) and inside.is_file()
+    return str(inside) if is_ours else path
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

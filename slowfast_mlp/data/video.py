@@ -195,7 +195,8 @@ class EvalVideos(Dataset[Views]):
         wanted = torch.cat(clips).unique()  # sorted
         try:
             frames = video.read(wanted.tolist())
-            return [frames[torch.searchsorted(wanted, clip)] for clip in clips], ""
+            rows = (torch.searchsorted(wanted, clip) for clip in clips)
+            return [frames.index_select(0, row) for row in rows], ""
         except DecodeError as error:
             reason = error.reason
         decoded = []

@@ -5,11 +5,13 @@ step, its modification time is the heartbeat, and it goes with the run. A run th
 behind; the next one takes it over when the owner is certainly gone.
 """
 
+import hashlib
 import json
 import logging
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +24,8 @@ FILE_NAME = "run.lock"
 HEARTBEAT_SEC = 15.0
 # An owner on another machine counts as gone after so many seconds without a heartbeat.
 STALE_SEC = 120.0
-ATTEMPTS = 5
+ATTEMPTS = 50
+CLAIM_WAIT_SEC = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -130,12 +133,11 @@ class OutputLock:
             if found is None:
                 continue  # its owner has just removed it
             text, other = found
-            silent_sec = self._silent_sec()
+            silent_sec = self._silent_sec(self.path)
             # Without an owner in it, it is being written, or its writer died over it.
             gone = other.is_gone(self.owner, silent_sec) if other else silent_sec > STALE_SEC
             if not gone:
                 raise UserError(self._refusal(other, silent_sec))
-            logger.warning("taking over %s, left by %s, which has ended", self.path, _in_words(other))
             self._put_away(text)
         raise UserError(f"{self.path} changes all the time: several runs start in this OUTPUT_DIR at once.")
 
@@ -158,23 +160,34 @@ class OutputLock:
         return True
 
     def _put_away(self, text: str) -> None:
-        """Removes the lock with this text, and no other: a third run may have been quicker."""
-        aside = self.path.with_name(f"{FILE_NAME}.gone-{self.owner.token}")
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return
-        if aside.read_text() != text:
-            os.rename(aside, self.path)
-            return
-        aside.unlink()
+        """Removes the lock with this text, and no other: a third run may have been quicker.
 
-    def _silent_sec(self) -> float:
-        """Seconds since the last heartbeat, by the clock of the file system, which machines share."""
+        Only who holds the claim on this very text may remove it, so between the look and the removal nobody
+        else does, and no lock of a run that has just begun is ever touched.
+        """
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        claim = self.path.with_name(f"{FILE_NAME}.claim-{digest}")
+        try:
+            claim.touch(exist_ok=False)
+        except FileExistsError:
+            if self._silent_sec(claim) > STALE_SEC:  # its owner died between two system calls
+                claim.unlink(missing_ok=True)
+            time.sleep(CLAIM_WAIT_SEC)
+            return
+        try:
+            found = _read(self.path)
+            if found is not None and found[0] == text:
+                logger.warning("taking over %s, left by %s, which has ended", self.path, _in_words(found[1]))
+                self.path.unlink()
+        finally:
+            claim.unlink(missing_ok=True)
+
+    def _silent_sec(self, path: Path) -> float:
+        """Seconds since a file was last touched, by the clock of the file system, which machines share."""
         beside = self.path.with_name(f"{FILE_NAME}.{self.owner.token}")
         beside.touch()
         try:
-            return beside.stat().st_mtime - self.path.stat().st_mtime
+            return beside.stat().st_mtime - path.stat().st_mtime
         except FileNotFoundError:
             return 0.0
         finally:

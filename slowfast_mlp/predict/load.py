@@ -16,7 +16,7 @@ from slowfast_mlp.engine import checkpoint as checkpoints
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.predict.predictor import Predictor
+from slowfast_mlp.predict.predictor import ClipFormat, Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,13 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
         transform=loaders.view_transform(
             data, dataset, num_crops=test.num_spatial_crops, single_crop=test.single_crop
         ),
-        window_sec=SEGMENTS_WINDOW_SEC if lists.sampling(data, dataset) == "segments" else window_sec,
-        channel_order=data.channel_order,
+        clip_format=ClipFormat(
+            shape=(3, data.num_frames, data.test_crop_size, data.test_crop_size),
+            window_sec=SEGMENTS_WINDOW_SEC if lists.sampling(data, dataset) == "segments" else window_sec,
+            mean=data.mean,
+            std=data.std,
+            channel_order=data.channel_order,
+        ),
         is_image_model=data.num_frames == 1,
         seed=config.rng_seed,
     )

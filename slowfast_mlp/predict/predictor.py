@@ -57,6 +57,19 @@ class Prediction:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClipFormat:
+    """What a model's clips are: [3, T, S, S], `window_sec` long where they are not spread over a whole video;
+    of pixels from 0 to 1 less `mean`, over `std`, with the channels in `channel_order` (RGB or BGR).
+    """
+
+    shape: tuple[int, int, int, int]
+    window_sec: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: str
+
+
 class Predictor:
     """A model with the settings of its test; made by `load`."""
 
@@ -74,8 +87,7 @@ class Predictor:
         loader_of: Callable[[Records], Iterable[Views]],
         clips: Clips,
         transform: Callable[[Tensor], Tensor],
-        window_sec: float,
-        channel_order: str,
+        clip_format: ClipFormat,
         is_image_model: bool,
         seed: int,
     ):
@@ -83,7 +95,8 @@ class Predictor:
         self.label_names = tuple(label_names)
         self.device = device
         self.num_views = num_views
-        self.window_sec = window_sec
+        self.clip_format = clip_format
+        self.window_sec = clip_format.window_sec
         self.is_image_model = is_image_model
         self._precision = precision
         self._to_input = to_input
@@ -92,7 +105,6 @@ class Predictor:
         self._loader_of = loader_of
         self._clips = clips
         self._transform = transform
-        self._channel_order = channel_order
         self._seed = seed
 
     def predict(self, path: str) -> Prediction:
@@ -157,7 +169,7 @@ class Predictor:
             clips=self._clips,
             transform=self._transform,
             fps=video.fps,
-            channel_order=self._channel_order,
+            channel_order=self.clip_format.channel_order,
             seed=self._seed,
         )
         num_frames = max(1, round(window_sec * video.fps))

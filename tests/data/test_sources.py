@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from slowfast_mlp.data import pictures
 from slowfast_mlp.data.decode import DecodeError
 from slowfast_mlp.data.pictures import PictureError, decode_picture, is_picture
 from slowfast_mlp.data.records import Record, literal
@@ -165,6 +166,34 @@ def test_sixteen_bits_become_eight():
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 255], [256, 65535]], dtype=np.uint16)).save(file, "PNG")
     assert decode_picture(file.getvalue())[..., 0].tolist() == [[0, 0], [1, 255]]
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("options", [{"quality": 30}, {"quality": 95}, {"progressive": True}])
+@pytest.mark.parametrize("size", [(48, 64), (37, 51)])
+def test_jpegs_have_the_pixels_that_pillow_gives(size, options, subsampling, monkeypatch):
+    pixels = torch.randint(0, 256, (*size, 3), generator=torch.Generator().manual_seed(0))
+    data = encoded(pixels, "JPEG", subsampling=subsampling, **options)
+    with Image.open(io.BytesIO(data)) as picture:
+        expected = np.array(picture.convert("RGB"))
+    frame = decode_picture(data)
+    assert frame.is_contiguous()
+    assert np.array_equal(frame.numpy(), expected)
+    monkeypatch.setattr(pictures, "decode_jpeg", None)  # as a later torchvision will be
+    assert torch.equal(decode_picture(data), frame)
+
+
+def test_a_jpeg_cut_off_anywhere_is_refused():
+    pixels = torch.randint(0, 256, (64, 64, 3), generator=torch.Generator().manual_seed(0))
+    whole = encoded(pixels, "JPEG")
+    for length in range(0, len(whole) - 2, 97):
+        with pytest.raises(PictureError):
+            decode_picture(whole[:length])
+
+
+def test_jpegs_are_as_narrow_as_pillows_at_most():
+    with pytest.raises(PictureError, match="800x2: a side more than 100 times the other"):
+        decode_picture(encoded(np.zeros((2, 800, 3)), "JPEG"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])

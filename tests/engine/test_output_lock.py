@@ -1,6 +1,7 @@
 """Two runs in one OUTPUT_DIR: refused, or taken over from one that is certainly gone."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -95,7 +96,8 @@ def test_a_lock_that_nobody_has_finished_writing_is_respected_while_it_is_new(tm
     OutputLock(str(tmp_path)).release()
 
 
-def test_of_many_that_start_at_once_over_a_dead_owners_lock_one_gets_it(tmp_path):
+@pytest.mark.parametrize("attempt", range(25))
+def test_of_many_that_start_at_once_over_a_dead_owners_lock_one_gets_it(tmp_path, attempt):
     leave_lock(tmp_path, started="1")
     barrier, held, refused = threading.Barrier(8), [], []
 
@@ -113,6 +115,18 @@ def test_of_many_that_start_at_once_over_a_dead_owners_lock_one_gets_it(tmp_path
         thread.join()
     assert (len(held), len(refused)) == (1, 7)
     held[0].release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_whose_maker_died_over_it_is_passed_over_when_it_is_old(tmp_path):
+    leave_lock(tmp_path, started="1")
+    digest = hashlib.sha256((tmp_path / "run.lock").read_bytes()).hexdigest()[:16]
+    claim = tmp_path / f"run.lock.claim-{digest}"
+    claim.touch()
+    with pytest.raises(UserError, match="changes all the time"):
+        OutputLock(str(tmp_path))
+    os.utime(claim, (0, 0))
+    OutputLock(str(tmp_path)).release()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -41,7 +41,10 @@ def test_parameters_are_the_papers_to_the_unit(variant, num_frames, num_classes,
         assert count_parameters(build(variant, num_frames, num_classes)) == parameters
 
 
-@pytest.mark.parametrize(("variant", "num_frames", "num_classes", "parameters", "flops"), FIGURES)
+@pytest.mark.parametrize(
+    ("variant", "num_frames", "num_classes", "parameters", "flops"),
+    [pytest.param(*row, marks=pytest.mark.slow) if row[:2] == ("B", 32) else row for row in FIGURES],
+)
 def test_multiply_adds_are_the_papers(variant, num_frames, num_classes, parameters, flops):
     if (num_frames == 32 and num_classes == 174) or (variant == "B" and num_classes == 174):
         pytest.skip("differs from the 400-class net by its head alone, which the parameters cover")
@@ -74,8 +77,8 @@ def test_a_second_set_of_the_authors_outputs(variant, num_frames, num_classes, f
     hashed(model)
     shape = (1, 3, num_frames, 224, 224)
     clip = torch.from_numpy(4 * hashed_values(999, math.prod(shape))).reshape(shape)
-    with torch.inference_mode():
-        logits = model(clip)[0]
+    with torch.inference_mode():  # in fp32, in a quarter of the time; the outputs above are compared in fp64
+        logits = model.float()(clip.float())[0].double()
     assert logits[:5].tolist() == pytest.approx(first, abs=2e-6)
     assert logits.sum().item() == pytest.approx(total, abs=2e-5)
     assert logits.std(unbiased=False).item() == pytest.approx(spread, abs=2e-6)
