@@ -55,8 +55,12 @@ def test_models_tested_together_predict_byte_for_byte_what_each_does_alone(
 
 def test_two_processes_together_predict_byte_for_byte_what_one_does(configure, weights, tmp_path):
     words = {"morphmlp": weights("morphmlp"), "posmlp": weights("posmlp", *POSMLP)}
+    short = ("TEST.NUM_ENSEMBLE_VIEWS", "1", "TEST.NUM_SPATIAL_CROPS", "1", "DATA_LOADER.NUM_WORKERS", "0")
     for processes in (1, 2):
-        configs = [configure(*overrides, out=f"{name}_{processes}") for name, overrides in words.items()]
+        configs = [
+            configure(*overrides, *short, "TEST.BATCH_SIZE", "2", out=f"{name}_{processes}")
+            for name, overrides in words.items()
+        ]
         launch(partial(run_together, configs), num_gpus=0, processes=processes)
     for name in words:
         one, two = (tmp_path / f"{name}_{processes}" / "predictions.csv" for processes in (1, 2))
