@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from slowfast_mlp.engine.distributed import is_launched
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.reproduce.costs import count_costs
-from slowfast_mlp.reproduce.files import write_bytes
+from slowfast_mlp.reproduce.files import make_folder, write_bytes
 from slowfast_mlp.reproduce.picture import Point, draw
 from slowfast_mlp.reproduce.plan import Given, Plan, plan_rows
 from slowfast_mlp.reproduce.report import NOT_YET, TITLES, Line, as_csv, as_markdown
@@ -30,6 +30,7 @@ def reproduce(
     if is_launched():
         raise UserError("Start tools/reproduce.py once, without torchrun or srun: it uses all GPUs itself.")
     plans = plan_rows(rows, given, output_dir)
+    make_folder(output_dir)
     if trains:
         plans = plan_rows(rows, train_for(plans, given, output_dir), output_dir)
     costs = count_costs(plans, output_dir)

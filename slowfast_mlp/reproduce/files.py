@@ -8,9 +8,18 @@ from slowfast_mlp.engine.checkpoint import write_atomically
 from slowfast_mlp.errors import UserError
 
 
+def make_folder(path: str) -> None:
+    """Makes a folder and those above it, where they are not there. Raises UserError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {path} cannot be made ({error.strerror}). Give another --out."
+        ) from error
+
+
 def write_bytes(path: str, contents: bytes) -> None:
-    """Writes a file and the folders above it. Raises UserError."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file. Raises UserError."""
     write_atomically(path, lambda file: file.write(contents))
 
 

@@ -188,6 +188,14 @@ def test_a_wrong_command_is_answered_in_a_line_before_anything_is_done(reproduce
     assert message in error and "Traceback" not in error
 
 
+def test_a_folder_that_cannot_be_written_to_is_answered_in_a_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert (
+        main_of("reproduce")(["--rows", "ImageNet/MOBILE_FORMER_26M", "--out", str(tmp_path / "file")]) == 2
+    )
+    assert "Give another --out." in capsys.readouterr().err
+
+
 def test_one_command_trains_tests_and_reports_on_the_embedded_videos(tmp_path):
     words = ["--synthetic", "--out", str(tmp_path), "--data", f"synthetic={tmp_path / 'cache'}"]
     words += ["--rows", "Synthetic/MORPHMLP_NANO_8x3", "Synthetic/MORPHMLP_NANO_8x3_left"]
