@@ -59,11 +59,10 @@ class Plan:
     @property
     def command(self) -> str:
         """The command line that tests this row alone; CAPITALS stand for what is missing."""
-        config = os.path.relpath(self.row.config)
-        config = self.row.config if config.startswith(os.pardir) else config
         absent = [] if self.checkpoint else ["TEST.CHECKPOINT_FILE_PATH", "CHECKPOINT"]
         absent += [] if self.has_data else ["DATA.PATH_TO_DATA_DIR", "FOLDER"]
-        return shlex.join(["python", "tools/run_net.py", "--cfg", config, *self.overrides, *absent])
+        files = _from_here(_run_net()), "--cfg", _from_here(self.row.config)
+        return shlex.join(["python", *files, *self.overrides, *absent])
 
     @property
     def missing(self) -> str:
@@ -71,6 +70,19 @@ class Plan:
         lacks = [] if self.checkpoint else [f"no checkpoint given: --checkpoint {self.row.name}=PATH"]
         lacks += [] if self.has_data else [f"no data given: --data {self.dataset}=FOLDER"]
         return "; ".join(lacks)
+
+
+def _run_net() -> str:
+    """The file of tools/run_net.py: in a clone beside the package, in a wheel inside it."""
+    package = Path(__file__).parents[1]
+    inside = package / "tools" / "run_net.py"
+    return str(inside if inside.exists() else package.parent / "tools" / "run_net.py")
+
+
+def _from_here(path: str) -> str:
+    """The path as short as it can be written in this folder."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
 
 
 def plan_rows(rows: Sequence[Row], given: Given, output_dir: str) -> list[Plan]:
