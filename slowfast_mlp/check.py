@@ -1,5 +1,6 @@
-"""The lists that a config reads, and their files, checked (tools/check_data.py)."""
+"""The settings of a config, the lists that it reads, and their files, checked (tools/check_data.py)."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from slowfast_mlp.config.schema import Config, Data
 from slowfast_mlp.corpus.check import CheckReport, check_lists
 from slowfast_mlp.data.clips import clip_span
 from slowfast_mlp.errors import UserError
+from slowfast_mlp.run.refusals import refusals
 from slowfast_mlp.run.splits import splits_to_read
+
+logger = logging.getLogger(__name__)
 
 CACHE_NAME = "check_data.jsonl"
 
@@ -22,8 +26,8 @@ def check(
     timeout_sec: float,
     cache: Path | None,
 ) -> CheckReport:
-    """Checks one split, or all that a run with the config would read, without what DATA.SKIP_LIST leaves out
-    of training; the cache is by default in OUTPUT_DIR.
+    """Checks what a run with the config makes of its settings, then one split, or all that it would read,
+    without what DATA.SKIP_LIST leaves out of training; the cache is by default in OUTPUT_DIR.
 
     Raises UserError.
     """
@@ -31,12 +35,17 @@ def check(
     sampling = {name: lists.sampling(config.data, dataset) for name, dataset in datasets.items()}
     if split and split not in datasets:
         raise UserError(f"--split {split}: the config reads {', '.join(datasets)} only.")
+    videos = {
+        name: lists.without_skipped(config.data, lists.listed(config.data, dataset, name), name)
+        for name, dataset in datasets.items()
+        if split in (None, name)
+    }
+    refused = refusals(config, videos)
+    for text in refused:
+        logger.warning("run_net.py refuses: %s", text)  # known now, not after hours
     return check_lists(
-        {
-            name: lists.without_skipped(config.data, lists.listed(config.data, dataset, name), name)
-            for name, dataset in datasets.items()
-            if split in (None, name)
-        },
+        videos,
+        refused,
         num_classes=config.model.num_classes,
         frames_needed=partial(frames_needed, config.data, sampling),
         decode=decode,

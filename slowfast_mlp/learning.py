@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.log import last_metrics
 from slowfast_mlp.run.main import run
 

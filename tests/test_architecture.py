@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "corpus": {"corpus", "data"},
     "benchmark": {"benchmark", "config", "build", "data", "engine"},
     "submission": set(),
+    "command_line": set(),
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
@@ -56,13 +57,19 @@ MAY_IMPORT = {
         "settings_page",
         "doctor",
         "submission",
-        "engine.distributed",
+        "command_line",
+        "engine.launch",
     },
 }
 OPEN_TO_ALL = {"errors", "seeds"}
 HOMES = {
-    "torch.distributed": {"engine/distributed.py", "engine/meeting.py"},
-    "torch.multiprocessing": {"engine/distributed.py"},
+    "torch.distributed": {
+        "engine/distributed.py",
+        "engine/launch.py",
+        "engine/replicas.py",
+        "engine/meeting.py",
+    },
+    "torch.multiprocessing": {"engine/launch.py"},
     "torch.utils.tensorboard": {"engine/log.py"},
     "simplejson": {"engine/log.py"},
     "submitit": {"submission.py"},

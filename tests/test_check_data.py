@@ -4,13 +4,15 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from torchvision.io import write_jpeg as write_tensor
 
 from slowfast_mlp.data.shards import write_shard
-from tests.conftest import TINY, main_of, numbered_frames
+from tests.conftest import ROOT, TINY, main_of, numbered_frames
 
 
 def write_jpeg(path, frame):
@@ -26,7 +28,8 @@ def check(tmp_path, capsys):
         (tmp_path / "tiny.yaml").write_text(TINY)
         for split, text in lists.items():
             (tmp_path / f"{split}.csv").write_text(text)
-        words = ["DATA.PATH_TO_DATA_DIR", str(tmp_path), "OUTPUT_DIR", str(tmp_path / "out"), *overrides]
+        words = ["DATA.PATH_TO_DATA_DIR", str(tmp_path), "OUTPUT_DIR", str(tmp_path / "out")]
+        words += ["TRAIN.BATCH_SIZE", "1", *overrides]
         flags = ["--cfg", str(tmp_path / "tiny.yaml"), "--jobs", "1", *map(str, flags)]
         status = main_of("check_data")([*flags, *words])
         captured = capsys.readouterr()
@@ -220,16 +223,40 @@ def test_a_picture_that_is_overwritten_after_a_check_is_noticed(check_frames, vi
 def test_another_first_frame_is_another_look(check_frames, videos):
     assert check_frames("7 3 0\n")[0] == 0
     status, output, _ = check_frames("7 3 0\n", overrides=["DATA.ARGS.first_frame", "2"])
-    assert status == 1 and f"the list says 3 frames, but there is no {videos}/7/00004.jpg" in output
+    assert status == 1
+    assert (
+        f"the list says 3 frames, but there is no {videos}/7/00004.jpg. There are 00001.jpg to 00003.jpg: "
+        "set DATA.ARGS.first_frame 1\n"
+    ) in output
+
+
+def test_a_gap_in_a_folder_is_found_without_decoding(check_frames, videos):
+    (videos / "7" / "00002.jpg").unlink()
+    status, output, _ = check_frames("7 3 0\n", "--decode", "none")
+    assert status == 1
+    assert (
+        f"  train: {videos}/7/{{:05d}}.jpg: the list says 3 frames, but there is no {videos}/7/00002.jpg"
+        in output.splitlines()
+    )
+
+
+def test_a_list_of_three_columns_that_is_read_as_two_is_said(check, videos):
+    status, output, _ = check({"train": "whole0.mp4 40 0\n"}, "--split", "train")
+    assert status == 1
+    assert (
+        f"  train: {videos}/whole0.mp4 40: does not exist. '{videos}/whole0.mp4 40' ends in a number: for "
+        "lists `path frames label` set DATA.ARGS.columns 3"
+    ) in output.splitlines()
 
 
 def test_every_list_is_held_against_the_folder(check_frames, videos):
     status, output, _ = check_frames("7 5 0\n", val="7 3 0\n")
     assert status == 1
     assert (
-        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00005.jpg"
-        in (output.splitlines())
-    )
+        f"  train: {videos}/7/{{:05d}}.jpg: the list says 5 frames, but there is no {videos}/7/00004.jpg. "
+        "The folder has 3 files, 00001.jpg to 00003.jpg: set DATA.ARGS.template and DATA.ARGS.first_frame to "
+        "their names, or mend the list"
+    ) in output.splitlines()
     assert "val: 1 videos, 1 with problems; 3 to 3 frames, median 3" in output  # the leak
     assert "files that cannot be decoded: 1" in output
 
@@ -309,9 +336,11 @@ def test_videos_in_tar_shards_are_looked_at(check, videos):
         (
             ["--report", "/nowhere/x.csv"],
             [],
-            "/nowhere/x.csv cannot be written: there is no folder /nowhere.",
+            "--report /nowhere/x.csv cannot be written: there is no folder /nowhere.",
         ),
-        (["--cache", "/dev/null/x"], [], "The cache /dev/null/x cannot be used"),
+        (["--report", "/tmp"], [], "--report /tmp cannot be written: it is a folder. Name a file."),
+        (["--report", "/dev/full"], [], "--report /dev/full cannot be written to (/dev/full: No space left"),
+        (["--cache", "/dev/null/x"], [], "The cache /dev/null/x cannot be used (File exists); give"),
     ],
 )
 def test_a_wrong_command_is_a_line_and_status_2(check, videos, flags, overrides, message):
@@ -319,6 +348,70 @@ def test_a_wrong_command_is_a_line_and_status_2(check, videos, flags, overrides,
     status, _, error = check(lists, *flags, overrides=overrides)
     assert status == 2
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["MODEL.NAME", "morpmlp"], "Did you mean 'morphmlp'?"),
+        (["MODEL.ARGS.droppath", "0.1"], "MODEL.ARGS of morphmlp: no argument 'droppath'"),
+        (["DATA.TEST_CROP_SIZE", "36"], "DATA.TEST_CROP_SIZE 36 differs from DATA.TRAIN_CROP_SIZE 32"),
+        (["AUG.ENABLE", "True", "AUG.AA_TYPE", "rand-q9"], "AUG.AA_TYPE 'rand-q9'"),
+        (["TRAIN.BATCH_SIZE", "4"], "TRAIN.BATCH_SIZE 4 is more than the 3 videos of the train list"),
+        (["MIXUP.ENABLE", "True"], "MIXUP.ENABLE True with one clip a process"),
+        (["SOLVER.BETAS", "[0.9]"], "SOLVER.BETAS [0.9]: give two numbers"),
+        (["TRAIN.CHECKPOINT_FILE_PATH", "/nowhere.pyth"], "There is no checkpoint '/nowhere.pyth'"),
+        (["MULTIGRID.SHORT_CYCLE", "True"], "morphmlp"),
+    ],
+)
+def test_settings_that_a_run_refuses_are_the_first_findings(check, videos, overrides, message):
+    lists = dict.fromkeys(("train", "val", "test"), "".join(f"whole{n}.mp4 {n}\n" for n in range(3)))
+    status, output, _ = check(lists, overrides=overrides)
+    first = output.splitlines()[0]
+    assert status == 1
+    assert first.startswith("run_net.py refuses: ") and message in first
+    assert output.splitlines()[1].startswith("train: 3 videos")
+
+
+def test_flips_of_sides_without_names_are_found_before_a_run(check_frames):
+    status, output, _ = check_frames("7 3 0\n", overrides=["DATA.RANDOM_FLIP", "True"])
+    assert status == 1
+    assert output.splitlines()[0] == (
+        "run_net.py refuses: DATA.RANDOM_FLIP True: ssv1 has classes that tell left from right, and their "
+        "names, which say which labels to swap, are unknown. Set DATA.RANDOM_FLIP False, or DATA.ARGS "
+        "label_names."
+    )
+
+
+def test_json_has_a_line_for_every_finding_and_one_for_all(check, videos):
+    flags = ("--split", "train", "--json")
+    status, output, _ = check(
+        {"train": "whole0.mp4 0\nempty.mp4 9\n"}, *flags, overrides=["TRAIN.BATCH_SIZE", "4"]
+    )
+    lines = [json.loads(line) for line in output.splitlines()]
+    of_video = {"split": "train", "path": f"{videos}/empty.mp4"}
+    assert status == 1
+    assert lines[0]["kind"] == "refused" and "TRAIN.BATCH_SIZE 4" in lines[0]["text"]
+    assert lines[1:3] == [
+        {"kind": "empty", "text": "has no bytes", **of_video},
+        {"kind": "label", "text": "label 9; MODEL.NUM_CLASSES 8 allows 0 to 7", **of_video},
+    ]
+    assert lines[-1] == {"kind": "summary", "num_videos": {"train": 2}, "has_problems": True}
+
+
+def test_quiet_leaves_standard_error_to_warnings(videos):
+    (videos / "tiny.yaml").write_text(TINY)
+    (videos / "train.csv").write_text("whole0.mp4 0\n")
+    words = ["--cfg", str(videos / "tiny.yaml"), "--split", "train", "--jobs", "1"]
+    words += ["DATA.PATH_TO_DATA_DIR", str(videos), "OUTPUT_DIR", str(videos / "out")]
+    command = [sys.executable, str(ROOT / "tools/check_data.py")]
+    ended = [
+        subprocess.run([*command, *flags, *words, "TRAIN.BATCH_SIZE", "1"], capture_output=True, text=True)
+        for flags in (["--quiet"], ["--cache", str(videos / "other.jsonl")])
+    ]
+    assert [process.returncode for process in ended] == [0, 0]
+    assert ended[0].stderr == "" and "looked at 1/1" in ended[1].stderr
+    assert ended[0].stdout == ended[1].stdout
 
 
 def test_a_label_beyond_all_numbers_is_a_wrong_command_and_no_traceback(check, videos):

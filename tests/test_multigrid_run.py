@@ -111,3 +111,14 @@ def test_balanced_training_warns_of_classes_without_videos(command):
     assert status == 0
     assert "2 of 10 classes have no training video and are never drawn, such as class 8" in out
     assert "every class equally often" in out
+
+
+def test_a_training_does_not_go_on_in_other_cycles(command):
+    cycle = ["MULTIGRID.SHORT_CYCLE", "True", "SOLVER.MAX_EPOCH", "1", "TRAIN.BATCH_SIZE", "1"]
+    assert command(*SHORT, *cycle, "TEST.ENABLE", "False")[0] == 0
+    for change, words in (
+        (["MULTIGRID.SHORT_CYCLE", "False"], "MULTIGRID.SHORT_CYCLE True, not False"),
+        (["MULTIGRID.EPOCH_FACTOR", "2"], "MULTIGRID.EPOCH_FACTOR 1.5, not 2.0"),
+    ):
+        status, _, error = command(*SHORT, *cycle, *change)
+        assert status == 1 and f"was trained with {words}, which cannot change within a training" in error

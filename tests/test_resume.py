@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.engine import checkpoint
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.main import run
 from tests.conftest import TINY

@@ -11,7 +11,7 @@ import simplejson
 import torch
 
 from slowfast_mlp.config.load import dump_config, load_config
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.main import run
 from tests.conftest import ROOT, TINY
@@ -229,7 +229,7 @@ def test_videos_that_cannot_be_read_are_replaced_in_training_and_wrong_in_testin
     printed = capsys.readouterr().out
     assert "warning: 1 of 11 videos looked for from the train list do not exist, such as" in printed
     assert "replaced a video that cannot be decoded" in printed and "failed videos 1" in printed
-    assert "6/7 with a view, 6 views of 1 videos missing" in printed
+    assert "6/7 with a view, 6 views of 1 videos missing" in printed  # none of its views
     train_failed = (tmp_path / "out" / "failed_train_videos.txt").read_text()
     path, times, reason = train_failed.rstrip("\n").split("\t")
     assert path == f"{data}/{train_lines[5].split()[0]}" and reason.startswith("cannot be opened")
@@ -263,8 +263,34 @@ def test_resuming_with_other_settings_is_said(command):
     status, printed, _ = command("TEST.ENABLE", "False", "SOLVER.BASE_LR", "0.5", "MODEL.ARGS.drop_path", "0")
     assert status == 0
     assert (
-        "resumed with other settings than before: SOLVER.BASE_LR 0.5 (was 0.001), SOLVER.MAX_EPOCH" in printed
-    )
+        "resumed with other settings than before: SOLVER.BASE_LR 0.5 (was 0.001), SOLVER.MAX_EPOCH 2 "
+        "(was 1): the learning rate leaves its curve at the next step"
+    ) in printed
+
+
+def test_what_another_batch_size_changes_is_said(command):
+    assert command("TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1")[0] == 0
+    status, printed, _ = command("TEST.ENABLE", "False", "TRAIN.BATCH_SIZE", "2", "SOLVER.MAX_EPOCH", "1")
+    assert status == 0
+    assert (
+        "resumed with other settings than before: TRAIN.BATCH_SIZE 2 (was 4): the same order of videos in "
+        "steps of another size; no learning rate is scaled"
+    ) in printed
+
+
+def test_another_optimiser_cannot_go_on(command):
+    settings = ["TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]
+    assert command(*settings, "SOLVER.OPTIMIZING_METHOD", "sgd")[0] == 0
+    status, _, error = command(*settings)
+    assert status == 1
+    assert "was trained with SOLVER.OPTIMIZING_METHOD sgd, not adamw, which cannot change within a" in error
+    assert "start from its weights with TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR" in error
+
+
+def test_a_setting_of_multigrid_without_a_cycle_does_not_matter_to_a_resume(command):
+    settings = ["TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]
+    assert command(*settings)[0] == 0
+    assert command(*settings, "MULTIGRID.EPOCH_FACTOR", "2")[0] == 0
 
 
 def test_several_configs_run_under_torchrun(tmp_path, corpus):

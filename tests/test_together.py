@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.log import last_metrics
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.main import model_of, run

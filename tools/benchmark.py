@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import logging
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 
 from slowfast_mlp.benchmark import data, step
 from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log, written_to
 
 SECTIONS = {"data": data, "step": step}
 REFERENCE = Path(__file__).parents[1] / "benchmarks" / "reference" / "loader.py"
@@ -28,27 +27,31 @@ again."""
 def main(argv: list[str]) -> int:
     """Measures one section, prints its tables and writes them; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    show_log(quiet=False)
     arguments.rounds = arguments.rounds or (1 if arguments.quick else MIN_ROUNDS)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        load_before = load_average()
-        report = SECTIONS[arguments.section].run(arguments, reference=_reference(), device=device)
-        report.machine = {
-            **describe_machine(device),
-            "rounds": str(arguments.rounds),
-            "load average": f"{load_before} before, {load_average()} after",
-        }
-        sys.stdout.write(as_markdown(report) + "\n")
-        if arguments.json:
-            write_json(report, arguments.json)
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return run_tool(lambda: _measure(arguments))
     finally:
         torch.set_num_threads(num_threads)
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        demand_place(arguments.json, "--json")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    load_before = load_average()
+    report = SECTIONS[arguments.section].run(arguments, reference=_reference(), device=device)
+    report.machine = {
+        **describe_machine(device),
+        "rounds": str(arguments.rounds),
+        "load average": f"{load_before} before, {load_average()} after",
+    }
+    say(as_markdown(report))
+    if arguments.json:
+        with written_to(arguments.json, "--json"):
+            write_json(report, arguments.json)
     return 0
 
 
@@ -61,12 +64,8 @@ def _reference():
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmark.py",
-        description="Measures parts of the project on this machine.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = make_parser(
+        "benchmark.py", description="Measures parts of the project on this machine.", examples=EXAMPLE
     )
     sections = parser.add_subparsers(dest="section", required=True, metavar="SECTION")
     for name, section in SECTIONS.items():

@@ -1,15 +1,23 @@
 """Checks the lists and files of a config: python tools/check_data.py --cfg FILE KEY VALUE ..."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from slowfast_mlp.check import check
+from slowfast_mlp.command_line import (
+    add_quiet,
+    demand_place,
+    make_parser,
+    parse_with_overrides,
+    run_tool,
+    say,
+    show_log,
+    written_to,
+)
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.corpus.check import summary, write_csv, write_skip_list
+from slowfast_mlp.corpus.check import as_json, summary, write_csv, write_skip_list
 from slowfast_mlp.corpus.processes import default_num_processes
-from slowfast_mlp.errors import UserError
 
 EXAMPLE = """example:
   python tools/check_data.py --cfg configs/Kinetics/MORPHMLP_S_16x4.yaml \\
@@ -23,48 +31,47 @@ stays in the cache until the file changes. Exit status: 0 no problems, 1 problem
 def main(argv: list[str]) -> int:
     """Checks, prints the summary and writes the reports; returns the exit status."""
     parser = _parser()
-    arguments, overrides = parser.parse_known_args(argv)
-    overrides = [word for word in overrides if word != "--opts"]
-    if any(word.startswith("--") for word in overrides):
-        parser.error(f"unknown flags among the overrides {' '.join(overrides)}")
+    arguments, overrides = parse_with_overrides(parser, argv)
     if arguments.jobs < 1 or arguments.timeout <= 0:
         parser.error("--jobs takes 1 or more, --timeout more than 0")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        for path in filter(None, (arguments.report, arguments.write_skip_list)):
-            if not path.parent.is_dir():  # known now, not after hours
-                raise UserError(f"{path} cannot be written: there is no folder {path.parent}.")
-        report = check(
-            load_config(arguments.cfg, overrides),
-            split=arguments.split,
-            decode=arguments.decode,
-            num_processes=arguments.jobs,
-            timeout_sec=arguments.timeout,
-            cache=arguments.cache,
-        )
-        sys.stdout.write(summary(report) + "\n")
-        if arguments.report:
+    show_log(quiet=arguments.quiet)
+    return run_tool(
+        lambda: _check(arguments, overrides),
+        after_ctrl_c="interrupted: the same command goes on where it was",
+    )
+
+
+def _check(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    for flag in ("report", "write_skip_list"):
+        if path := getattr(arguments, flag):
+            demand_place(path, f"--{flag.replace('_', '-')}")
+    report = check(
+        load_config(arguments.cfg, overrides),
+        split=arguments.split,
+        decode=arguments.decode,
+        num_processes=arguments.jobs,
+        timeout_sec=arguments.timeout,
+        cache=arguments.cache,
+    )
+    for text in as_json(report) if arguments.json else [summary(report)]:
+        say(text)
+    if arguments.report:
+        with written_to(arguments.report, "--report"):
             write_csv(report, arguments.report)
-        if arguments.write_skip_list:
+    if arguments.write_skip_list:
+        with written_to(arguments.write_skip_list, "--write-skip-list"):
             num_skipped = write_skip_list(report, arguments.write_skip_list)
-            sys.stdout.write(f"{num_skipped} paths written to {arguments.write_skip_list}\n")
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted: the same command goes on where it was\n")
-        return 130
+        if not arguments.json:
+            say(f"{num_skipped} paths written to {arguments.write_skip_list}")
     return 1 if report.has_problems else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="check_data.py",
+    parser = make_parser(
+        "check_data.py",
         usage="check_data.py --cfg FILE.yaml [flags] [KEY VALUE ...]",
-        description="Checks every video of the lists that a config reads, before a run does.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        description="Checks the settings of a config and every video of its lists, before a run does.",
+        examples=EXAMPLE,
     )
     parser.add_argument("--cfg", required=True, metavar="FILE.yaml", help="config, as for run_net.py")
     parser.add_argument("--split", choices=("train", "val", "test"), help="one split; else all that are read")
@@ -85,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--write-skip-list", type=Path, metavar="FILE", help="write the paths that cannot be read, one a line"
     )
+    parser.add_argument("--json", action="store_true", help="a line of JSON for every finding, no summary")
+    add_quiet(parser)
     return parser
 
 

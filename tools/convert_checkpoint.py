@@ -1,10 +1,10 @@
 """Writes weights in our format: python tools/convert_checkpoint.py THEIRS OURS --cfg FILE KEY VALUE ..."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
+from slowfast_mlp.command_line import demand_place, make_parser, parse_with_overrides, run_tool, say, show_log
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.convert import convert
 from slowfast_mlp.errors import UserError
@@ -19,28 +19,26 @@ model; what no weight is found for keeps its start, and the report says so."""
 
 def main(argv: list[str]) -> int:
     """Converts one file and prints the report and the sha256; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="convert_checkpoint.py",
+    parser = make_parser(
+        "convert_checkpoint.py",
         usage="convert_checkpoint.py SOURCE TARGET --cfg FILE.yaml [KEY VALUE ...]",
         description="Writes a checkpoint of the authors' code, or of an image model, in our format.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXAMPLE,
     )
     parser.add_argument("source", help="checkpoint in any wrapping: flat, model_state, state_dict, model ...")
     parser.add_argument("target", help="file to write")
     parser.add_argument("--cfg", required=True, help="config of the model")
-    arguments, overrides = parser.parse_known_args(argv)
-    if any(word.startswith("--") for word in overrides):
-        parser.error(f"unknown flags among the overrides {' '.join(overrides)}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if Path(arguments.target).exists():
-            raise UserError(f"{arguments.target} exists already; choose another name.")
-        report, digest = convert(load_config(arguments.cfg, overrides), arguments.source, arguments.target)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{report}\nsha256 {digest}  {arguments.target}\n")
+    arguments, overrides = parse_with_overrides(parser, argv)
+    show_log(quiet=False)
+    return run_tool(lambda: _convert(arguments, overrides), wrong=1)
+
+
+def _convert(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    if Path(arguments.target).exists():
+        raise UserError(f"{arguments.target} exists already; choose another name.")
+    demand_place(Path(arguments.target), "TARGET")
+    report, digest = convert(load_config(arguments.cfg, overrides), arguments.source, arguments.target)
+    say(f"{report}\nsha256 {digest}  {arguments.target}")
     return 0
 
 

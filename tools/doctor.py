@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from importlib.util import find_spec
 
@@ -16,6 +15,7 @@ space, shared memory and open files. Exit status: 0 nothing is wrong (warnings m
 
 def main(argv: list[str]) -> int:
     """Prints a line for everything that is looked at; returns the exit status."""
+    # Not command_line.make_parser: this runs where the package cannot be imported, too.
     parser = argparse.ArgumentParser(
         prog="doctor.py",
         description="Says what of an installation works on this machine, and how to mend the rest.",
@@ -27,23 +27,28 @@ def main(argv: list[str]) -> int:
         "--output-dir", default="output", metavar="DIR", help="where runs will write (output)"
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON for everything looked at")
+    parser.add_argument("--quiet", action="store_true", help="only what is wrong, and warnings")
     arguments = parser.parse_args(argv)
     if find_spec("torch") is None:
         sys.stderr.write("wrong  torch is not installed: see INSTALL.md\n")
         return 1
     try:
-        from slowfast_mlp.doctor import examine, in_words, is_usable
+        from slowfast_mlp.command_line import has_colours, run_tool, say
+        from slowfast_mlp.doctor import OK, examine, in_words, is_usable
     except ImportError as error:  # the first thing that an incomplete installation shows
         sys.stderr.write(f"wrong  the package cannot be imported ({error}): run pip install -e . again\n")
         return 1
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    findings = []
-    for finding in examine(arguments.output_dir):
-        findings.append(finding)
-        line = json.dumps(finding._asdict()) if arguments.json else in_words(finding, colours=colours)
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-    return 0 if is_usable(findings) else 1
+
+    def work() -> int:
+        findings = []
+        for finding in examine(arguments.output_dir):
+            findings.append(finding)
+            if finding.state != OK or not arguments.quiet:
+                as_words = in_words(finding, colours=has_colours())
+                say(json.dumps(finding._asdict()) if arguments.json else as_words)
+        return 0 if is_usable(findings) else 1
+
+    return run_tool(work)
 
 
 if __name__ == "__main__":

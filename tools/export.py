@@ -6,7 +6,7 @@ import logging
 import sys
 from dataclasses import asdict
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log
 from slowfast_mlp.export import Exported, export
 from slowfast_mlp.predict.load import load
 
@@ -22,27 +22,23 @@ Exit status: 0 written, 2 not."""
 def main(argv: list[str]) -> int:
     """Exports, and says how the file compares; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")  # on standard error
+    show_log(quiet=True)  # the exporters of ONNX have much to say
     if not (arguments.quiet or arguments.json):
-        logging.getLogger("slowfast_mlp").setLevel(logging.INFO)  # the exporters of ONNX have much to say
-    try:
-        predictor = load(
-            arguments.checkpoint, config_file=arguments.cfg, overrides=arguments.opts, device="cpu"
-        )
-        exported = export(
-            predictor,
-            arguments.out,
-            max_difference=arguments.max_difference,
-            batch_size=arguments.batch,
-            num_rounds=arguments.rounds,
-            compiled=not arguments.no_compile,
-        )
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(
-        f"{json.dumps(asdict(exported))}\n" if arguments.json else _in_words(exported, arguments)
+        logging.getLogger("slowfast_mlp").setLevel(logging.INFO)
+    return run_tool(lambda: _export(arguments))
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    predictor = load(arguments.checkpoint, config_file=arguments.cfg, overrides=arguments.opts, device="cpu")
+    exported = export(
+        predictor,
+        arguments.out,
+        max_difference=arguments.max_difference,
+        batch_size=arguments.batch,
+        num_rounds=arguments.rounds,
+        compiled=not arguments.no_compile,
     )
+    say(json.dumps(asdict(exported)) if arguments.json else _in_words(exported, arguments))
     return 0
 
 
@@ -54,17 +50,15 @@ def _in_words(exported: Exported, arguments: argparse.Namespace) -> str:
     for name, ms in exported.latency_ms.items():
         spread = f"{ms.p25:.1f} to {ms.p75:.1f}{', noisy' if ms.is_noisy else ''}"
         lines.append(f"  {name:<14} {ms.median:8.1f} ms a batch of {arguments.batch}  ({spread})")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="export.py",
+    parser = make_parser(
+        "export.py",
         usage="export.py CHECKPOINT OUT [flags] [--opts KEY VALUE ...]",
         description="Writes a model as ONNX or as a program of torch.export, and compares the file with it.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLE,
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="weights, settings and names of the classes")
@@ -75,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=5, metavar="N", help="of that measurement; 0 leaves it out (5)")
     add("--no-compile", action="store_true", help="leave torch.compile out of it, which takes a minute")
     add("--json", action="store_true", help="a line of JSON")
-    add("--quiet", action="store_true", help="no notes")
+    add_quiet(parser)
     add("--opts", nargs="*", default=[], metavar="KEY VALUE", help="settings that go over the checkpoint's")
     return parser
 

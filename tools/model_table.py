@@ -3,26 +3,33 @@
 import argparse
 import sys
 
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say
 from slowfast_mlp.model_table import FORMATS, table
 
 
 def main(argv: list[str]) -> int:
     """Writes the table to standard output; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="model_table.py",
+    parser = make_parser(
+        "model_table.py",
         description="Parameters, GFLOPs and activations of all variants beside the published figures.",
-        epilog="example: python tools/model_table.py --model morphmlp --format csv",
+        examples="example:\n  python tools/model_table.py --model morphmlp --format csv",
     )
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--model", help="one file of slowfast_mlp/models; all when left out")
+    add_quiet(parser)
     arguments = parser.parse_args(argv)
+    return run_tool(lambda: _print_table(parser, arguments))
+
+
+def _print_table(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     rows = []
     for row in table(arguments.model):
-        sys.stderr.write(f"{row[0]}, {row[1]} frames\n")  # some take seconds
+        if not arguments.quiet:
+            sys.stderr.write(f"{row[0]}, {row[1]} frames\n")  # some take seconds
         rows.append(row)
     if not rows:
         parser.error(f"--model {arguments.model}: no such model in the table")
-    sys.stdout.write(FORMATS[arguments.format](rows) + "\n")
+    say(FORMATS[arguments.format](rows))
     return 0
 
 

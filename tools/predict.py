@@ -1,11 +1,10 @@
 """Names what videos show: python tools/predict.py VIDEO ... --checkpoint FILE"""
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
 
+from slowfast_mlp.command_line import add_quiet, has_colours, make_parser, run_tool, say, show_log
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.predict.command import Command, Failed, Wanted
 from slowfast_mlp.predict.inputs import find_inputs, read_list
@@ -26,35 +25,28 @@ def main(argv: list[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     _check(parser, arguments)
-    level = logging.WARNING if arguments.quiet or arguments.json else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s")  # on standard error
-    try:
-        predictor = load(
-            arguments.checkpoint,
-            config_file=arguments.cfg,
-            overrides=arguments.opts,
-            label_names=arguments.labels,
-            device=arguments.device,
-        )
-        sources = find_inputs(_words(arguments), folders_are_videos=not predictor.is_image_model)
-        command = Command(
-            predictor,
-            _wanted(arguments),
-            say=_say,
-            is_terminal=sys.stdout.isatty(),
-            colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
-            shows_progress=not arguments.quiet,
-        )
-        failed = command.run(sources)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except BrokenPipeError:  # whoever read the lines has enough of them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted\n")
-        return 130
+    show_log(quiet=arguments.quiet or arguments.json)
+    return run_tool(lambda: _predict(arguments))
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    predictor = load(
+        arguments.checkpoint,
+        config_file=arguments.cfg,
+        overrides=arguments.opts,
+        label_names=arguments.labels,
+        device=arguments.device,
+    )
+    sources = find_inputs(_words(arguments), folders_are_videos=not predictor.is_image_model)
+    command = Command(
+        predictor,
+        _wanted(arguments),
+        say=say,
+        is_terminal=sys.stdout.isatty(),
+        colours=has_colours(),
+        shows_progress=not arguments.quiet,
+    )
+    failed = command.run(sources)
     sys.stderr.write(_summary(failed, len(sources)))
     return 1 if failed else 0
 
@@ -67,14 +59,10 @@ def _words(arguments: argparse.Namespace) -> list[str]:
         try:
             lines = Path(arguments.list).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--list {arguments.list} cannot be read ({error}).") from error
+            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise UserError(f"--list {arguments.list} cannot be read ({reason}).") from error
         words += read_list(lines, name=arguments.list)
     return words
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()  # who reads a pipe wants every window when it is there
 
 
 def _summary(failed: list[Failed], num_sources: int) -> str:
@@ -112,13 +100,11 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="predict.py",
+    parser = make_parser(
+        "predict.py",
         usage="predict.py VIDEO ... --checkpoint FILE [flags] [--opts KEY VALUE ...]",
         description="Predicts the classes of videos, or of a window that slides over long ones and streams.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLE,
     )
     add = parser.add_argument
     add("videos", nargs="*", metavar="VIDEO", help="file, folder, pattern, picture, stream; - reads a list")
@@ -129,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps")
     add("--top-k", type=int, default=5, metavar="N", help="classes to show (5)")
     add("--json", action="store_true", help="a line of JSON for every video or window")
-    add("--quiet", action="store_true", help="no progress, no notes")
+    add_quiet(parser)
     add("--stride-sec", type=float, metavar="S", help="slide a window, S seconds on each time")
     add("--window-sec", type=float, metavar="S", help="length of the window; default that of a training clip")
     add("--max-sec", type=float, metavar="S", help="slide, and stop S seconds after the first frame")

@@ -1,11 +1,13 @@
-"""Official annotations as our lists: python tools/prepare_data.py kinetics|ssv1|ssv2|imagenet ..."""
+"""Videos, and annotations, as our lists: tools/prepare_data.py folders|kinetics|ssv1|ssv2|imagenet ..."""
 
 import argparse
-import logging
+import json
 import shlex
 import sys
 from pathlib import Path
 
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log, written_to
+from slowfast_mlp.corpus.folders import prepare_folders
 from slowfast_mlp.corpus.imagenet import LINKS, PictureShards, prepare_imagenet
 from slowfast_mlp.corpus.kinetics import prepare_kinetics
 from slowfast_mlp.corpus.lists import Prepared
@@ -17,7 +19,11 @@ from slowfast_mlp.errors import UserError
 AFTERWARDS = """
 docs/datasets.md shows the folders that go in and come out. An interrupted run goes on where it was. Exit
 status: 0 all is listed, 1 something was left out (missing.txt says what and why), 2 nothing could be done."""
+# Of the flags that belong to --reencode.
+ENCODING_DEFAULTS = {"short_side": 320, "gop": 12, "crf": 23, "fast_decode": False}
 EXAMPLES = {
+    "folders": """
+  python tools/prepare_data.py folders --videos my_videos --out lists""",
     "kinetics": """
   python tools/prepare_data.py kinetics --annotations train.csv validate.csv --videos /data/k400 \\
       --out /data/k400_short --reencode""",
@@ -36,19 +42,31 @@ EXAMPLES = {
 def main(argv: list[str]) -> int:
     """Prepares one data set and says what was written; returns the exit status."""
     arguments = _parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    show_log(quiet=arguments.quiet)
+    after_ctrl_c = "interrupted: the same command goes on where it was"
+    return run_tool(lambda: _prepare(arguments), after_ctrl_c=after_ctrl_c)
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    with written_to(arguments.out, "--out"):
         arguments.out.mkdir(parents=True, exist_ok=True)
         prepared: Prepared = arguments.prepare(arguments)
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted: the same command goes on where it was\n")
-        return 130
-    settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
-    sys.stdout.write("\n".join([*prepared.said, f"settings: {settings}"]) + "\n")
+    if arguments.json:
+        settings = {key: str(value) for key, value in prepared.settings.items()}
+        say(json.dumps({"said": prepared.said, "left_out": prepared.left_out, "settings": settings}))
+    else:
+        settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
+        say("\n".join([*prepared.said, f"settings: {settings}"]))
     return 1 if prepared.left_out else 0
+
+
+def _folders(arguments: argparse.Namespace) -> Prepared:
+    return prepare_folders(
+        videos=arguments.videos,
+        out=arguments.out,
+        val_share=arguments.val_share,
+        treatment=_treatment(arguments),
+    )
 
 
 def _kinetics(arguments: argparse.Namespace) -> Prepared:
@@ -106,14 +124,12 @@ def _frames(arguments: argparse.Namespace) -> Frames:
 
 
 def _treatment(arguments: argparse.Namespace) -> Treatment:
-    encoding = Encoding(
-        short_side=arguments.short_side,
-        gop=arguments.gop,
-        crf=arguments.crf,
-        fast_decode=arguments.fast_decode,
-    )
+    given = {name: value for name in ENCODING_DEFAULTS if (value := getattr(arguments, name)) is not None}
+    if given and not arguments.reencode:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{flags} says how --reencode writes videos anew: add --reencode, or leave it out.")
     return Treatment(
-        encoding=encoding if arguments.reencode else None,
+        encoding=Encoding(**{**ENCODING_DEFAULTS, **given}) if arguments.reencode else None,
         videos_per_shard=arguments.shards,
         num_processes=arguments.jobs,
         timeout_sec=arguments.timeout,
@@ -121,17 +137,22 @@ def _treatment(arguments: argparse.Namespace) -> Treatment:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    shape = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = argparse.ArgumentParser(
-        prog="prepare_data.py",
-        description="Writes the lists that run_net.py reads, from a data set's official annotations.",
-        epilog=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
-        **shape,
+    parser = make_parser(
+        "prepare_data.py",
+        description="Writes the lists that run_net.py reads, from class folders or official annotations.",
+        examples=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
     )
-    sets = parser.add_subparsers(required=True, metavar="kinetics|ssv1|ssv2|imagenet")
+    sets = parser.add_subparsers(required=True, metavar="folders|kinetics|ssv1|ssv2|imagenet")
     for name, (meaning, prepare, add_flags) in DATASETS.items():
         epilog = f"example:{EXAMPLES[name]}\n{AFTERWARDS}"
-        part = sets.add_parser(name, help=meaning, description=meaning, epilog=epilog, **shape)
+        part = sets.add_parser(
+            name,
+            help=meaning,
+            description=meaning,
+            epilog=epilog,
+            formatter_class=parser.formatter_class,
+            allow_abbrev=False,
+        )
         part.set_defaults(prepare=prepare)
         add_flags(part)
         part.add_argument("--out", type=Path, required=True, help="folder to write into")
@@ -139,7 +160,20 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         part.add_argument(
             "--timeout", type=_at_least_one, default=600, help="seconds after which a file is given up (600)"
         )
+        part.add_argument("--json", action="store_true", help="what was written as a line of JSON")
+        add_quiet(part)
     return parser.parse_args(argv)
+
+
+def _folders_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--videos", type=Path, required=True, help="folder with one for each class, or with train and val"
+    )
+    parser.add_argument(
+        "--val-share", type=_share, default=0.1, metavar="S", help="of a class that goes to val (0.1)"
+    )
+    _add_treatment(parser)
+    _add_shards(parser, "videos")
 
 
 def _kinetics_flags(parser: argparse.ArgumentParser) -> None:
@@ -187,13 +221,14 @@ def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
 
 def _add_treatment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reencode", action="store_true", help="write the videos anew into OUT/videos")
+    parser.add_argument("--short-side", type=_at_least_one, help="most that the short side has (320)")
+    parser.add_argument("--gop", type=_at_least_one, help="frames from keyframe to keyframe (12)")
+    parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", help="quality (23)")
     parser.add_argument(
-        "--short-side", type=_at_least_one, default=320, help="most that the short side has (320)"
-    )
-    parser.add_argument("--gop", type=_at_least_one, default=12, help="frames from keyframe to keyframe (12)")
-    parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", default=23, help="quality (23)")
-    parser.add_argument(
-        "--fast-decode", action="store_true", help="x264's tune fastdecode: larger, quicker to read"
+        "--fast-decode",
+        action="store_true",
+        default=None,
+        help="x264's tune fastdecode: larger, quicker to read",
     )
 
 
@@ -201,6 +236,13 @@ def _add_shards(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--shards", type=_at_least_one, default=0, metavar="N", help=f"put N {what} each into tar files"
     )
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return share
 
 
 def _at_least_one(text: str) -> int:
@@ -212,6 +254,7 @@ def _at_least_one(text: str) -> int:
 
 # name -> what goes in, the function, the flags of its own
 DATASETS = {
+    "folders": ("your own videos: a folder for each class", _folders, _folders_flags),
     "kinetics": ("Kinetics-400, -600, -700: official csv files and videos", _kinetics, _kinetics_flags),
     "ssv1": ("Something-Something V1: official csv files and frame folders", _ssv1, _ssv1_flags),
     "ssv2": ("Something-Something V2: official JSONs, and videos or frame folders", _ssv2, _ssv2_flags),

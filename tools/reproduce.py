@@ -1,11 +1,11 @@
 """Tests published rows again: python tools/reproduce.py --checkpoint NAME=FILE --data DATASET=DIR"""
 
 import argparse
-import logging
 import shlex
 import sys
 from pathlib import Path
 
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log
 from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.reproduce.command import REPORT, reproduce
 from slowfast_mlp.reproduce.plan import Given
@@ -14,7 +14,7 @@ from slowfast_mlp.reproduce.table import PAPERS, SYNTHETIC, matching, read_table
 CONFIGS = Path(__file__).parents[1] / "configs"
 TRY_AGAIN = 75  # as run_net.py
 
-EXAMPLE = """examples:
+EXAMPLES = """examples:
   python tools/reproduce.py --data kinetics=/data/k400 \\
       --checkpoint Kinetics/MORPHMLP_S_16x4=morphmlp_s_16x4.pyth
   python tools/reproduce.py --rows 'SSv*' --checkpoints weights --data ssv1=/data/ssv1 \\
@@ -28,39 +28,37 @@ and say so. Exit status: 0 all others were tested, 1 some could not be, 2 a wron
 
 def main(argv: list[str]) -> int:
     """Tests the rows and writes the report; returns the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")  # on standard error
+    arguments = _parser().parse_args(argv)
+    show_log(quiet=arguments.quiet)
+    command = shlex.join(["python", "tools/reproduce.py", *argv])
+    return run_tool(
+        lambda: _reproduce(arguments, command),
+        after_ctrl_c="interrupted: the same command goes on where it was",
+    )
+
+
+def _reproduce(arguments: argparse.Namespace, command: str) -> int:
     table = arguments.table or (SYNTHETIC if arguments.synthetic else PAPERS)
+    rows = read_table(table, folder=table.parent if arguments.table else CONFIGS)
+    if arguments.rows:
+        wanted = {row.name for pattern in arguments.rows for row in matching(rows, pattern, flag="--rows")}
+        rows = [row for row in rows if row.name in wanted]
+    given = Given(
+        checkpoints=_pairs(arguments.checkpoint, "--checkpoint NAME=FILE"),
+        checkpoint_folder=arguments.checkpoints,
+        data=_pairs(arguments.data, "--data DATASET=FOLDER"),
+        settings=[tuple(words) for words in arguments.set],
+        overrides=arguments.opts,
+    )
     try:
-        rows = read_table(table, folder=table.parent if arguments.table else CONFIGS)
-        if arguments.rows:
-            wanted = {
-                row.name for pattern in arguments.rows for row in matching(rows, pattern, flag="--rows")
-            }
-            rows = [row for row in rows if row.name in wanted]
-        given = Given(
-            checkpoints=_pairs(arguments.checkpoint, "--checkpoint NAME=FILE"),
-            checkpoint_folder=arguments.checkpoints,
-            data=_pairs(arguments.data, "--data DATASET=FOLDER"),
-            settings=[tuple(words) for words in arguments.set],
-            overrides=arguments.opts,
-        )
-        command = shlex.join(["python", "tools/reproduce.py", *argv])
         lines = reproduce(rows, given, output_dir=arguments.out, command=command, trains=arguments.synthetic)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
     except Stopped as stop:
         sys.stderr.write(f"{stop}. The same command goes on.\n")
         return TRY_AGAIN
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: the same command goes on where it was\n")
-        return 130
     failed = [line for line in lines if not line.result and not line.plan.missing]
     for line in failed:
         sys.stderr.write(f"{line.plan.row.name} could not be tested: {line.state}\n")
-    sys.stdout.write(f"{Path(arguments.out) / REPORT}\n")
+    say(str(Path(arguments.out) / REPORT))
     return 1 if failed else 0
 
 
@@ -75,13 +73,12 @@ def _pairs(words: list[str], form: str) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="reproduce.py",
+    parser = make_parser(
+        "reproduce.py",
         description="Tests the rows of published tables, and writes published and measured side by side.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        examples=EXAMPLES,
     )
+    add_quiet(parser)
     parser.add_argument(
         "--table", type=Path, metavar="FILE.csv", help="own table; default: all published rows of configs/"
     )

@@ -6,7 +6,7 @@ from functools import partial
 
 from slowfast_mlp.config.arguments import parse_arguments
 from slowfast_mlp.config.load import dump_config, load_config
-from slowfast_mlp.engine.distributed import is_launched, launch
+from slowfast_mlp.engine.launch import is_launched, launch
 from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.run.main import run_all
 

@@ -1,9 +1,9 @@
 """Writes docs/configuration.md from the schema: python tools/settings_page.py"""
 
-import argparse
 import sys
 from pathlib import Path
 
+from slowfast_mlp.command_line import make_parser, run_tool, written_to
 from slowfast_mlp.settings_page import page
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -11,14 +11,18 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 
 def main(argv: list[str]) -> int:
     """Writes the page; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="settings_page.py",
+    parser = make_parser(
+        "settings_page.py",
         description="Makes the reference of all settings.",
-        epilog="example: python tools/settings_page.py --out /tmp/configuration.md",
+        examples="example: python tools/settings_page.py --out configuration.md",
     )
     parser.add_argument("--out", type=Path, default=PAGE, metavar="FILE", help="docs/configuration.md")
-    arguments = parser.parse_args(argv)
-    arguments.out.write_text(page(), encoding="utf-8")
+    return run_tool(lambda: _write(parser.parse_args(argv).out))
+
+
+def _write(path: Path) -> int:
+    with written_to(path, "--out"):
+        path.write_text(page(), encoding="utf-8")
     return 0
 
 

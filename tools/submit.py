@@ -7,15 +7,25 @@ import argparse
 import sys
 from pathlib import Path
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.command_line import make_parser, run_tool, say, written_to
 from slowfast_mlp.submission import submit
 
+EXAMPLE = """example:
+  python tools/submit.py --nodes 2 --gpus-per-node 8 -- \\
+      --cfg configs/Kinetics/MORPHMLP_S_16x4.yaml DATA.PATH_TO_DATA_DIR /data/k400
+
+docs/multi_node.md says what it does with signals, requeues and the end of its time."""
 RUN_NET = Path(__file__).resolve().with_name("run_net.py")
 
 
 def main(argv: list[str]) -> int:
     """Submits, and writes the number of the job; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="submit.py", usage="%(prog)s [options] -- --cfg FILE KEY VALUE ...")
+    parser = make_parser(
+        "submit.py",
+        usage="submit.py [flags] -- --cfg FILE KEY VALUE ...",
+        description='Submits a training to SLURM by way of submitit (pip install -e ".[slurm]").',
+        examples=EXAMPLE,
+    )
     parser.add_argument(
         "--folder", default="output/slurm", help="what the tasks print; all nodes must see it"
     )
@@ -30,7 +40,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--max-restarts", type=int, default=100, help="pieces of the job after its first")
     parser.add_argument("words", nargs="+", help="the command line of run_net.py")
     given = parser.parse_args(argv)
-    try:
+    return run_tool(lambda: _submit(given), wrong=1)
+
+
+def _submit(given: argparse.Namespace) -> int:
+    with written_to(Path(given.folder), "--folder"):
         job = submit(
             str(RUN_NET),
             given.words,
@@ -43,10 +57,7 @@ def main(argv: list[str]) -> int:
             partition=given.partition,
             max_restarts=given.max_restarts,
         )
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{job}\n")
+    say(str(job))
     return 0
 
 

@@ -84,7 +84,16 @@ def train_loader(
     seed: int,
 ) -> DataLoader:
     """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
-    train_videos = TrainVideos(
+    views = train_videos(data, aug, videos, dataset=dataset, seed=seed)
+    workers = _worker_arguments(loading, device, num_cores)
+    return DataLoader(views, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers)
+
+
+def train_videos(
+    data: schema.Data, aug: schema.Aug, videos: Records, *, dataset: str, seed: int
+) -> TrainVideos:
+    """The random views of every video. Raises UserError."""
+    return TrainVideos(
         videos,
         clips=clip_rule(data, dataset, offset=data.use_offset_sampling),
         draw_plan=plan_drawer(data, aug, dataset),
@@ -95,10 +104,6 @@ def train_loader(
         channel_order=data.channel_order,
         decode_timeout_sec=data.decode_timeout_sec,
         flipped_labels=_flipped_labels(data, dataset, videos.label_names),
-    )
-    workers = _worker_arguments(loading, device, num_cores)
-    return DataLoader(
-        train_videos, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers
     )
 
 

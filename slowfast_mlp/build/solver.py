@@ -12,7 +12,7 @@ from slowfast_mlp.data.multigrid import Multigrid, demand_model
 from slowfast_mlp.engine.batch_norm import batch_norms
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
-from slowfast_mlp.engine.optimizer import make_optimizer, parameter_groups
+from slowfast_mlp.engine.optimizer import METHODS, make_optimizer, parameter_groups
 from slowfast_mlp.engine.schedule import WarmupCosine
 from slowfast_mlp.errors import UserError
 
@@ -44,6 +44,7 @@ def optimizer(solver: schema.Solver, net: nn.Module, *, shard: bool) -> torch.op
             f"SOLVER.NESTEROV True with SOLVER.MOMENTUM {solver.momentum:g} and SOLVER.DAMPENING "
             f"{solver.dampening:g}: it needs a momentum above 0 and no dampening. Set SOLVER.NESTEROV False."
         )
+    _name_those_of_others(solver)
     groups = parameter_groups(net, solver.weight_decay, layer_decay=solver.layer_decay, stages=net.stages())
     return make_optimizer(
         groups,
@@ -57,6 +58,21 @@ def optimizer(solver: schema.Solver, net: nn.Module, *, shard: bool) -> torch.op
         fused=solver.fused,
         shard=shard,
     )
+
+
+def _name_those_of_others(solver: schema.Solver) -> None:
+    """Warns of settings that only other methods read, where they are set."""
+    method, defaults = solver.optimizing_method, schema.Solver()
+    _, read = METHODS[method]
+    of_others = dict.fromkeys(name for _, names in METHODS.values() for name in names if name not in read)
+    changed = [name for name in of_others if getattr(solver, name) != getattr(defaults, name)]
+    if changed:
+        logger.warning(
+            "%s without effect: SOLVER.OPTIMIZING_METHOD %s reads %s",
+            ", ".join(f"SOLVER.{name.upper()} {getattr(solver, name)}" for name in changed),
+            method,
+            ", ".join(f"SOLVER.{name.upper()}" for name in read),
+        )
 
 
 def num_parts(train: schema.Train, *, smallest_batch: int) -> int:

@@ -30,6 +30,20 @@ TRAINING_SETTINGS = (
     "TRAIN.PRECISION",
     "RNG_SEED",
 )
+# What those settings change for a training that goes on, by the longest beginning of their keys that is here.
+EFFECTS = {
+    "": "from the next step on",
+    "SOLVER.BASE_LR": "the learning rate leaves its curve at the next step",
+    "SOLVER.COSINE_END_LR": "the learning rate leaves its curve at the next step",
+    "SOLVER.WARMUP": "the learning rate leaves its curve at the next step",
+    "SOLVER.MAX_EPOCH": "the learning rate leaves its curve at the next step",
+    "TRAIN.BATCH_SIZE": "the same order of videos in steps of another size; no learning rate is scaled",
+    "TRAIN.PRECISION": "sums are rounded otherwise",
+    "TRAIN.ACCUMULATE_STEPS": "sums are rounded otherwise, and batch norm sees other parts of a batch",
+    "TRAIN.EMA": "the average follows otherwise from the next step on",
+}
+# With another of these nothing that was done could be gone on with: other epochs, another optimiser's state.
+COURSE_SETTINGS = ("MULTIGRID.", "SOLVER.OPTIMIZING_METHOD")
 # Where files lie is not the course of a training.
 PLACES = (
     "DATA.PATH_TO_DATA_DIR",
@@ -54,11 +68,22 @@ def model_changes(before: Config, now: Config) -> list[str]:
 
 
 def training_changes(before: Config, now: Config) -> list[str]:
-    """Settings of the training that differ, as "KEY new (was old)"."""
+    """Settings of the training that differ, as "KEY new (was old)", those with the same effect together."""
+    by_effect: dict[str, list[str]] = {}
+    for key, old, new in _differing(before, now):
+        if key.startswith(TRAINING_SETTINGS) and key not in PLACES:
+            effect = EFFECTS[max(filter(key.startswith, EFFECTS), key=len)]
+            by_effect.setdefault(effect, []).append(f"{key} {new} (was {old})")
+    return [f"{', '.join(changed)}: {effect}" for effect, changed in by_effect.items()]
+
+
+def course_changes(before: Config, now: Config) -> list[str]:
+    """Settings that differ with which no training goes on, as "KEY old, not new"."""
+    has_cycle = any(grid.long_cycle or grid.short_cycle for grid in (before.multigrid, now.multigrid))
     return [
-        f"{key} {new} (was {old})"
+        f"{key} {old}, not {new}"
         for key, old, new in _differing(before, now)
-        if key.startswith(TRAINING_SETTINGS) and key not in PLACES
+        if key.startswith(COURSE_SETTINGS) and (has_cycle or not key.startswith("MULTIGRID."))
     ]
 
 

@@ -1,7 +1,9 @@
 """What is wrong with the lists and files of a data set, and the reports of it."""
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +51,9 @@ class CheckedVideo:
 
 @dataclass
 class CheckReport:
-    """All lines of all lists, and what concerns whole lists."""
+    """Why a run is refused before it reads any; all lines of all lists; and what concerns whole lists."""
 
+    refusals: list[str]
     videos: list[CheckedVideo]
     problems: list[str]
     notes: list[str]
@@ -59,11 +62,12 @@ class CheckReport:
     def has_problems(self) -> bool:
         """Whether there is anything that a training or an evaluation would suffer from."""
         found = any(finding.kind in PROBLEMS for video in self.videos for finding in video.findings)
-        return found or bool(self.problems)
+        return found or bool(self.refusals or self.problems)
 
 
 def check_lists(
     lists: dict[str, Records],
+    refusals: list[str],
     *,
     num_classes: int,
     frames_needed: Callable[[str, float], float],
@@ -73,7 +77,8 @@ def check_lists(
     timeout_sec: float,
     cache: Path,
 ) -> CheckReport:
-    """Looks at every file of the lists (split -> records) once; `frames_needed` is the length of a clip of a
+    """Looks at every file of the lists (split -> records) once; the report begins with the `refusals`;
+    `frames_needed` is the length of a clip of a
     split in a video of a frame rate. The other arguments are those of look_at_files. Raises UserError.
     """
     every = (record for records in lists.values() for record in records)
@@ -89,7 +94,7 @@ def check_lists(
         video.findings += _findings_of_one(video, num_classes, frames_needed)
     _find_repeats(videos, same)
     notes = [*_empty_classes(lists, num_classes), *_shared_by_val_and_test(lists)]
-    return CheckReport(videos, list(_wrong_names(lists, num_classes)), notes)
+    return CheckReport(refusals, videos, list(_wrong_names(lists, num_classes)), notes)
 
 
 def _findings_of_one(
@@ -154,8 +159,10 @@ def _shared_by_val_and_test(lists: dict[str, Records]) -> Iterable[str]:
 
 
 def summary(report: CheckReport) -> str:
-    """The report for a reader: counts for each split, then the problems, the first few of each by name."""
-    lines = []
+    """The report for a reader: what is refused, counts for each split, then the problems, the first few of
+    each by name.
+    """
+    lines = [f"run_net.py refuses: {text}" for text in report.refusals]
     for split in dict.fromkeys(video.split for video in report.videos):
         videos = [video for video in report.videos if video.split == split]
         num_bad = sum(any(f.kind in PROBLEMS for f in video.findings) for video in videos)
@@ -173,6 +180,21 @@ def summary(report: CheckReport) -> str:
     lines += [f"note: {note}" for note in report.notes]
     lines.append("there are problems" if report.has_problems else "no problems")
     return "\n".join(lines)
+
+
+def as_json(report: CheckReport) -> Iterator[str]:
+    """A line of JSON for every finding: its kind, what it says, and the split and path of its video if it is
+    of one; then one that counts the videos and says whether there are problems.
+    """
+    for text in report.refusals:
+        yield json.dumps({"kind": "refused", "text": text})
+    for video in report.videos:
+        for kind, text in video.findings:
+            yield json.dumps({"kind": kind, "text": text, "split": video.split, "path": video.record.path})
+    for kind, texts in (("list", report.problems), ("note", report.notes)):
+        yield from (json.dumps({"kind": kind, "text": text}) for text in texts)
+    sizes = Counter(video.split for video in report.videos)
+    yield json.dumps({"kind": "summary", "num_videos": sizes, "has_problems": report.has_problems})
 
 
 def write_csv(report: CheckReport, path: Path) -> None:

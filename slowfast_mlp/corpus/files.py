@@ -14,7 +14,7 @@ from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.data import shards
 from slowfast_mlp.data.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.examine import DECODE, Contents, examine
-from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.records import Record, column_hint, frames_hint
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -115,14 +115,17 @@ def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str)
     record = Record(looked.path, 0, looked.num_listed, looked.first_frame)
     facts = FileFacts(looked)
     try:
-        status = _folder_status(record) if record.num_frames else shards.look_up(record.path)
+        status, absent = _folder_status(record) if record.num_frames else (shards.look_up(record.path), None)
     except (FileNotFoundError, NotADirectoryError):
-        return facts._replace(kind="missing", problem="does not exist")
+        return facts._replace(kind="missing", problem=f"does not exist{_as_words(column_hint(record))}")
     except OSError as error:
         return facts._replace(kind="damaged", problem=reason_of(error))
     facts = facts._replace(num_bytes=status.num_bytes, changed_ns=status.changed_ns)
     if known and known[:3] == facts[:3]:
         return known
+    if absent:
+        problem = f"the list says {record.num_frames} frames, but there is no {absent}"
+        return facts._replace(kind="damaged", problem=problem + _as_words(frames_hint(record)))
     if not record.num_frames and not status.is_regular:
         return facts._replace(kind="damaged", problem="is neither a file nor a folder of frames")
     if not record.num_frames and not facts.num_bytes:
@@ -137,11 +140,17 @@ def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str)
         return facts._replace(kind="damaged", problem=f"cannot be read ({reason_of(error)})")
 
 
-def _folder_status(record: Record) -> shards.FileStatus:
+def _as_words(hint: str) -> str:
+    """A hint as what follows a finding, which ends without a full stop."""
+    return f".{hint.rstrip('.')}" if hint else ""
+
+
+def _folder_status(record: Record) -> tuple[shards.FileStatus, str | None]:
     """Of the listed pictures of a folder, as far as they are there: the sum of their sizes, and the latest
-    change of one of them or of the folder. Raises OSError where there is neither folder nor first picture.
+    change of one of them or of the folder; and the first that is not there. Raises OSError where there is
+    neither folder nor first picture.
     """
-    found = []
+    found, absent = [], None
     if not shards.is_member(record.first_file):
         found.append(shards.look_up(os.path.dirname(record.first_file))._replace(num_bytes=0))
     for number in range(record.first_frame, record.first_frame + record.num_frames):
@@ -150,9 +159,11 @@ def _folder_status(record: Record) -> shards.FileStatus:
         except FileNotFoundError:
             if not found:
                 raise  # a tar that has not the first picture has no such folder
-    return shards.FileStatus(
+            absent = absent or record.path.format(number)
+    status = shards.FileStatus(
         sum(status.num_bytes for status in found), max(status.changed_ns for status in found), False
     )
+    return status, absent
 
 
 def _digest_folder(record: Record, contents: Contents) -> str:
@@ -224,5 +235,5 @@ class _Cache:
             return action()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
-                f"The cache {self.path} cannot be used ({error}); give another --cache FILE."
+                f"The cache {self.path} cannot be used ({reason_of(error)}); give another --cache FILE."
             ) from error

@@ -73,7 +73,10 @@ def prepare_imagenet(
         "DATA.PATH_TO_DATA_DIR": out,
         "MODEL.NUM_CLASSES": len(classes),
         "DATA.NUM_FRAMES": 1,
+        "TEST.NUM_ENSEMBLE_VIEWS": 1,
     }
+    if not (out / "train").exists():  # which an earlier run may have written
+        prepared.settings["TRAIN.ENABLE"] = False
     return prepared
 
 

@@ -12,6 +12,7 @@ from slowfast_mlp.corpus.lists import (
     demand_folder,
     index_videos,
     read_text,
+    settings_without_lists,
     write_lines,
     write_missing,
 )
@@ -63,6 +64,7 @@ def prepare_kinetics(
         )
     treated = treat([path for _, path in found], source=videos, out=out, treatment=treatment)
     prepared.left_out += [f"{path}: {reason}" for path, reason in treated.failures.items()]
+    written = set()
     for split in dict.fromkeys(clip.split for clip, _ in found):
         lines = [
             f"{treated.new_names[path]} {ids[clip.label]}"
@@ -70,6 +72,7 @@ def prepare_kinetics(
             if clip.split == split and path in treated.new_names
         ]
         if lines:
+            written.add(split)
             write_lines(out / f"{split}.csv", lines)
             prepared.said.append(f"{out / split}.csv: {len(lines)} videos")
     write_lines(out / "categories.txt", [f"{name}\t{number}" for name, number in ids.items()])
@@ -81,6 +84,7 @@ def prepare_kinetics(
         "DATA.PATH_TO_DATA_DIR": out,
         "DATA.PATH_PREFIX": treated.folder,
         "MODEL.NUM_CLASSES": len(ids),
+        **settings_without_lists(written),
     }
     return prepared
 

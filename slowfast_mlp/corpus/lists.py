@@ -1,7 +1,7 @@
 """What the official annotations of data sets have in common: finding their files, and writing lists."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,18 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as beside:
         beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def settings_without_lists(splits: Collection[str]) -> dict[str, Any]:
+    """What a run must be told where there are only lists of `splits`; without test the test reads val."""
+    settings: dict[str, Any] = {}
+    if "train" not in splits:
+        settings["TRAIN.ENABLE"] = False
+    elif "val" not in splits:
+        settings["TRAIN.EVAL_PERIOD"] = 0
+    if not {"val", "test"} & set(splits):
+        settings["TEST.ENABLE"] = False
+    return settings
 
 
 def write_missing(out: Path, prepared: Prepared) -> None:

@@ -1,5 +1,6 @@
 """How far a long job is: a bar on a terminal, a line now and then elsewhere."""
 
+import logging
 import sys
 import time
 from typing import TextIO
@@ -7,14 +8,19 @@ from typing import TextIO
 BAR_WIDTH = 30
 BAR_PERIOD_SEC, LINE_PERIOD_SEC = 0.2, 30.0
 
+logger = logging.getLogger(__name__)
+
 
 class CountProgress:
-    """Shows `title`, how many of `total` are done, how many failed, the rate and the time left."""
+    """Shows `title`, how many of `total` are done, how many failed, the rate and the time left: on `stream`,
+    or without one on standard error where messages of level INFO are shown too.
+    """
 
     def __init__(self, title: str, total: int, *, stream: TextIO | None = None):
         self.title = title
         self.total = total
         self.stream = stream or sys.stderr
+        self._is_shown = stream is not None or logger.isEnabledFor(logging.INFO)
         self.num_done = self.num_failed = 0
         self._is_terminal = self.stream.isatty()
         self._period = BAR_PERIOD_SEC if self._is_terminal else LINE_PERIOD_SEC
@@ -31,7 +37,7 @@ class CountProgress:
 
     def close(self) -> None:
         """Ends the line of a bar when fewer were done than was thought at first."""
-        if self._is_terminal and self.num_done < self.total:
+        if self._is_shown and self._is_terminal and self.num_done < self.total:
             self.stream.write("\n")
 
     def line(self, seconds: float) -> str:
@@ -47,6 +53,8 @@ class CountProgress:
         return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {text}"
 
     def _write(self, text: str) -> None:
+        if not self._is_shown:
+            return
         if self._is_terminal:
             end = "\n" if self.num_done == self.total else ""
             self.stream.write(f"\r\x1b[K{text}{end}")

@@ -114,9 +114,10 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
         "DATA.PATH_TO_DATA_DIR": out,
         "DATA.PATH_PREFIX": treated.folder,
         "MODEL.NUM_CLASSES": len(names),
+        "DATA.RANDOM_FLIP": False,  # as all recipes have it
     }
     if treatment.videos_per_shard:  # what ssv2 implies has to be said to kinetics
-        others = {"TRAIN.DATASET": "kinetics", "DATA.SAMPLING": "segments", "DATA.RANDOM_FLIP": False}
+        others = {"TRAIN.DATASET": "kinetics", "DATA.SAMPLING": "segments"}
         prepared.settings |= others
     return prepared
 
@@ -194,6 +195,7 @@ def _write_frame_lists(
         "DATA.PATH_TO_DATA_DIR": out,
         "DATA.PATH_PREFIX": place,
         "MODEL.NUM_CLASSES": len(names),
+        "DATA.RANDOM_FLIP": False,
     }
     if (frames.template, frames.first_frame) != (TEMPLATES[version], 1):
         prepared.settings["DATA.ARGS"] = (

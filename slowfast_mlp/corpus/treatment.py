@@ -6,9 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from slowfast_mlp.corpus.reencode import reencode_all
+from slowfast_mlp.corpus.reencode import SETTINGS_NAME, reencode_all
 from slowfast_mlp.corpus.tars import file_itself, write_shards
 from slowfast_mlp.data.encode import Encoding
+from slowfast_mlp.errors import UserError
+
+REENCODED = "videos"  # folder of --out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,8 @@ class Treated(NamedTuple):
 
 def treat(names: Sequence[str], *, source: Path, out: Path, treatment: Treatment) -> Treated:
     """Writes `source`/name for every name into out/videos, out/shards or both, as the treatment says; what
-    is there already is kept. Raises UserError.
+    is there already is kept. Raises UserError, also where videos that were written anew would be left for the
+    originals.
     """
     names = list(dict.fromkeys(names))
     treated = Treated(source, {name: name for name in names}, {})
@@ -39,12 +43,18 @@ def treat(names: Sequence[str], *, source: Path, out: Path, treatment: Treatment
         new_names, failures = reencode_all(
             names,
             source=source,
-            target=out / "videos",
+            target=out / REENCODED,
             encoding=treatment.encoding,
             num_processes=treatment.num_processes,
             timeout_sec=treatment.timeout_sec,
         )
-        treated = Treated(out / "videos", new_names, failures)
+        treated = Treated(out / REENCODED, new_names, failures)
+    elif (out / REENCODED / SETTINGS_NAME).exists():
+        raise UserError(
+            f"{out / REENCODED} holds videos that an earlier run wrote anew, and its lists lead there; "
+            "without --reencode they would lead to the originals. Add --reencode, choose another --out, or "
+            f"remove {out / REENCODED}."
+        )
     if treatment.videos_per_shard:
         places = write_shards(
             treated.new_names.values(),

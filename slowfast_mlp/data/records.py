@@ -34,6 +34,12 @@ class Record(NamedTuple):
         """The file itself, or the first picture of the folder."""
         return self.path.format(self.first_frame) if self.num_frames else self.path
 
+    @property
+    def last_file(self) -> str:
+        """The file itself, or the last picture of the folder."""
+        last = self.first_frame + self.num_frames - 1
+        return self.path.format(last) if self.num_frames else self.path
+
 
 def literal(path: str) -> str:
     """The part of a template that stands for `path` and nothing else."""
@@ -124,7 +130,7 @@ def check_labels(records: Records, num_classes: int, split: str) -> None:
         record = records[int(outside[0])]
         raise UserError(
             f"The {split} list gives {record.path!r} the {wrong_label(record.label, num_classes)}. Mend the "
-            "list or the setting."
+            f"list or the setting.{column_hint(record)}"
         )
     if wrong := wrong_names(records, num_classes):
         raise UserError(
@@ -154,11 +160,49 @@ def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]
     """
     step = max(1, len(records) // NUM_LOOKED_AT)
     sample = records[::step]
-    missing = [record.first_file for record in sample if not shards.exists(record.first_file)]
+    missing = [path for record in sample if (path := _absent_file(record))]
     if len(missing) == len(sample):
-        frames = " and DATA.ARGS template to the names of the pictures" if sample[0].num_frames else ""
+        hint = frames_hint(sample[0]) or (
+            " Set DATA.PATH_PREFIX to the folder that the paths of the list start from."
+            + column_hint(sample[0])
+        )
         raise UserError(
             f"None of {len(sample)} videos looked for from the {split} list exists; the first is "
-            f"{missing[0]}. Set DATA.PATH_PREFIX to the folder that the paths of the list start from{frames}."
+            f"{missing[0]}.{hint}"
         )
     return missing, len(sample)
+
+
+def _absent_file(record: Record) -> str:
+    """The file of a record, or the first or last picture of its folder, that does not exist; "" if none."""
+    files = dict.fromkeys((record.first_file, record.last_file))
+    return next((path for path in files if not shards.exists(path)), "")
+
+
+def column_hint(record: Record) -> str:
+    """What may be meant by a path that ends in a number of its own; "" for others."""
+    path, _, number = record.path.replace("\t", " ").replace(",", " ").replace(";", " ").rpartition(" ")
+    if record.num_frames or not number.isdecimal() or not os.path.splitext(path)[1]:
+        return ""
+    return f" {record.path!r} ends in a number: for lists `path frames label` set DATA.ARGS.columns 3."
+
+
+def frames_hint(record: Record) -> str:
+    """Which names the pictures of a folder have, where they are not those that its list and DATA.ARGS say;
+    "" where nothing is there, or all.
+    """
+    if not record.num_frames or not _absent_file(record):
+        return ""
+    for first in (0, 1):
+        other = record._replace(first_frame=first)
+        if not _absent_file(other):
+            names = os.path.basename(other.first_file), os.path.basename(other.last_file)
+            return f" There are {names[0]} to {names[1]}: set DATA.ARGS.first_frame {first}."
+    folder = os.path.dirname(record.first_file)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    if not names:
+        return ""
+    return (
+        f" The folder has {len(names)} files, {names[0]} to {names[-1]}: set DATA.ARGS.template and "
+        "DATA.ARGS.first_frame to their names, or mend the list."
+    )

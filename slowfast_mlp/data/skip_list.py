@@ -1,10 +1,11 @@
 """The list of videos that training leaves out."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.data.decode_error import reason_of
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
 
@@ -19,10 +20,10 @@ def read_skip_list(path: str) -> set[str]:
             lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"DATA.SKIP_LIST {path!r} cannot be read ({error}). Give a text file with a path on every line."
+            f"DATA.SKIP_LIST {path!r} cannot be read ({reason_of(error)}). Give a text file with a path on "
+            "every line."
         ) from error
-    paths = (line.split("\t")[0].strip() for line in lines if line.strip())
-    return {path.rstrip("/") for path in paths}
+    return {line.split("\t")[0].strip() for line in lines if line.strip()}
 
 
 def kept_positions(
@@ -30,21 +31,27 @@ def kept_positions(
 ) -> tuple[list[int], set[str]]:
     """Positions of the records that stay, and the paths of `skipped` that left others out.
 
-    A path counts whole, or without `prefix`, as lists have it; a folder of frames by itself, or by the
-    template of its pictures.
+    A path counts whole, or without `prefix`, as lists have it, however it is spelt (./, .., //, relative;
+    links are not followed); a folder of frames by itself, or by the template of its pictures.
     """
+    # From here or from `prefix`, as nobody says which is meant.
+    spelt: dict[str, set[str]] = {}
+    for path in skipped:
+        for name in (os.path.abspath(path), os.path.normpath(path)):
+            spelt.setdefault(name, set()).add(path)
+    start = f"{os.path.abspath(prefix).rstrip('/')}/"
     kept, used = [], set()
     for position, record in enumerate(records):
-        found = skipped.intersection(_names_of(record, f"{prefix.rstrip('/')}/"))
+        found = set().union(*(spelt.get(name, ()) for name in _names_of(record, start)))
         used |= found
         if not found:
             kept.append(position)
     return kept, used
 
 
-def _names_of(record: Record, start: str) -> list[str]:
-    names = [record.path, record.path.removeprefix(start)]
-    if record.num_frames:
-        folder = os.path.dirname(record.first_file)
-        names += [folder, folder.removeprefix(start)]
-    return names
+def _names_of(record: Record, start: str) -> Iterator[str]:
+    paths = [record.path, os.path.dirname(record.first_file)] if record.num_frames else [record.path]
+    for path in map(os.path.abspath, paths):
+        yield path
+        if path.startswith(start):
+            yield path.removeprefix(start)

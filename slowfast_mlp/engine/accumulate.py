@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.engine.distributed import without_sharing
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.replicas import without_sharing
 
 
 def backward_in_parts(

@@ -4,8 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor, nn
 
 
 class Ema:
@@ -21,32 +20,35 @@ class Ema:
         self.decay = decay
         self.warmup = warmup
         self.model = copy.deepcopy(source).requires_grad_(False).eval()
-        self.num_updates = 0
+        place = next(self.model.parameters()).device
+        # On the device, which alone knows which steps were skipped.
+        self._num_updates = torch.zeros((), dtype=torch.int64, device=place)
 
     def restart(self) -> None:
         """Takes the weights as they are now, as if no step had been."""
         self.model.load_state_dict(self.source.state_dict())
-        self.num_updates = 0
+        self._num_updates.zero_()
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Follows a step. Does not wait for the device."""
-        n, self.num_updates = self.num_updates, self.num_updates + 1
-        decay = min(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
-        averages, values = [], []
+    def update(self, skipped: Tensor) -> None:
+        """Follows a step, unless it was `skipped` []: the device decides, the host does not wait."""
+        # Of the new weights in the average.
+        share = torch.full((), 1 - self.decay, device=skipped.device)
+        if self.warmup:
+            share = torch.maximum(share, 9 / (10 + self._num_updates))
+        share = share * ~skipped
+        self._num_updates += ~skipped
         for own, value in zip(self.model.state_dict().values(), self.source.state_dict().values()):
             if own.is_floating_point():
-                averages.append(own)
-                values.append(value)
+                own.lerp_(value, share.to(own.dtype))
             else:
                 own.copy_(value)
-        get_ema_multi_avg_fn(decay)(averages, values, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged weights, and how many updates made them."""
-        return {"weights": self.model.state_dict(), "num_updates": self.num_updates}
+        """The averaged weights, and how many updates made them; waits for the device."""
+        return {"weights": self.model.state_dict(), "num_updates": int(self._num_updates)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up a saved state."""
         self.model.load_state_dict(state["weights"])
-        self.num_updates = int(state["num_updates"])
+        self._num_updates.fill_(state["num_updates"])

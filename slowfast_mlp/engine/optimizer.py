@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.replicas import shard_optimizer
 
 FUSED_DEVICES = ("cuda", "cpu", "mps")  # torch has a fused kernel of every method here
 
@@ -74,7 +74,7 @@ def make_optimizer(
     settings = dict(betas=betas, eps=eps, momentum=momentum, dampening=dampening, nesterov=nesterov)
     kind, names = METHODS[method]
     arguments = {"lr": lr, "fused": fused, **{name: settings[name] for name in names}}
-    return dist.shard_optimizer(kind, groups, arguments) if shard else kind(groups, **arguments)
+    return shard_optimizer(kind, groups, arguments) if shard else kind(groups, **arguments)
 
 
 # Method -> its class, and those of the settings that it takes.

@@ -38,19 +38,17 @@ def device_in_words(device: torch.device) -> str:
 
 def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
     """Tells of a validation after epoch index `epoch` and `step` steps of the run."""
-    top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
+    rates = _accuracies(evaluation)
     for failure in evaluation.failures[:MAX_FAILURES_NAMED]:
         logger.warning("a video of the validation cannot be decoded: %s: %s", failure.path, failure.reason)
-    log.say(
-        f"val    epoch {epoch + 1}/{num_epochs}  top1 {top1:.2f} %  top5 {top5:.2f} %  {_decoded(evaluation)}"
-    )
-    log.metrics("val", step=step, epoch=epoch + 1, top1=top1, top5=top5, **_counts(evaluation))
+    in_words = "  ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
+    log.say(f"val    epoch {epoch + 1}/{num_epochs}  {in_words}  {_decoded(evaluation)}")
+    log.metrics("val", step=step, epoch=epoch + 1, **rates, **_counts(evaluation))
     log.json_stats(
         epoch_level=True,
         _type="val_epoch",
         epoch=f"{epoch + 1}/{num_epochs}",
-        top1_err=100 - top1,
-        top5_err=100 - top5,
+        **{f"{name}_err": 100 - rate for name, rate in rates.items()},
     )
 
 
@@ -71,7 +69,7 @@ def test(
     config_name: str,
 ) -> None:
     """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
-    top1, top5 = evaluation.accuracy(1), evaluation.accuracy(5)
+    rates = _accuracies(evaluation)
     written = [os.path.join(log.output_dir, PREDICTIONS)]
     write_predictions(written[0], evaluation, paths, label_names)
     failed_path = os.path.join(log.output_dir, FAILED_VIDEOS)
@@ -81,8 +79,7 @@ def test(
     elif os.path.exists(failed_path):
         os.remove(failed_path)  # of an earlier test
     facts = {
-        "top-1": f"{top1:.2f} %",
-        "top-5": f"{top5:.2f} %",
+        **{name.replace("top", "top-"): f"{rate:.2f} %" for name, rate in rates.items()},
         "protocol": views,
         "videos": _decoded(evaluation),
     }
@@ -94,13 +91,13 @@ def test(
         "test",
         step=tested["epoch"] or 0,
         **tested,
-        top1=top1,
-        top5=top5,
+        **rates,
         top1_of_decoded=evaluation.accuracy_of_decoded(1),
         views=views,
         **_counts(evaluation),
     )
-    log.json_stats(epoch_level=True, split="test_final", top1_acc=f"{top1:.2f}", top5_acc=f"{top5:.2f}")
+    in_percent = {f"{name}_acc": f"{rate:.2f}" for name, rate in rates.items()}
+    log.json_stats(epoch_level=True, split="test_final", **in_percent)
 
 
 def write_predictions(
@@ -134,14 +131,22 @@ def write_failures(path: str, evaluation: Evaluation) -> None:
 
 
 def _decoded(evaluation: Evaluation) -> str:
-    text = f"{evaluation.num_decoded}/{len(evaluation.labels)} with a view"
-    views = _counts(evaluation)["num_views_missing"]
+    text, counts = f"{evaluation.num_decoded}/{len(evaluation.labels)} with a view", _counts(evaluation)
+    partial, views = counts["num_partial"], counts["num_views_missing"]
+    text += f", {partial} of them not with all" if partial else ""
     return text + (f", {views} views of {len(evaluation.failures)} videos missing" if views else "")
+
+
+def _accuracies(evaluation: Evaluation) -> dict[str, float]:
+    """top1, and top5 where there are more than five classes: of fewer every label is among the five best."""
+    ranks = (1, 5) if evaluation.scores.shape[1] > 5 else (1,)
+    return {f"top{k}": evaluation.accuracy(k) for k in ranks}
 
 
 def _counts(evaluation: Evaluation) -> dict[str, int]:
     return {
         "num_videos": len(evaluation.labels),
         "num_decoded": evaluation.num_decoded,
+        "num_partial": sum(bool(evaluation.num_views[f.video]) for f in evaluation.failures),
         "num_views_missing": sum(failure.num_views for failure in evaluation.failures),
     }

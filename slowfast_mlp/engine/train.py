@@ -35,8 +35,9 @@ def train_one_epoch(
     make_targets: Callable[[Tensor], Tensor],
     mix: Callable[..., tuple[Tensor, Tensor]] | None,
     max_norm: float | None,
+    num_classes: int,
     num_parts: int,
-    after_step: Callable[[], None],
+    after_step: Callable[[Tensor], None],
     device: torch.device,
     seed: int,
     first_step: int,
@@ -46,12 +47,13 @@ def train_one_epoch(
     fractional epoch to a learning rate, `to_input` the loader's Views to clips [B, 3, T, H, W],
     `make_targets` labels [B] to targets [B, K], `share_done` a step to the share of the epoch's clips before
     it. `mix` mixes clips and targets, given epoch and step; then no accuracy is reported, as a mixed clip has
-    no class. A batch goes through the model in `num_parts` parts; a step is one of the optimiser, and
-    `after_step` follows it. `end_step` hears how many steps of the epoch are done. The model's own draws come
-    from (seed, rank, epoch, step). Waits for the device only where `progress` writes a line.
+    no class (nor is a top-5 of `num_classes` up to 5). A batch goes through the model in `num_parts` parts; a
+    step is one of the optimiser, and `after_step` follows it, told whether it was skipped [] (bool).
+    `end_step` hears how many steps of the epoch are done. The model's own draws come from (seed, rank, epoch,
+    step). Waits for the device only where `progress` writes a line.
     """
     model.train()
-    statistics, sums = KeptStatistics(model), _sums(device, with_accuracy=mix is None)
+    statistics, sums = KeptStatistics(model), _sums(device, counted=() if mix else _counted(num_classes))
     progress.start_epoch(epoch, sums)
     waited_since = time.perf_counter()
     for step, views in enumerate(on_device(loader, device), start=first_step):
@@ -68,7 +70,7 @@ def train_one_epoch(
         loss, logits = backward_in_parts(model, clips, targets, precision, num_parts=num_parts)
         norm, skipped = precision.step(optimizer, model, max_norm)
         statistics.restore_where(skipped)
-        after_step()
+        after_step(skipped)
         skipped_steps.add(step, views.videos, skipped, lr=lr)
         correct = () if mix else _correct(logits, labels)
         _add(sums, loss, norm, *correct, views=views, skipped=skipped)
@@ -79,10 +81,15 @@ def train_one_epoch(
     progress.end_epoch(lr=lr)
 
 
-def _sums(device: torch.device, *, with_accuracy: bool) -> RunningSums:
+def _sums(device: torch.device, *, counted: tuple[str, ...]) -> RunningSums:
     """The sums of a line, in the order of `_add`."""
     names = ("loss", "clips", "failed", "grad_norm", "steps", "skipped", "finite_clips")
-    return RunningSums(names + (("correct", "correct5") if with_accuracy else ()), device)
+    return RunningSums(names + counted, device)
+
+
+def _counted(num_classes: int) -> tuple[str, ...]:
+    """Names of what `_correct` counts: of five classes and fewer every label is among the five best."""
+    return ("correct", "correct5") if num_classes > 5 else ("correct",)
 
 
 def _add(
@@ -109,7 +116,7 @@ def _write_line(
         skipped_steps.pass_over()
 
 
-def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """How many labels [B] are the best, and among the five best, of the logits [B, K]."""
+def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """How many labels [B] are the best of the logits [B, K], and among the five best of more."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels.unsqueeze(1)  # B 5
-    return best[:, 0].sum(), best.sum()
+    return tuple((best[:, 0].sum(), best.sum())[: len(_counted(logits.shape[1]))])

@@ -1,6 +1,7 @@
 """What tools/predict.py does with its videos: predicts, tells, draws, and says what could not be read."""
 
 import contextlib
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ class Command:
             yield from frames
             return
         expected = video.num_frames if limit is None else min(video.num_frames, round(limit * video.fps))
-        progress = CountProgress(title, expected)
+        progress = CountProgress(title, expected, stream=sys.stderr)
         for frame in frames:
             yield frame
             progress.add(failed=False)
@@ -213,7 +214,7 @@ class Command:
 
     def _progress(self, title: str, total: int) -> CountProgress | None:
         return (
-            CountProgress(title, total)
+            CountProgress(title, total, stream=sys.stderr)
             if self._shows_progress and total > 1 and not self._is_terminal
             else None
         )

@@ -36,7 +36,8 @@ def load(
 
     Its settings and the names of its classes are those in the file; `config_file` is for files without
     settings, `overrides` (KEY, VALUE, ...) go over either, and `label_names` is a file of names in the order
-    of the outputs. `device` is auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. Raises UserError.
+    of the outputs. Where the file has averaged weights (TRAIN.EMA_DECAY) they are taken, as by a test.
+    `device` is auto (a GPU if there is one), cpu, cuda, cuda:1 or mps. Raises UserError.
     """
     contents = checkpoints.read(checkpoint)
     config = _config(contents, checkpoint, config_file, overrides)

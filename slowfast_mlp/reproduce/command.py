@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 
-from slowfast_mlp.engine.distributed import is_launched
+from slowfast_mlp.engine.launch import is_launched
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.reproduce.costs import count_costs
 from slowfast_mlp.reproduce.files import make_folder, write_bytes

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.log import last_metrics
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.reproduce.files import read_json, write_json

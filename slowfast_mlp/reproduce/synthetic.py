@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.engine import checkpoint
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.reproduce.plan import Given, Plan
 from slowfast_mlp.run.main import run
 

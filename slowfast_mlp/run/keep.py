@@ -8,7 +8,7 @@ from typing import Any
 from slowfast_mlp.build.loaders import TrainSampler
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.engine import checkpoint, replicas
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.background import BackgroundWriter
 from slowfast_mlp.engine.progress import Progress
@@ -139,7 +139,7 @@ class Keeper:
         position = self.sampler.state_dict(step)
         epoch = self.sampler.epoch
         self.own.skipped.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
-        dist.gather_optimizer_state(self.parts["optimizer"])
+        replicas.gather_optimizer_state(self.parts["optimizer"])
         states = dist.gather_objects(self.own.state_dict(in_epoch=position["step"] > 0))
         if dist.rank() != 0:
             return {"epoch": position["epoch"] - 1, "step": position["step"]}

@@ -9,7 +9,7 @@ from typing import Any
 
 from slowfast_mlp.build import backbone
 from slowfast_mlp.build.loaders import TrainSampler
-from slowfast_mlp.config.changes import model_changes, stored_config, training_changes
+from slowfast_mlp.config.changes import course_changes, model_changes, stored_config, training_changes
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint
@@ -81,6 +81,12 @@ def _demand_same_course(
             f"{path} was trained with DATA.SHUFFLE_FRAMES {before.data.shuffle_frames}. Give the "
             "control an OUTPUT_DIR of its own."
         )
+    if before and (differing := course_changes(before, config)):
+        raise UserError(
+            f"{path} was trained with {'; '.join(differing)}, which cannot change within a training. Go on "
+            "with these settings; or start from its weights with TRAIN.CHECKPOINT_FILE_PATH and another "
+            "OUTPUT_DIR."
+        )
     trained = checkpoint.label_names_of(contents)
     if match_classes(trained, label_names, source=path) is not None:
         raise UserError(
@@ -89,7 +95,7 @@ def _demand_same_course(
             "TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR: its head is then sorted by name."
         )
     if before and (changed := training_changes(before, config)):
-        logger.warning("resumed with other settings than before: %s", ", ".join(changed))
+        logger.warning("resumed with other settings than before: %s", "; ".join(changed))
     ran_on = contents.get("ran_on", {})
     now = circumstances(config)
     if changed := [f"{what} {value} (was {ran_on[what]})" for what, value in now.items()

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from slowfast_mlp.build import backbone, lists, loaders
 from slowfast_mlp.config.schema import Config
@@ -133,7 +134,33 @@ def evaluator_of(
     """A function from Candidates to their Evaluations over the videos in these views; the watchdog hears of
     its batches as those of `what`.
     """
-    loader = loaders.eval_loader(
+    views = dict(dataset=dataset, num_clips=num_clips, num_crops=num_crops, offset=offset)
+    loader = loader_of(config, device, videos, **views)
+    return partial(
+        evaluate,
+        loader=watchdog.watch(loader, what),
+        precision=precision,
+        labels=videos.labels,
+        num_classes=config.model.num_classes,
+        views_per_video=num_clips * num_crops,
+        batch_size=config.test.batch_size,
+        to_input=loaders.to_input(config.data, device),
+        device=device,
+    )
+
+
+def loader_of(
+    config: Config,
+    device: torch.device,
+    videos: lists.Records,
+    *,
+    dataset: str,
+    num_clips: int,
+    num_crops: int,
+    offset: bool,
+) -> DataLoader:
+    """This rank's share of the videos in these views."""
+    return loaders.eval_loader(
         config.data,
         config.data_loader,
         videos,
@@ -148,17 +175,6 @@ def evaluator_of(
         device=device,
         num_cores=dist.cores_of_process(),
         seed=config.rng_seed,
-    )
-    return partial(
-        evaluate,
-        loader=watchdog.watch(loader, what),
-        precision=precision,
-        labels=videos.labels,
-        num_classes=config.model.num_classes,
-        views_per_video=num_clips * num_crops,
-        batch_size=config.test.batch_size,
-        to_input=loaders.to_input(config.data, device),
-        device=device,
     )
 
 

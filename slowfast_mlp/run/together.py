@@ -13,6 +13,7 @@ from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config, Data, Model, Test, Train
 from slowfast_mlp.engine import checkpoint, company, report
 from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine.launch import gpus_to_use
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.output_lock import OutputLock
 from slowfast_mlp.engine.precision import Precision
@@ -120,7 +121,7 @@ def fingerprint_of_test(config: Config) -> str:
 
 def machine_of(config: Config) -> str:
     """The kind of machine that a test of the config runs on, and torch's version."""
-    processes = dist.gpus_to_use(config.num_gpus)
+    processes = gpus_to_use(config.num_gpus)
     several = f"{processes} x " if processes > 1 else ""
     return f"{several}{report.device_in_words(dist.device(config.num_gpus))}, torch {version('torch')}"
 

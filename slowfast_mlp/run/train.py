@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from slowfast_mlp.build import lists, loaders, solver
 from slowfast_mlp.build.loaders import TrainSampler
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint, report
+from slowfast_mlp.engine import checkpoint, replicas, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.compile import compile_replica
@@ -64,7 +64,7 @@ def train(
     skipped = _skipped_steps(start, config, videos["train"], device)
     own = RankState(nets, progress, failed, skipped)
     own.load(start.rank_states, rank=dist.rank(), world_size=dist.world_size())
-    replica = dist.replicate(model, device, sync_bn=config.model.sync_bn)
+    replica = replicas.replicate(model, device, sync_bn=config.model.sync_bn)
     replica = compile_replica(replica, model, device) if config.train.compile else replica
     keeper = Keeper(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
@@ -93,7 +93,7 @@ def train(
         )
 
 
-def _nothing() -> None:
+def _nothing(skipped: Tensor) -> None:
     """What follows a step where nothing does."""
 
 
@@ -118,7 +118,7 @@ def _settled_statistics(
 
     def settle(epoch: int, *, is_last: bool) -> None:
         for net in nets.values():
-            dist.average_buffers(net)
+            replicas.average_buffers(net)
         if not num_precise or not (is_last or any((epoch + 1) % period == 0 for period in periods)):
             return
         loader.batch_sampler.forget()  # a run that came into the middle of the epoch looks at its start too
@@ -208,6 +208,7 @@ def _parts_of_training(
         share_done=sampler.share_done,
         make_targets=solver.targets(config.solver, config.model.num_classes),
         mix=loaders.mix(config.mixup, clips_per_rank=clips_per_rank, seed=config.rng_seed, rank=dist.rank()),
+        num_classes=config.model.num_classes,
         num_parts=solver.num_parts(config.train, smallest_batch=clips_per_rank),
         max_norm=config.solver.clip_grad_l2norm,
         after_step=ema.update if ema else _nothing,

@@ -91,7 +91,7 @@ def test_without_a_test_list_the_validation_list_is_tested(tmp_path):
 def test_a_list_of_three_columns_is_read_when_it_is_said(read):
     text = "riding a bike/x 1.mp4 300 3\n"
     assert read(text, prefix="/v", columns=3) == [Record("/v/riding a bike/x 1.mp4", 3)]
-    with pytest.raises(UserError, match="'a.mp4 3' has no number of frames and label .* Write `path frames"):
+    with pytest.raises(UserError, match="'a.mp4 3' has .* It is `path label`: set DATA.ARGS.columns 2"):
         read("a.mp4 3\n", columns=3)
     with pytest.raises(UserError, match="'a.mp4,300,3' .* Set DATA.PATH_LABEL_SEPARATOR to ','"):
         read("a.mp4,300,3\n", columns=3)

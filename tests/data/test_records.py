@@ -108,11 +108,60 @@ def test_another_number_of_names_than_of_classes_is_refused():
 def test_missing_files_are_counted_and_none_is_an_error(tmp_path):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "00001.jpg").touch()
-    there = [Record(f"{tmp_path}/a.mp4", 0), Record(f"{tmp_path}/{{:05d}}.jpg", 0, 9)]
+    there = [Record(f"{tmp_path}/a.mp4", 0), Record(f"{tmp_path}/{{:05d}}.jpg", 0, 1)]
     assert find_missing(Records([*there, Record("/nowhere.mp4", 0)]), "train") == (["/nowhere.mp4"], 3)
     with pytest.raises(
         UserError, match=r"None of 2 videos .* test list exists; the first is /a.mp4. Set DATA.PATH_PREFIX"
     ):
         find_missing(Records([Record("/a.mp4", 0), Record("/b.mp4", 0)]), "test")
-    with pytest.raises(UserError, match=r"first is /f/00001.jpg. .* and DATA.ARGS template to the names"):
+    with pytest.raises(UserError, match=r"first is /f/00001.jpg. Set DATA.PATH_PREFIX to the folder"):
         find_missing(Records([Record("/f/{:05d}.jpg", 0, 3)]), "test")
+
+
+@pytest.mark.parametrize(
+    ("names", "first_frame", "message"),
+    [
+        (
+            ["00001.jpg", "00002.jpg"],
+            0,
+            "00000.jpg. There are 00001.jpg to 00002.jpg: set DATA.ARGS.first",
+        ),
+        (
+            ["00000.jpg", "00001.jpg"],
+            1,
+            "00002.jpg. There are 00000.jpg to 00001.jpg: set DATA.ARGS.first",
+        ),
+        (
+            ["i_1.jpg", "i_2.jpg"],
+            1,
+            "00001.jpg. The folder has 2 files, i_1.jpg to i_2.jpg: set DATA.ARGS.",
+        ),
+        (
+            ["00001.jpg"],
+            1,
+            "00002.jpg. The folder has 1 files, 00001.jpg to 00001.jpg: set DATA.ARGS.",
+        ),
+    ],
+)
+def test_pictures_with_other_numbers_or_names_are_told_with_the_setting(
+    tmp_path, names, first_frame, message
+):
+    for name in names:
+        (tmp_path / name).touch()
+    record = Record(f"{tmp_path}/{{:05d}}.jpg", 0, 2, first_frame)
+    with pytest.raises(UserError) as refusal:
+        find_missing(Records([record]), "train")
+    assert f"the first is {tmp_path}/{message}" in str(refusal.value)
+
+
+def test_a_path_that_ends_in_a_number_may_be_of_a_list_with_three_columns():
+    hint = "'/v/a b.mp4 300' ends in a number: for lists `path frames label` set DATA.ARGS.columns 3."
+    records = Records([Record("/v/a b.mp4 300", 7)])
+    with pytest.raises(UserError) as refusal:
+        find_missing(records, "train")
+    assert str(refusal.value).endswith(hint)
+    with pytest.raises(UserError) as refusal:
+        check_labels(records, 5, "train")
+    assert str(refusal.value).endswith(hint)
+    with pytest.raises(UserError, match="Mend the list or the setting.$"):
+        check_labels(Records([Record("/v/take 3", 7)]), 5, "train")

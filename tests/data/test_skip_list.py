@@ -11,7 +11,7 @@ RECORDS = [Record("/v/a.mp4", 0), Record("/v/b/c.mp4", 0), Record("/v/{{7}}/{:05
 
 def test_a_list_has_a_path_a_line_and_remarks_behind_tabs(tmp_path):
     (tmp_path / "skip.txt").write_text("/v/a.mp4\tis cut off\n\n b/c.mp4 \n/v/7/\n")
-    assert read_skip_list(str(tmp_path / "skip.txt")) == {"/v/a.mp4", "b/c.mp4", "/v/7"}
+    assert read_skip_list(str(tmp_path / "skip.txt")) == {"/v/a.mp4", "b/c.mp4", "/v/7/"}
     with pytest.raises(UserError, match="DATA.SKIP_LIST '/nowhere.txt' cannot be read"):
         read_skip_list("/nowhere.txt")
 
@@ -39,3 +39,28 @@ def test_a_record_goes_by_its_whole_path_or_that_of_its_list_and_frames_by_their
 def test_paths_that_leave_nothing_out_are_told_from_those_that_do():
     skipped = {"a.mp4", "/v/a.mp4", "gone.mp4"}
     assert kept_positions(RECORDS, skipped, prefix="/v") == ([1, 2], {"a.mp4", "/v/a.mp4"})
+
+
+@pytest.mark.parametrize(
+    "skipped", ["/v//a.mp4", "/v/b/../a.mp4", "./a.mp4", "b/../a.mp4", "../v/a.mp4", "../videos/../v/./a.mp4"]
+)
+def test_a_path_counts_however_it_is_spelt(skipped, monkeypatch):
+    monkeypatch.chdir("/tmp")
+    for prefix in ("/v", "/v/.", "../v"):
+        assert kept_positions(RECORDS, {skipped}, prefix=prefix) == ([1, 2], {skipped})
+
+
+def test_a_list_of_relative_paths_and_one_of_whole_paths_mean_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    records = [Record("./data/a.mp4", 0), Record("data//7/{:05d}.jpg", 0, 3)]
+    for skipped in (
+        {f"{tmp_path}/data/a.mp4", f"{tmp_path}/data/7"},
+        {"data/a.mp4", "data/7/"},
+        {"a.mp4", "7"},
+    ):
+        assert kept_positions(records, skipped, prefix="data") == ([], skipped)
+
+
+def test_one_file_under_two_spellings_uses_both():
+    skipped = {"a.mp4", "./a.mp4"}
+    assert kept_positions(RECORDS, skipped, prefix="/v") == ([1, 2], skipped)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from slowfast_mlp.engine import company
+from slowfast_mlp.engine import company, replicas
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.accumulate import backward_in_parts
 from slowfast_mlp.engine.batch_norm import recompute_statistics
@@ -36,10 +36,10 @@ def save_gradients(folder: Path, sync_bn: bool, freeze_norms: bool) -> None:
     model, clips, labels = model_and_batch()
     if freeze_norms:
         model.eval()
-    replica = dist.replicate(model, CPU, sync_bn=sync_bn)
+    replica = replicas.replicate(model, CPU, sync_bn=sync_bn)
     share = slice(dist.rank() * 4 // dist.world_size(), (dist.rank() + 1) * 4 // dist.world_size())
     F.cross_entropy(replica(clips[share]), labels[share]).backward()
-    dist.average_buffers(model)
+    replicas.average_buffers(model)
     if dist.rank() == 0:
         state = {name: parameter.grad for name, parameter in model.named_parameters()}
         torch.save({**state, **dict(model.named_buffers())}, folder / f"gradients-{dist.world_size()}.pt")
@@ -51,7 +51,7 @@ def train_a_step_in_bf16(num_frames: int) -> None:
     model = MorphMLP(
         num_classes=3, num_frames=num_frames, crop_size=32, depths=(1,) * 4, dims=(8, 16, 32, 64)
     )
-    replica = dist.replicate(model, CPU, sync_bn=True)
+    replica = replicas.replicate(model, CPU, sync_bn=True)
     clips = torch.randn(2, 3, num_frames, 32, 32) * (1 + dist.rank())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = replica(clips).float().square().mean()
@@ -87,7 +87,7 @@ def save_accumulated_gradients(folder: Path) -> None:
     """This rank's half of a batch in two parts; rank 0 saves gradients, and how many were shared when."""
     model, clips, labels = model_and_batch()
     model.eval()
-    replica = dist.replicate(model, CPU, sync_bn=False)
+    replica = replicas.replicate(model, CPU, sync_bn=False)
     shared: list[int] = []
     replica.register_comm_hook(shared, count_and_average)
     share = slice(dist.rank() * 2, dist.rank() * 2 + 2)
@@ -135,7 +135,7 @@ def save_sharded_training(folder: Path, shard: bool) -> None:
     """Three steps over all ranks, the second of which is skipped; rank 0 saves weights and optimiser."""
     model, clips, labels = model_and_batch()
     optimizer = adamw(model, shard)
-    replica = dist.replicate(model, CPU, sync_bn=False)
+    replica = replicas.replicate(model, CPU, sync_bn=False)
     share = slice(dist.rank() * 4 // dist.world_size(), (dist.rank() + 1) * 4 // dist.world_size())
     precision = Precision("fp32", CPU)
     for step in range(3):
@@ -145,7 +145,7 @@ def save_sharded_training(folder: Path, shard: bool) -> None:
     inner = getattr(optimizer, "optim", optimizer)
     held = sum(value.numel() for state in inner.state.values() for value in state.values())
     held = dist.gather_objects(held)
-    dist.gather_optimizer_state(optimizer)
+    replicas.gather_optimizer_state(optimizer)
     if dist.rank() == 0:
         contents = dict(weights=model.state_dict(), optimizer=optimizer.state_dict(), held=held)
         torch.save(contents, folder / f"sharded-{shard}.pt")
@@ -158,7 +158,7 @@ def save_resumed_training(folder: Path, shard: bool) -> None:
     saved = torch.load(folder / "sharded-True.pt", weights_only=True)
     model.load_state_dict(saved["weights"])
     load_optimizer_state(optimizer, saved["optimizer"])
-    replica = dist.replicate(model, CPU, sync_bn=False).eval()
+    replica = replicas.replicate(model, CPU, sync_bn=False).eval()
     share = slice(dist.rank() * 4 // dist.world_size(), (dist.rank() + 1) * 4 // dist.world_size())
     F.cross_entropy(replica(clips[share]), labels[share]).backward()
     optimizer.step()

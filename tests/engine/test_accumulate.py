@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from slowfast_mlp.engine.accumulate import backward_in_parts
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.precision import Precision
 from tests.engine import jobs
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.engine.batch_norm import KeptStatistics, recompute_statistics
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.precision import Precision
 from tests.engine import jobs
 

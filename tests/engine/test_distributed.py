@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.engine import replicas
+from slowfast_mlp.engine.launch import _free_port, launch
 from slowfast_mlp.errors import UserError
 from tests.engine import jobs
 
@@ -18,13 +20,13 @@ def test_one_process_answers_for_itself():
     assert dist.sum_over_ranks(torch.ones(2)).tolist() == [1, 1]
     assert dist.gather_objects("a") == ["a"]
     model = torch.nn.Linear(1, 1)
-    assert dist.replicate(model, torch.device("cpu"), sync_bn=True) is model
+    assert replicas.replicate(model, torch.device("cpu"), sync_bn=True) is model
 
 
 @pytest.mark.parametrize(("sync_bn", "freeze_norms"), [(True, False), (False, True)])
 def test_two_processes_with_half_the_batch_give_the_gradients_of_one(tmp_path, sync_bn, freeze_norms):
     jobs.save_gradients(tmp_path, sync_bn, freeze_norms)
-    dist.launch(partial(jobs.save_gradients, tmp_path, sync_bn, freeze_norms), num_gpus=0, processes=2)
+    launch(partial(jobs.save_gradients, tmp_path, sync_bn, freeze_norms), num_gpus=0, processes=2)
     one, two = (torch.load(tmp_path / f"gradients-{n}.pt", weights_only=True) for n in (1, 2))
     assert one.keys() == two.keys()
     for name in one:
@@ -33,12 +35,12 @@ def test_two_processes_with_half_the_batch_give_the_gradients_of_one(tmp_path, s
 
 @pytest.mark.parametrize("num_frames", [1, 4])
 def test_batch_norms_over_all_ranks_work_in_bf16_for_video_and_images(num_frames):
-    dist.launch(partial(jobs.train_a_step_in_bf16, num_frames), num_gpus=0, processes=2)
+    launch(partial(jobs.train_a_step_in_bf16, num_frames), num_gpus=0, processes=2)
 
 
 def test_spawned_ranks_hear_of_each_other_and_share_the_cores(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    dist.launch(partial(jobs.save_sums, tmp_path), num_gpus=0, processes=3)
+    launch(partial(jobs.save_sums, tmp_path), num_gpus=0, processes=3)
     heard = [torch.load(tmp_path / f"heard-{rank}.pt", weights_only=True) for rank in range(3)]
     for one in heard:
         assert one["sum"] == 6
@@ -49,7 +51,7 @@ def test_spawned_ranks_hear_of_each_other_and_share_the_cores(tmp_path, monkeypa
 def test_torchruns_environment_is_taken_and_the_end_is_clean(tmp_path):
     code = (
         "import sys; from functools import partial; from pathlib import Path\n"
-        "from tests.engine import jobs; from slowfast_mlp.engine.distributed import launch\n"
+        "from tests.engine import jobs; from slowfast_mlp.engine.launch import launch\n"
         f"launch(partial(jobs.save_gradients, Path({str(tmp_path)!r}), True, False), num_gpus=0)\n"
     )
     script = tmp_path / "script.py"
@@ -67,30 +69,30 @@ def test_torchruns_environment_is_taken_and_the_end_is_clean(tmp_path):
 
 def test_a_users_mistake_in_spawned_processes_is_one_error():
     with pytest.raises(UserError, match="^this setting cannot be$"):
-        dist.launch(jobs.fail_as_a_user, num_gpus=0, processes=2)
+        launch(jobs.fail_as_a_user, num_gpus=0, processes=2)
 
 
 def test_a_bug_in_one_rank_ends_all_with_its_traceback():
     with pytest.raises(RuntimeError, match="in fail_in_one_rank(?s:.*)KeyError: 'a bug of rank 1'"):
-        dist.launch(jobs.fail_in_one_rank, num_gpus=0, processes=2)
+        launch(jobs.fail_in_one_rank, num_gpus=0, processes=2)
 
 
 def test_more_gpus_than_there_are_is_refused():
     available = torch.cuda.device_count() or int(torch.backends.mps.is_available())
     with pytest.raises(UserError, match=rf"NUM_GPUS {available + 1}: this machine has {available}"):
-        dist.launch(jobs.fail_as_a_user, num_gpus=available + 1)
+        launch(jobs.fail_as_a_user, num_gpus=available + 1)
 
 
 def test_several_machines_need_a_place_to_meet():
     with pytest.raises(UserError, match="NUM_SHARDS 2: give --init_method"):
-        dist.launch(jobs.fail_as_a_user, num_gpus=0, num_shards=2)
+        launch(jobs.fail_as_a_user, num_gpus=0, num_shards=2)
 
 
 def test_two_shards_of_one_cpu_process_meet(tmp_path):
-    port = dist._free_port()
+    port = _free_port()
     code = (
         "import sys; from functools import partial; from pathlib import Path\n"
-        "from tests.engine import jobs; from slowfast_mlp.engine.distributed import launch\n"
+        "from tests.engine import jobs; from slowfast_mlp.engine.launch import launch\n"
         "if __name__ == '__main__':\n"
         f"    launch(partial(jobs.save_sums, Path({str(tmp_path)!r})), num_gpus=0, num_shards=2,\n"
         f"           shard_id=int(sys.argv[1]), init_method='tcp://127.0.0.1:{port}')\n"
@@ -106,7 +108,7 @@ def test_two_shards_of_one_cpu_process_meet(tmp_path):
 def test_an_exception_in_one_rank_is_shown_once_under_torchrun_and_ends_all(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from tests.engine import jobs; from slowfast_mlp.engine.distributed import launch\n"
+        "from tests.engine import jobs; from slowfast_mlp.engine.launch import launch\n"
         "launch(jobs.fail_in_one_rank, num_gpus=0)\n"
     )
     ended = subprocess.run(

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.build import solver
+from slowfast_mlp.config import schema
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.optimizer import (
     layer_ids,
     load_optimizer_state,
@@ -176,3 +178,31 @@ def test_shards_are_taken_up_by_any_number_of_ranks(tmp_path):
     one, *others = (torch.load(tmp_path / f"resumed-{n}.pt", weights_only=True) for n in (1, 2, 4))
     for other in others:
         assert all(torch.allclose(value, other[name], atol=1e-6) for name, value in one.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"momentum": 0.8, "nesterov": False},
+            "SOLVER.MOMENTUM 0.8, SOLVER.NESTEROV False without effect: SOLVER.OPTIMIZING_METHOD adamw reads "
+            "SOLVER.BETAS, SOLVER.EPS",
+        ),
+        (
+            {"optimizing_method": "sgd", "betas": (0.9, 0.95)},
+            "SOLVER.BETAS (0.9, 0.95) without effect: SOLVER.OPTIMIZING_METHOD sgd reads SOLVER.MOMENTUM, "
+            "SOLVER.DAMPENING, SOLVER.NESTEROV",
+        ),
+    ],
+)
+def test_settings_that_only_another_method_reads_are_named(settings, message, caplog):
+    model, _, _ = jobs.model_and_batch()
+    solver.optimizer(schema.Solver(**settings), model, shard=False)
+    assert caplog.messages == [message]
+
+
+def test_settings_that_the_method_reads_are_not_named(caplog):
+    model, _, _ = jobs.model_and_batch()
+    own = schema.Solver(optimizing_method="sgd", momentum=0.8, nesterov=False, dampening=0.1)
+    solver.optimizer(own, model, shard=False)
+    assert caplog.messages == []

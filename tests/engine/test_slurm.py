@@ -2,8 +2,8 @@
 
 import pytest
 
-from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine import slurm
+from slowfast_mlp.engine.launch import is_launched
 from slowfast_mlp.errors import UserError
 
 # srun with 2 nodes of 2 tasks; the task that is number 3.
@@ -103,10 +103,10 @@ def test_a_task_uses_the_cores_that_it_was_given_but_torchruns_processes_share_t
 
 
 def test_a_task_of_srun_counts_as_launched(monkeypatch):
-    assert not dist.is_launched()
+    assert not is_launched()
     for name, value in TASK.items():
         monkeypatch.setenv(name, value)
-    assert dist.is_launched()
+    assert is_launched()
 
 
 def test_tasks_that_would_leave_gpus_idle_are_refused_with_the_way_out():

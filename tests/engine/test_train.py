@@ -2,6 +2,7 @@
 
 import shutil
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
@@ -65,6 +66,7 @@ def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_ste
         make_targets=partial(soft_targets, num_classes=3, smoothing=0.1),
         mix=None,
         max_norm=1.0,
+        num_classes=3,
         num_parts=2,
         after_step=Ema(model, decay=0.9).update,
         device=device,
@@ -140,6 +142,19 @@ def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(tmp_path
         '{"epoch": 1, "step": 3, "rank": 0, "rng_seed": 0, "records": [0, 1, 2, 3], '
         '"videos": ["0", "1", "2", "3"]}'
     )
+
+
+def test_the_average_of_the_weights_does_not_follow_a_step_that_was_skipped(tmp_path):
+    model, train = prepared(tmp_path, spoil=2)
+    ema, averages = Ema(model, decay=0.9), []
+
+    def follow(skipped):
+        ema.update(skipped)
+        averages.append(ema.model.head.weight.clone())
+
+    train(after_step=follow)
+    stood = [torch.equal(before, after) for before, after in pairwise(averages)]
+    assert stood == [False, True, False, False, False]
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from slowfast_mlp.engine import company
-from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine import watchdog as dogs
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.watchdog import Report, Watchdog, explain, waited_for
 from slowfast_mlp.errors import UserError
 from tests.conftest import ROOT
@@ -65,7 +65,7 @@ def test_a_watched_loader_gives_the_same_batches_and_tells_where_it_is():
 
 def test_a_rank_that_sleeps_is_named_with_its_stack_and_the_run_ends(capfd):
     with pytest.raises(UserError, match="The run stood still and was ended"):
-        dist.launch(partial(jobs.wait_for_a_rank_that_sleeps, 3.0), num_gpus=0, processes=2)
+        launch(partial(jobs.wait_for_a_rank_that_sleeps, 3.0), num_gpus=0, processes=2)
     said = capfd.readouterr().err
     assert said.count("the run stands still") == 1
     assert "rank 0 waited for rank 1" in said
@@ -75,7 +75,7 @@ def test_a_rank_that_sleeps_is_named_with_its_stack_and_the_run_ends(capfd):
 
 def test_a_rank_that_is_stopped_does_not_answer_and_is_named(capfd):
     with pytest.raises(UserError, match="The run stood still and was ended"):
-        dist.launch(partial(jobs.wait_for_a_rank_that_is_stopped, 3.0), num_gpus=0, processes=2)
+        launch(partial(jobs.wait_for_a_rank_that_is_stopped, 3.0), num_gpus=0, processes=2)
     said = capfd.readouterr().err
     assert "rank 0 waited for rank 1" in said
     assert "does not answer" in said
@@ -83,7 +83,7 @@ def test_a_rank_that_is_stopped_does_not_answer_and_is_named(capfd):
 
 def test_a_rank_that_hears_nothing_of_anothers_failure_is_ended(capfd):
     with pytest.raises(RuntimeError, match="KeyError: 'a bug of rank 1'"):
-        dist.launch(jobs.fail_while_another_does_not_listen, num_gpus=0, processes=2)
+        launch(jobs.fail_while_another_does_not_listen, num_gpus=0, processes=2)
 
 
 def end_of(code):
@@ -121,7 +121,7 @@ def test_nothing_is_limited_before_the_first_note_and_after_the_end():
 
 
 def test_every_rank_gets_the_table_of_the_preflight(tmp_path):
-    dist.launch(partial(jobs.tell_of_the_ranks, tmp_path), num_gpus=0, processes=2)
+    launch(partial(jobs.tell_of_the_ranks, tmp_path), num_gpus=0, processes=2)
     tables = [(tmp_path / f"table-{rank}.txt").read_text() for rank in range(2)]
     assert tables[0] == tables[1]
     title, *rows = tables[0].splitlines()

@@ -5,7 +5,7 @@ from functools import partial
 
 from slowfast_mlp.config.arguments import parse_arguments
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.engine.distributed import launch
+from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.errors import Stopped
 from slowfast_mlp.run.main import run
 

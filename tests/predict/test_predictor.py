@@ -47,6 +47,19 @@ def test_one_video_alone_scores_as_among_others(predictor, run_folder):
     assert torch.equal(prediction.scores.argsort(), prediction.probabilities.argsort())
 
 
+def test_averaged_weights_are_taken_where_the_checkpoint_has_them(checkpoint, tmp_path, write_numbered):
+    contents = torch.load(checkpoint, weights_only=True)
+    average = {name: value.clone() for name, value in contents["model_state"].items()}
+    average["head.bias"] += torch.arange(8) * 100.0
+    torch.save({**contents, "ema_state": {"weights": average, "num_updates": 3}}, tmp_path / "averaged.pyth")
+    video = write_numbered("a.mp4", 40)
+    plain, averaged = (
+        slowfast_mlp.load(path, device="cpu").predict(video).scores
+        for path in (checkpoint, str(tmp_path / "averaged.pyth"))
+    )
+    assert (averaged - plain).tolist() == pytest.approx([0, 100, 200, 300, 400, 500, 600, 700], abs=1e-3)
+
+
 def test_averaged_probabilities_are_shown_as_they_are(checkpoint, write_numbered):
     predictor = slowfast_mlp.load(checkpoint, overrides=["TEST.ENSEMBLE", "probs"], device="cpu")
     prediction = predictor.predict(write_numbered("a.mp4", 40))

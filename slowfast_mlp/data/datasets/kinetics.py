@@ -51,20 +51,27 @@ def parse_list(path: str, *, prefix: str, separator: str, columns: int = 2) -> I
     number = 0
     for number, line in read_lines(path):
         fields = line.rsplit(separator, columns - 1)
-        if len(fields) != columns or not all(is_whole_number(field.strip()) for field in fields[1:]):
+        if not _fits(line, separator, columns):
             what = "whole number" if columns == 2 else "number of frames and label"
             raise UserError(
                 f"{path}, line {number}: {line!r} has no {what} behind the separator "
-                f"{separator!r}.{_other_separator(line, columns)}"
+                f"{separator!r}.{_what_it_may_be(line, separator, columns)}"
             )
         yield Record(os.path.join(prefix, fields[0].strip()), int(fields[-1]))
     if number == 0:
         raise UserError(f"{path} is empty: it needs a line `path label` for every video.")
 
 
-def _other_separator(line: str, columns: int) -> str:
-    for separator in USUAL_SEPARATORS:
-        fields = line.rsplit(separator, columns - 1)
-        if len(fields) == columns and all(is_whole_number(field.strip()) for field in fields[1:]):
-            return f" Set DATA.PATH_LABEL_SEPARATOR to {separator!r}."
+def _what_it_may_be(line: str, separator: str, columns: int) -> str:
+    """The setting under which a line would be one of the list, or how to write it."""
+    if columns == 3 and _fits(line, separator, 2):
+        return " It is `path label`: set DATA.ARGS.columns 2, or write `path frames label`."
+    for other in USUAL_SEPARATORS:
+        if _fits(line, other, columns):
+            return f" Set DATA.PATH_LABEL_SEPARATOR to {other!r}."
     return " Write `path label`." if columns == 2 else " Write `path frames label`."
+
+
+def _fits(line: str, separator: str, columns: int) -> bool:
+    fields = line.rsplit(separator, columns - 1)
+    return len(fields) == columns and all(is_whole_number(field.strip()) for field in fields[1:])

@@ -1,0 +1,71 @@
+"""What the tools have in common: how they end, and what their help shows."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from slowfast_mlp.command_line import demand_place, run_tool, written_to
+from slowfast_mlp.errors import UserError
+from tests.conftest import ROOT, main_of
+
+TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py"))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_help_shows_a_command_that_can_be_copied(tool, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main_of(tool)(["--help"])
+    assert f"  python tools/{tool}.py" in capsys.readouterr().out
+
+
+def ends_with(error):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (UserError("DATA.X 1: use 2."), 2, "error: DATA.X 1: use 2.\n"),
+        (OSError(errno.ENOSPC, "No space left", "/x"), 2, "error: /x cannot be used (No space left).\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted\n"),
+    ],
+)
+def test_what_is_no_bug_ends_a_tool_with_a_line(error, status, text, capsys):
+    assert run_tool(ends_with(error)) == status
+    assert capsys.readouterr() == ("", text)
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        run_tool(ends_with(KeyError("a bug")))
+
+
+def test_what_cannot_be_written_names_the_flag(tmp_path):
+    (tmp_path / "a").mkdir()
+    refusal = f"--out {tmp_path} cannot be written to .{tmp_path}/a: Is a directory.. Mend that, or choose"
+    with pytest.raises(UserError, match=refusal), written_to(tmp_path, "--out"):
+        (tmp_path / "a").write_text("")
+    refusal = "--out /x cannot be written to ./x: No space left on device.. Mend"
+    with (
+        pytest.raises(UserError, match=refusal),
+        written_to(Path("/x"), "--out"),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("text")
+
+
+def test_what_keeps_another_file_from_being_read_is_not_put_down_to_the_flag(tmp_path):
+    with pytest.raises(FileNotFoundError), written_to(tmp_path / "out", "--out"):
+        (tmp_path / "annotations.csv").read_text()
+
+
+def test_a_place_for_a_file_is_known_before_the_work(tmp_path):
+    demand_place(tmp_path / "new.csv", "--report")
+    with pytest.raises(UserError, match=f"{tmp_path}/no/x.csv cannot be written: there is no folder"):
+        demand_place(tmp_path / "no" / "x.csv", "--report")
+    with pytest.raises(UserError, match=f"^--report {tmp_path} cannot be written: it is a folder. Name a"):
+        demand_place(tmp_path, "--report")
