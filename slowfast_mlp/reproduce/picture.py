@@ -11,7 +11,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GRID, INK, FAINT = "#E2E2E2", "#222222", "#888888"
 PANEL_WIDTH, PANEL_HEIGHT = 800, 620
 LEFT, RIGHT, TOP, BOTTOM = 90, 770, 60, 540  # of the axes in a panel
-LEGEND_HEIGHT = 70
+LEGEND_LINE = 34
 SHARPNESS = 2  # drawn larger and shrunk: Pillow's own lines are jagged
 DOT = 7
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
@@ -60,15 +60,18 @@ def draw(points: Sequence[Point]) -> Image.Image | None:
     names = list(dict.fromkeys(point.panel for point in points))
     columns = min(2, len(names))
     width, height = columns * PANEL_WIDTH, -(-len(names) // columns) * PANEL_HEIGHT
-    picture = Image.new("RGB", (width * SHARPNESS, (height + LEGEND_HEIGHT) * SHARPNESS), "white")
-    pen = ImageDraw.Draw(picture)
     families = list(dict.fromkeys(point.family for point in points))
     colour_of = {family: COLOURS[number % len(COLOURS)] for number, family in enumerate(families)}
+    legend = _in_lines(["published", "measured", *families], width - LEFT)
+    whole = height + (len(legend) + 1) * LEGEND_LINE
+    picture = Image.new("RGB", (width * SHARPNESS, whole * SHARPNESS), "white")
+    pen = ImageDraw.Draw(picture)
     for number, name in enumerate(names):
         corner = number % columns * PANEL_WIDTH, number // columns * PANEL_HEIGHT
         panel = _Panel(pen, corner, [point for point in points if point.panel == name])
         panel.draw(name, colour_of)
-    _legend(pen, height, colour_of)
+    for number, line in enumerate(legend, start=1):
+        _legend_line(pen, height + number * LEGEND_LINE, line, colour_of)
     return picture.reduce(SHARPNESS)
 
 
@@ -117,6 +120,7 @@ class _Panel:
         if len(point.heights) == 2:
             first, second = map(self._y, point.heights)
             self._pen.line(_larger((x, first, x, second)), colour, 2 * SHARPNESS)
+            yield Box(x - 2, min(first, second), x + 2, max(first, second))
         if point.published is not None:
             _ring(self._pen, (x, self._y(point.published)), colour)
         if point.measured is not None:
@@ -172,18 +176,31 @@ def _places(x: float, y: float, width: float, height: float) -> Iterator[Box]:
             )
 
 
-def _legend(pen: ImageDraw.ImageDraw, top: float, colour_of: dict[str, str]) -> None:
-    """The colours of the families, and what rings and discs are."""
-    x, y = float(LEFT), top + LEGEND_HEIGHT / 2
-    font = ImageFont.load_default(18)
-    for draw_mark, name in ((_ring, "published"), (_disc, "measured")):
-        draw_mark(pen, (x, y), INK)
+def _in_lines(names: Sequence[str], width: float) -> list[list[tuple[float, str]]]:
+    """The names in lines of a width, each with its distance from the left."""
+    lines: list[list[tuple[float, str]]] = [[]]
+    x = 0.0
+    for name in names:
+        needed = 50 + ImageFont.load_default(18).getlength(name)
+        if lines[-1] and x + needed > width:
+            lines.append([])
+            x = 0.0
+        lines[-1].append((x, name))
+        x += needed
+    return lines
+
+
+def _legend_line(
+    pen: ImageDraw.ImageDraw, y: float, line: Sequence[tuple[float, str]], colour_of: dict[str, str]
+) -> None:
+    """What rings and discs are, and the colours of the families."""
+    for distance, name in line:
+        x = LEFT + distance
+        if name in colour_of:
+            pen.rectangle(_larger((x - 8, y - 8, x + 8, y + 8)), colour_of[name])
+        else:
+            {"published": _ring, "measured": _disc}[name](pen, (x, y), INK)
         _text(pen, (x + 16, y), name, size=18, anchor="lm")
-        x += 50 + font.getlength(name)
-    for family, colour in colour_of.items():
-        pen.rectangle(_larger((x - 8, y - 8, x + 8, y + 8)), colour)
-        _text(pen, (x + 16, y), family, size=18, anchor="lm")
-        x += 50 + font.getlength(family)
 
 
 def _ring(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: str) -> None:

@@ -76,3 +76,11 @@ def test_boxes_that_share_an_edge_do_not_touch():
     box = Box(0, 0, 10, 10)
     assert box.touches(Box(9, 9, 20, 20))
     assert not box.touches(Box(10, 0, 20, 10))
+
+
+def test_the_legend_goes_on_in_another_line_where_it_is_too_long():
+    few = draw([point(measured=50.0, family="a")])
+    many = draw([point(measured=50.0, family=f"a family of models {n}", gflops=n + 1) for n in range(6)])
+    assert many.width == few.width and many.height > few.height
+    last = [many.getpixel((LEFT, y)) for y in range(few.height, many.height)]
+    assert (0x56, 0xB4, 0xE9) in last  # the colour of the sixth begins a line
