@@ -19,7 +19,11 @@ setup(
     ],
     # So that an installed wheel has them: python -m slowfast_mlp.tools.run_net --cfg configs/...
     package_dir={"slowfast_mlp.tools": "tools", "slowfast_mlp.configs": "configs"},
-    package_data={"slowfast_mlp.configs": ["*.yaml", "*/*.yaml"], "slowfast_mlp.tools": ["slurm/*"]},
+    package_data={
+        "slowfast_mlp.configs": ["*.yaml", "*/*.yaml"],
+        "slowfast_mlp.tools": ["slurm/*"],
+        "slowfast_mlp.reproduce": ["*.csv"],
+    },
     install_requires=[
         "torch>=2.6",
         "torchvision",

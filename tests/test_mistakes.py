@@ -53,6 +53,7 @@ def lists(folder, **texts):
         (["SOLVER.OPTIMIZING_METHOD", "sgd", "SOLVER.MOMENTUM", "0"], "Set SOLVER.NESTEROV False"),
         (["SOLVER.OPTIMIZING_METHOD", "lamb"], "SOLVER.OPTIMIZING_METHOD 'lamb'"),
         (["SOLVER.LAYER_DECAY", "0"], "SOLVER.LAYER_DECAY"),
+        (["SOLVER.COOLDOWN_EPOCHS", "2"], "SOLVER.COOLDOWN_EPOCHS 2 are the last of the 2 epochs of"),
         (["MODEL.NAME", "vast", "MODEL.ARGS", "{dims: [8, 16, 32, 64]}", "BN.USE_PRECISE_STATS", "True"],
          "BN.USE_PRECISE_STATS True: vast has no batch norm"),
         (["TRAIN.ENABLE", "False"], "There are no weights to test"),

@@ -55,3 +55,13 @@ def test_a_wheel_trains_the_synthetic_config_and_predicts_away_from_the_clone(si
     videos = [str(path) for path in sorted((tmp_path / "videos").rglob("*.mp4"))[:2]]
     printed = python("-m", "slowfast_mlp.tools.predict", *videos, "--checkpoint", str(checkpoint))
     assert [line for line in printed.splitlines() if line in videos] == videos
+
+
+def test_a_wheel_has_the_published_figures_and_names_its_own_files_in_their_commands(site, tmp_path):
+    words = ["-m", "slowfast_mlp.tools.reproduce", "--rows", "ImageNet/MOBILE_FORMER_26M", "--out", "out"]
+    run([sys.executable, *words], tmp_path, PYTHONPATH=str(site), CUDA_VISIBLE_DEVICES="")
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "| ImageNet/MOBILE_FORMER_26M | 64.0 | - | - " in report
+    folder = site / "slowfast_mlp"
+    files = f"{folder}/tools/run_net.py --cfg {folder}/configs/ImageNet/MOBILE_FORMER_26M.yaml"
+    assert f"\npython {files} TRAIN.ENABLE False" in report

@@ -119,6 +119,7 @@ def plan_drawer(data: schema.Data, aug: schema.Aug, dataset: str) -> PlanDrawer:
         color_jitter=aug.color_jitter if aug.enable else 0.0,
         erase_prob=aug.re_prob if aug.enable else 0.0,
         crop_first=dataset_module(dataset).ARE_PICTURES,
+        interpolation=data.train_interpolation,
     )
 
 
@@ -200,6 +201,7 @@ def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_cr
         num_crops=num_crops,
         single_crop=single_crop,
         antialias=dataset_module(dataset).ARE_PICTURES,
+        interpolation=data.test_interpolation,
     )
 
 

@@ -103,12 +103,17 @@ def precise_batches(bn: schema.Bn, net: nn.Module, *, name: str) -> int:
 
 
 def schedule(solver: schema.Solver, grid: Multigrid) -> Callable[[float], float]:
-    """The learning rate over the epochs, in proportion to the batch of their phase."""
-    if solver.warmup_epochs >= grid.num_epochs:
+    """The learning rate over the epochs, in proportion to the batch of their phase. Raises UserError."""
+    if solver.cooldown_epochs >= grid.num_epochs:
+        raise UserError(
+            f"SOLVER.COOLDOWN_EPOCHS {solver.cooldown_epochs} are the last of the {grid.num_epochs} epochs "
+            f"of SOLVER.MAX_EPOCH {solver.max_epoch}: give fewer, or 0."
+        )
+    if solver.warmup_epochs >= grid.num_epochs - solver.cooldown_epochs:
         logger.warning(
-            "SOLVER.WARMUP_EPOCHS %g is not below the %d epochs of SOLVER.MAX_EPOCH %d: the learning rate "
-            "never reaches BASE_LR",
-            solver.warmup_epochs, grid.num_epochs, solver.max_epoch,
+            "SOLVER.WARMUP_EPOCHS %g is not below the %d epochs of SOLVER.MAX_EPOCH %d, less the cooldown: "
+            "the learning rate never reaches BASE_LR",
+            solver.warmup_epochs, grid.num_epochs - solver.cooldown_epochs, solver.max_epoch,
         )  # fmt: skip
     curve = WarmupCosine(
         base_lr=solver.base_lr,
@@ -116,6 +121,8 @@ def schedule(solver: schema.Solver, grid: Multigrid) -> Callable[[float], float]
         end_lr=solver.cosine_end_lr,
         warmup_epochs=solver.warmup_epochs,
         max_epoch=grid.num_epochs,
+        cosine_after_warmup=solver.cosine_after_warmup,
+        cooldown_epochs=solver.cooldown_epochs,
     )
     return lambda epoch: curve(epoch) * grid.lr_factor(epoch)
 

@@ -130,11 +130,6 @@ def _training_settings(theirs: Theirs) -> dict[str, Any]:
     is_fork = theirs["MODEL.ARCH"] in FORK_ARCHS
     num_shards = theirs.number("NUM_SHARDS")
     scale = num_shards if theirs["SOLVER.BASE_LR_SCALE_NUM_SHARDS"] else 1
-    if theirs.number("SOLVER.WARMUP_EPOCHS") and not theirs["SOLVER.COSINE_AFTER_WARMUP"]:
-        logger.warning(
-            "%s: SOLVER.COSINE_AFTER_WARMUP is not True, but the cosine here begins after the warm-up",
-            theirs.source,
-        )
     # The forks clip by a key of their own and always train with fp16, whatever MIXED_PRECISION says.
     clip_key, dead_key = "SOLVER.CLIP_GRADIENT", "SOLVER.CLIP_GRAD_L2NORM"
     clip_key, dead_key = (clip_key, dead_key) if is_fork else (dead_key, clip_key)

@@ -35,8 +35,9 @@ class Train:
     batch_size: int = setting(64, "videos of a step, over all processes", low=1)
     sampler: str = setting(
         "shuffle",
-        "order of an epoch: every video once, or every class equally often",
-        choices=("shuffle", "balanced"),
+        "order of an epoch: every video once; every class equally often; or a third of the videos, each "
+        "three times with other draws (DeiT's repeated augmentation)",
+        choices=("shuffle", "balanced", "repeated"),
     )
     precision: str = setting(
         "auto",
@@ -161,6 +162,17 @@ class Data:
     train_jitter_aspect_relative: tuple[float, ...] = setting(
         (0.75, 1.3333), "range of a training crop's width over height", above=0
     )
+    train_interpolation: str = setting(
+        "auto",
+        "what resizes a training crop; auto is bilinear for videos, bicubic for pictures; random is either, "
+        "drawn for every view, as timm's",
+        choices=("auto", "bilinear", "bicubic", "random"),
+    )
+    test_interpolation: str = setting(
+        "auto",
+        "what resizes frames for a test; auto as in training",
+        choices=("auto", "bilinear", "bicubic"),
+    )
     random_flip: bool = setting(
         True, "mirror half of the training clips; classes that tell left from right swap their labels"
     )
@@ -241,7 +253,11 @@ class Solver:
 
     base_lr: float = setting(2e-4, "learning rate after the warm-up, not scaled by anything", low=0)
     cosine_end_lr: float = setting(1e-6, "learning rate at the end", low=0)
-    max_epoch: int = setting(60, "epochs", low=1)
+    cosine_after_warmup: bool = setting(
+        True, "the cosine begins after the warm-up; else with the training, and the warm-up goes up to it"
+    )
+    max_epoch: int = setting(60, "epochs, with those of the cooldown", low=1)
+    cooldown_epochs: int = setting(0, "last epochs of MAX_EPOCH, at COSINE_END_LR", low=0)
     warmup_epochs: float = setting(10.0, "epochs of linear warm-up", low=0)
     warmup_start_lr: float = setting(1e-6, "learning rate at the start of the warm-up", low=0)
     optimizing_method: str = setting(

@@ -35,7 +35,8 @@ class Plan:
     mirroring, and what is erased in the end. The view has `size` pixels a side.
 
     `erasure` is a box of the finished view, filled with noise of `noise_seed`. With `crop_first` the crop is
-    resized with antialiasing and mirrored before the ops, which then see the view alone.
+    resized with antialiasing and mirrored before the ops, which then see the view alone. `interpolation` is
+    that of `resize`.
     """
 
     ops: tuple[Op, ...]
@@ -45,6 +46,7 @@ class Plan:
     erasure: Box | None
     noise_seed: int
     crop_first: bool = False
+    interpolation: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,8 @@ class PlanDrawer:
 
     `color_jitter` j changes brightness, contrast and colour in random order by factors of 1 - j to 1 + j; it
     is left out beside RandAugment, as in timm and PySlowFast. `crop_first` is the order of timm's recipes for
-    pictures (DeiT); video recipes change the frames as decoded and crop them then.
+    pictures (DeiT); video recipes change the frames as decoded and crop them then. The `interpolation` may be
+    random: bilinear or bicubic, drawn for every view.
     """
 
     crop_size: int
@@ -65,6 +68,7 @@ class PlanDrawer:
     color_jitter: float = 0.0
     erase_prob: float = 0.0
     crop_first: bool = False
+    interpolation: str = "auto"
 
     def __call__(self, height: int, width: int, generator: torch.Generator) -> Plan:
         """The plan of a view of frames of this size."""
@@ -79,6 +83,9 @@ class PlanDrawer:
         if self.erase_prob and torch.rand((), generator=generator) < self.erase_prob:
             erasure = draw_erasure(self.crop_size, self.crop_size, generator)
             noise_seed = int(torch.randint(MAX_NOISE_SEED, (), generator=generator))
+        interpolation = self.interpolation
+        if interpolation == "random":  # drawn last: all else is drawn as without it
+            interpolation = "bilinear" if torch.rand((), generator=generator) < 0.5 else "bicubic"
         return Plan(
             ops=ops,
             crop=crop,
@@ -87,6 +94,7 @@ class PlanDrawer:
             erasure=erasure,
             noise_seed=noise_seed,
             crop_first=self.crop_first,
+            interpolation=interpolation,
         )
 
 
@@ -206,5 +214,6 @@ def _augment_view(frames: Tensor, plan: Plan) -> Tensor:
 
 def _finish(frames: Tensor, plan: Plan) -> Tensor:
     """Resized, and mirrored if so: [T, h, w, 3] -> [T, S, S, 3]."""
-    frames = resize(frames, (plan.size, plan.size), antialias=plan.crop_first)
+    size = plan.size, plan.size
+    frames = resize(frames, size, antialias=plan.crop_first, interpolation=plan.interpolation)
     return frames.flip(2) if plan.flip else frames

@@ -13,6 +13,7 @@ from slowfast_mlp.seeds import mix_seeds
 
 logger = logging.getLogger(__name__)
 
+REPEATS = 3  # of a record in an epoch of repeated augmentation: DeiT's (arXiv 2012.12877)
 # What must be the same for a state to mean anything, and how the user knows it.
 FIXED_IN_STATE = {
     "seed": "RNG_SEED",
@@ -61,8 +62,22 @@ def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
     return rounds.gather(1, places).flatten()[: len(labels)]
 
 
+def repeated(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As many draws as there are records: a share of them, REPEATS times each, one after the other, so that
+    they meet in a step: repeated augmentation (Hoffer et al., arXiv 1901.09335), as DeiT has it.
+
+    Labels [N] -> records [N].
+    """
+    order = torch.randperm(len(labels), generator=generator)
+    return order.repeat_interleave(REPEATS)[: len(labels)]
+
+
 # The values of TRAIN.SAMPLER: labels [N] and a generator -> the records of an epoch in order [N].
-ORDERS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {"shuffle": shuffled, "balanced": balanced}
+ORDERS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "shuffle": shuffled,
+    "balanced": balanced,
+    "repeated": repeated,
+}
 
 
 def plain_shapes(epoch: int) -> tuple[StepShape, ...]:

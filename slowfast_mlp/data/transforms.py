@@ -23,29 +23,33 @@ class ViewTransform:
     num_crops: int
     single_crop: str = "centre"
     antialias: bool = False
+    interpolation: str = "auto"
 
     def __call__(self, frames: Tensor) -> Tensor:
         """[T, H, W, 3] uint8 -> [V, 3, T, S, S] uint8."""
         centred = self.num_crops == 1 and self.single_crop == "centre"
         short_size = self.short_size if centred else self.crop_size
         size = short_side_size(*frames.shape[1:3], short_size)
-        frames = resize(frames, size, antialias=self.antialias)  # T H' W' 3
+        frames = resize(frames, size, antialias=self.antialias, interpolation=self.interpolation)  # T H' W' 3
         boxes = centre_box(*size, self.crop_size) if centred else three_boxes(*size, self.crop_size)
         boxes = boxes[: self.num_crops]
         crops = [frames[:, top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
         return torch.stack(crops).permute(0, 4, 1, 2, 3)  # V 3 T S S
 
 
-def resize(frames: Tensor, size: tuple[int, int], *, antialias: bool = False) -> Tensor:
-    """[T, H, W, 3] uint8 -> [T, *size, 3] uint8; bilinear without antialiasing, as the video papers' code
-    does, or with `antialias` bicubic, as Pillow and the image papers' code.
+def resize(
+    frames: Tensor, size: tuple[int, int], *, antialias: bool = False, interpolation: str = "auto"
+) -> Tensor:
+    """[T, H, W, 3] uint8 -> [T, *size, 3] uint8, bilinear or bicubic; auto is bilinear without antialiasing,
+    as in the video papers' code, and bicubic with it, as in Pillow and the image papers' code.
 
     Within 1 grey level of the same in float32.
     """
     if frames.shape[1:3] == size:
         return frames
     images = frames.permute(0, 3, 1, 2)  # T 3 H W, channels last
-    way = dict(size=size, mode="bicubic" if antialias else "bilinear", align_corners=False)
+    mode = ("bicubic" if antialias else "bilinear") if interpolation == "auto" else interpolation
+    way = dict(size=size, mode=mode, align_corners=False)
     if frames.device.type == "cpu":  # where torch has a way for uint8, several times as fast
         resized = F.interpolate(images, antialias=antialias, **way)
     else:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,17 @@ ENSEMBLES: dict[str, Callable[[Tensor], Tensor]] = {
     "logits": lambda logits: logits,
     "probs": lambda logits: logits.softmax(dim=1),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A model to evaluate: `ensemble` is a key of ENSEMBLES; `class_order` [K] gives for every class the
+    output of the model that stands for it, where that is not the one of the same number.
+    """
+
+    model: nn.Module
+    ensemble: str
+    class_order: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,58 +70,82 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module,
+    candidates: Sequence[Candidate],
     loader: DataLoader,
     precision: Precision,
     *,
     labels: Tensor,
     num_classes: int,
     views_per_video: int,
-    ensemble: str,
     batch_size: int,
     to_input: Callable[[Any], Tensor],
     device: torch.device,
-    class_order: Tensor | None = None,
     say: Callable[[int, int, float], None] = lambda done, total, seconds: None,
-) -> Evaluation:
-    """Scores of all videos, the same bit for bit for any number of ranks and threads.
+) -> list[Evaluation]:
+    """Scores of all videos by every candidate, the same bit for bit for any number of ranks and threads, and
+    whatever other candidates see the same clips.
 
-    The loader gives this rank's share as Views, of which `to_input` makes the model's clips [N, 3, T, H, W];
-    `labels` [V] are those of all videos; `batch_size` clips go through the model at a time; `ensemble` is a
-    key of ENSEMBLES; `class_order` [K] gives for every class the output of the model that stands for it,
-    where that is not the one of the same number. `say` hears of batches done, their total and the seconds
-    since the start. Raises RuntimeError if a video was not seen exactly `views_per_video` times.
+    The loader gives this rank's share as Views, of which `to_input` makes the models' clips [N, 3, T, H, W];
+    `labels` [V] are those of all videos; `batch_size` clips go through a model at a time. `say` hears of
+    batches done, their total and the seconds since the start. Raises RuntimeError if a video was not seen
+    exactly `views_per_video` times.
     """
-    model.eval()
-    scores = VideoScores(len(labels), num_classes)
+    for candidate in candidates:
+        candidate.model.eval()
+    sums = [VideoScores(len(labels), num_classes) for _ in candidates]
     failures = []
 
-    def score(views: Any) -> Tensor:
+    def score(views: Any) -> list[Tensor]:
+        logits: list[list[Tensor]] = [[] for _ in candidates]
         with torch.inference_mode(), precision.autocast():
-            parts = (views._replace(clips=clips) for clips in views.clips.split(batch_size))
-            logits = [model(to_input(part)) for part in parts]
-        return torch.cat([ENSEMBLES[ensemble](part.float()).cpu() for part in logits])
+            for clips in views.clips.split(batch_size):
+                clips = to_input(views._replace(clips=clips))
+                for candidate, of_model in zip(candidates, logits):
+                    of_model.append(candidate.model(clips))
+        return [
+            torch.cat([ENSEMBLES[candidate.ensemble](part.float()).cpu() for part in of_model])
+            for candidate, of_model in zip(candidates, logits)
+        ]
 
     started = time.perf_counter()
-    for done, (views, view_scores) in enumerate(_in_order(score, loader, device), start=1):
+    for done, (views, scores) in enumerate(_in_order(score, loader, device), start=1):
         failures.extend(views.failures)
-        if view_scores is not None:
-            scores.add(views.videos, view_scores)
+        for of_video, of_views in zip(sums, scores or ()):
+            of_video.add(views.videos, of_views)
         say(done, len(loader), time.perf_counter() - started)
-    scores.gather(device)
     failures = sorted(failure for share in gather_objects(failures) for failure in share)
+    return [
+        _evaluation(of_video, candidate, failures, labels, views_per_video, device)
+        for of_video, candidate in zip(sums, candidates)
+    ]
+
+
+def _evaluation(
+    scores: VideoScores,
+    candidate: Candidate,
+    failures: list[Any],
+    labels: Tensor,
+    views_per_video: int,
+    device: torch.device,
+) -> Evaluation:
+    """What all ranks' sums for one candidate come to."""
+    scores.gather(device)
     _demand_every_view(scores.num_views, failures, views_per_video)
     mean = scores.scores / scores.num_views.clamp(min=1).unsqueeze(1)
-    mean = mean if class_order is None else mean[:, class_order]
+    mean = mean if candidate.class_order is None else mean[:, candidate.class_order]
     return Evaluation(
-        scores=mean, num_views=scores.num_views, labels=labels, failures=failures, ensemble=ensemble
+        scores=mean,
+        num_views=scores.num_views,
+        labels=labels,
+        failures=failures,
+        ensemble=candidate.ensemble,
     )
 
 
 def _in_order(
-    score: Callable[[Any], Tensor], loader: DataLoader, device: torch.device
-) -> Iterator[tuple[Any, Tensor | None]]:
-    """Batches of the loader with their scores, None for a batch without clips.
+    score: Callable[[Any], list[Tensor]], loader: DataLoader, device: torch.device
+) -> Iterator[tuple[Any, list[Tensor] | None]]:
+    """Batches of the loader with every model's scores, None for a batch without clips.
 
     On a CPU every batch is one thread's work, as many at a time as there are threads: a product that several
     threads share is rounded differently with their number, and so would the predictions be.

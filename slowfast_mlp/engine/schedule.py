@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupCosine:
-    """Linear from `start_lr` to `base_lr` over `warmup_epochs`, then half a cosine to `end_lr` at
-    `max_epoch`.
+    """Linear from `start_lr` over `warmup_epochs`, then half a cosine from `base_lr` to `end_lr`, where the
+    last `cooldown_epochs` of `max_epoch` stay.
+
+    The cosine begins after the warm-up; or, without `cosine_after_warmup`, with the training: the warm-up
+    then goes up to where the cosine has come to, as PySlowFast's does. (timm's goes up to `base_lr` itself.)
     """
 
     base_lr: float
@@ -15,10 +18,18 @@ class WarmupCosine:
     end_lr: float
     warmup_epochs: float
     max_epoch: int
+    cosine_after_warmup: bool = True
+    cooldown_epochs: int = 0
 
     def __call__(self, epoch: float) -> float:
         """Learning rate at a fractional epoch, 0 to `max_epoch`."""
         if epoch < self.warmup_epochs:
-            return self.start_lr + (self.base_lr - self.start_lr) * epoch / self.warmup_epochs
-        progress = (epoch - self.warmup_epochs) / max(self.max_epoch - self.warmup_epochs, 1e-9)
+            top = self._cosine(self.warmup_epochs)
+            return self.start_lr + (top - self.start_lr) * epoch / self.warmup_epochs
+        return self._cosine(epoch)
+
+    def _cosine(self, epoch: float) -> float:
+        first = self.warmup_epochs if self.cosine_after_warmup else 0.0
+        length = max(self.max_epoch - self.cooldown_epochs - first, 1e-9)
+        progress = min(1.0, (epoch - first) / length)
         return self.end_lr + (self.base_lr - self.end_lr) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -11,6 +11,12 @@ from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.profile import count_flops, count_parameters
 from slowfast_mlp.run.splits import dataset_of_test
 
+ORDERS_IN_WORDS = {
+    "shuffle": "",
+    "balanced": "; every class equally often",
+    "repeated": "; a third of the videos an epoch, each 3 times",
+}
+
 
 def start_of_run(
     config: Config,
@@ -62,10 +68,12 @@ def _course_of_training(config: Config, grid: solver.Multigrid, num_videos: int)
     }
     left_out = grid.most_left_out(num_videos, batch_size)
     facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
-    facts["batch"] += "; every class equally often" if config.train.sampler == "balanced" else ""
+    facts["batch"] += ORDERS_IN_WORDS[config.train.sampler]
     warmup = f"{settings.warmup_start_lr:g} to {settings.base_lr:g} in {settings.warmup_epochs:g} epochs"
     warmup = warmup if settings.warmup_epochs else f"{settings.base_lr:g}"
-    facts["lr"] = f"{warmup}, then a cosine to {settings.cosine_end_lr:g}"
+    cosine = "then a cosine" if settings.cosine_after_warmup else "then the rest of a cosine over all epochs"
+    cooldown = f", the last {settings.cooldown_epochs} epochs there" if settings.cooldown_epochs else ""
+    facts["lr"] = f"{warmup}, {cosine} to {settings.cosine_end_lr:g}{cooldown}"
     if grid.has_cycle:
         facts["lr"] += "; times the last batch of the phase over B"
         facts["multigrid"] = f"B = {batch_size}; steps in turn: {grid.in_words()}"

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from torch import nn
 
 from slowfast_mlp.build import backbone, solver
 from slowfast_mlp.config.changes import changed_settings
@@ -43,20 +44,7 @@ def run(config: Config) -> None:
         if processes := company.preflight(device):
             log.say(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
-        torch.manual_seed(config.rng_seed)
-        model = backbone.model(
-            config.model,
-            num_frames=config.data.num_frames,
-            crop_size=config.data.train_crop_size,
-            test_crop_size=config.data.test_crop_size,
-        ).to(device)
-        grid = solver.multigrid(
-            config.multigrid,
-            config.data,
-            model,
-            name=config.model.name,
-            max_epoch=config.solver.max_epoch,
-        )
+        model, grid = model_of(config, device)
         videos = read_lists(config)
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
             checkpoint.demand_file(path) if path else None
@@ -80,6 +68,21 @@ def _as_markdown(settings: dict[str, Any]) -> str:
     """A table, as TensorBoard shows it."""
     rows = [f"| {key} | {value} |" for key, value in settings.items()]
     return "\n".join(["| setting | value |", "|---|---|", *rows])
+
+
+def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Multigrid]:
+    """The model as it starts, and the shapes of the steps that would train it."""
+    torch.manual_seed(config.rng_seed)
+    model = backbone.model(
+        config.model,
+        num_frames=config.data.num_frames,
+        crop_size=config.data.train_crop_size,
+        test_crop_size=config.data.test_crop_size,
+    ).to(device)
+    grid = solver.multigrid(
+        config.multigrid, config.data, model, name=config.model.name, max_epoch=config.solver.max_epoch
+    )
+    return model, grid
 
 
 def run_all(configs: Sequence[Config]) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, report
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.class_names import match_classes
-from slowfast_mlp.engine.evaluate import Evaluation, evaluate
+from slowfast_mlp.engine.evaluate import Candidate, Evaluation, evaluate
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.watchdog import Watchdog
@@ -28,6 +29,15 @@ TEST_CONFIG = "test_config.yaml"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A model with the weights to test, the file they are from, and the epochs it says they were trained."""
+
+    candidate: Candidate
+    path: str
+    epoch: int | None
+
+
 def test(
     config: Config,
     *,
@@ -39,6 +49,16 @@ def test(
     watchdog: Watchdog,
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
+    tested = load_tested(config, model, videos["test"].label_names)
+    evaluator = evaluator_of_test(config, precision, device, videos["test"], watchdog)
+    (evaluation,) = evaluator([tested.candidate], say=partial(report.test_progress, log, config.log_period))
+    tell(config, log, tested, evaluation, videos["test"])
+
+
+def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) -> Tested:
+    """The model, filled with the weights to test. Raises UserError where there are none or they do not
+    fit.
+    """
     path, contents = config.test.checkpoint_file_path, {}
     if not path:
         path, contents = newest_whole(config)
@@ -55,25 +75,38 @@ def test(
     weights = backbone.official_weights(config.model, contents, path)
     loaded = checkpoint.load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
-    label_names = videos["test"].label_names
     order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
+    return Tested(
+        candidate=Candidate(model=model, ensemble=config.test.ensemble, class_order=order),
+        path=path,
+        epoch=contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None,
+    )
+
+
+def evaluator_of_test(
+    config: Config,
+    precision: Precision,
+    device: torch.device,
+    videos: lists.Records,
+    watchdog: Watchdog,
+) -> Callable[..., list[Evaluation]]:
+    """`evaluator_of` for the views of the test."""
     views = dict(num_clips=config.test.num_ensemble_views, num_crops=config.test.num_spatial_crops)
     views |= dict(dataset=dataset_of_test(config), offset=config.data.use_offset_sampling)
-    views |= dict(watchdog=watchdog, what="the test")
-    evaluator = evaluator_of(config, precision, device, videos["test"], **views)
-    evaluation = evaluator(
-        model, class_order=order, say=partial(report.test_progress, log, config.log_period)
-    )
+    return evaluator_of(config, precision, device, videos, **views, watchdog=watchdog, what="the test")
+
+
+def tell(config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, videos: lists.Records) -> None:
+    """Reports a test and writes its files. Raises UserError where too many videos gave no view."""
     if dist.rank() == 0:
-        epoch = contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None
-        tested = {"checkpoint": path, "epoch": epoch, "list_sha256": videos["test"].fingerprint()}
+        of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
         report.test(
             log,
             evaluation,
-            tested=tested,
-            paths=[video.path for video in videos["test"]],
+            tested=of_weights,
+            paths=[video.path for video in videos],
             views=protocol(config),
-            label_names=label_names,
+            label_names=videos.label_names,
             config_name="config.yaml" if config.train.enable else TEST_CONFIG,
         )
     failed = 1 - evaluation.num_decoded / len(evaluation.labels)
@@ -97,9 +130,9 @@ def evaluator_of(
     offset: bool,
     watchdog: Watchdog,
     what: str,
-) -> Callable[..., Evaluation]:
-    """A function from a model to its Evaluation over the videos in these views; the watchdog hears of its
-    batches as those of `what`.
+) -> Callable[..., list[Evaluation]]:
+    """A function from Candidates to their Evaluations over the videos in these views; the watchdog hears of
+    its batches as those of `what`.
     """
     views = dict(dataset=dataset, num_clips=num_clips, num_crops=num_crops, offset=offset)
     loader = loader_of(config, device, videos, **views)
@@ -110,7 +143,6 @@ def evaluator_of(
         labels=videos.labels,
         num_classes=config.model.num_classes,
         views_per_video=num_clips * num_crops,
-        ensemble=config.test.ensemble,
         batch_size=config.test.batch_size,
         to_input=loaders.to_input(config.data, device),
         device=device,

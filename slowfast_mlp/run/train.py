@@ -1,7 +1,6 @@
 """Training: from the newest checkpoint, or from the start, to the last epoch."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,7 +16,7 @@ from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
-from slowfast_mlp.engine.evaluate import Evaluation
+from slowfast_mlp.engine.evaluate import Candidate, Evaluation
 from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog, validation_after
 from slowfast_mlp.engine.metrics import BestValidation
@@ -186,7 +185,9 @@ def _judge(
         return None
     views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
     views |= dict(watchdog=watchdog, what="the validation")
-    return partial(evaluator_of(config, precision, device, videos, **views), model)
+    evaluator = evaluator_of(config, precision, device, videos, **views)
+    candidate = Candidate(model=model, ensemble=config.test.ensemble)
+    return lambda: evaluator([candidate])[0]
 
 
 def _validation(

@@ -319,7 +319,6 @@ def test_a_key_without_effect_is_named_once_with_the_reason(caplog):
         ("SSV1_MLP_S16", "DATA.RANDOM_FLIP True", "DATA.RANDOM_FLIP is not False, though ssv1 has classes"),
         ("K400_MLP_S16x4", "", "SOLVER.COSINE_AFTER_WARMUP stands there twice, with the same value"),
         ("K400_MLP_S16x4", "DATA.DECODING_BACKEND decord", "decord path takes every DATA.SAMPLING_RATE-th"),
-        ("K400_MLP_S16x4", "SOLVER.COSINE_AFTER_WARMUP False", "the cosine here begins after the warm-up"),
         ("K400_MLP_S16x4", "SOLVER.ZERO_WD_1D_PARAM False", "biases and norms have no weight decay here"),
         ("K400_MLP_S16x4", "DATA.TRAIN_JITTER_SCALES_RELATIVE []", "crops frames of a random short side"),
         ("UNIFORMER_S16x4", "MODEL.NAME vast MODEL.VARIANT Ti", "its model (Uniformer) is left out"),
@@ -328,6 +327,11 @@ def test_a_key_without_effect_is_named_once_with_the_reason(caplog):
 def test_what_would_surprise_is_said(caplog, name, overrides, warning):
     released(name, overrides)
     assert any(warning in record.getMessage() for record in caplog.records)
+
+
+def test_a_cosine_that_begins_with_the_training_stays_one():
+    assert released("K400_MLP_S16x4", "").solver.cosine_after_warmup
+    assert not released("K400_MLP_S16x4", "SOLVER.COSINE_AFTER_WARMUP False").solver.cosine_after_warmup
 
 
 def test_the_forks_protocol_is_not_warned_of_once_it_is_asked_for(caplog):

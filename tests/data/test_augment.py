@@ -72,6 +72,25 @@ def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_i
     assert difference.abs().max() <= 1
 
 
+def test_random_interpolation_is_either_and_leaves_all_other_draws_as_they_are():
+    settings = dict(crop_size=24, area=(0.08, 1.0), aspect=(0.75, 1.3333), flip=True)
+    plain = draw(PlanDrawer(**settings), 1)
+    drawn = draw(PlanDrawer(**settings, interpolation="random"), 40)
+    assert {one.interpolation for one in drawn} == {"bilinear", "bicubic"}
+    assert dataclasses.replace(drawn[0], interpolation="auto") == plain[0]
+
+
+def test_a_picture_is_resized_by_the_interpolation_of_its_plan_as_pillow_does_it():
+    picture = smooth(num_frames=1)
+    picture[:, ::2] = 255 - picture[:, ::2]
+    crop = Image.fromarray(picture[0].numpy()).crop((20, 10, 148, 106))
+    for interpolation, way in (("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC)):
+        drawn = plan(crop=(10, 20, 96, 128))
+        drawn = dataclasses.replace(drawn, crop_first=True, interpolation=interpolation)
+        expected = torch.from_numpy(numpy.array(crop.resize((24, 24), way))).int()
+        assert (augment_exactly(picture, drawn)[0].int() - expected).abs().max() <= 1
+
+
 def test_a_whole_crop_without_ops_is_a_plain_resize():
     frames = noise(height=24, width=24)
     assert torch.equal(augment_exactly(frames, plan(crop=(0, 0, 24, 24))), frames)

@@ -243,3 +243,16 @@ def test_seeds_of_neighbouring_numbers_differ():
     assert len(seeds) == 3 * 20 * 200
     assert mix_seeds(1, 2) != mix_seeds(2, 1)
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_repeated_augmentation_draws_a_third_of_the_records_three_times_each_side_by_side():
+    sampler = TrainSampler(
+        torch.zeros(10, dtype=torch.int64), batch_size=5, rank=0, world_size=1, seed=0, order="repeated"
+    )
+    draws = [draw for step in sampler for draw in step]
+    records = [draw.record for draw in draws]
+    assert records[:9] == [record for record in records[:9:3] for _ in range(3)]
+    assert len(set(records)) == 4 and len(draws) == 10
+    assert [draw.visit for draw in draws] == [0, 1, 2] * 3 + [0]  # each visit is augmented by its own draws
+    sampler.epoch = 1
+    assert {draw.record for step in sampler for draw in step} != set(records)

@@ -93,6 +93,16 @@ def test_frames_resized_as_uint8_are_within_a_grey_level_of_float32(size):
     assert (resized - expected).mean().abs() < 0.05  # rounded, not cut off
 
 
+def test_a_view_of_a_picture_is_bilinear_where_the_test_interpolation_says_so():
+    rows = torch.tensor([50, 50, 50, 50, 50, 150, 150, 150, 150, 150], dtype=torch.uint8)
+    picture = rows.reshape(1, 10, 1, 1).expand(-1, -1, 10, 3)
+    settings = dict(crop_size=5, short_size=5, num_crops=1, antialias=True)
+    views = [ViewTransform(**settings, interpolation=way)(picture) for way in ("auto", "bicubic", "bilinear")]
+    auto, bicubic, bilinear = (view[0, 0, 0, :, 0].tolist() for view in views)
+    assert bilinear == [50, 50, 100, 150, 150]
+    assert auto == bicubic and bicubic[1] < 50 and bicubic[3] > 150  # it overshoots
+
+
 def test_a_view_of_a_picture_is_resized_with_antialiasing():
     checkerboard = ((torch.arange(96).reshape(-1, 1) + torch.arange(96)) % 2 * 255).to(torch.uint8)
     picture = checkerboard.reshape(1, 96, 96, 1).expand(-1, -1, -1, 3)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.data.video import Failure, Views
-from slowfast_mlp.engine.evaluate import evaluate
+from slowfast_mlp.engine.evaluate import Candidate, evaluate
 from slowfast_mlp.engine.precision import Precision
 
 CPU = torch.device("cpu")
@@ -26,18 +26,18 @@ def views(videos, logits, failures=()):
 
 
 def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
-    return evaluate(
-        Echo(),
+    (evaluation,) = evaluate(
+        [Candidate(model=Echo(), ensemble=ensemble)],
         loader,
         Precision("fp32", CPU),
         labels=torch.tensor(labels),
         num_classes=3,
         views_per_video=views_per_video,
-        ensemble=ensemble,
         batch_size=1,
         to_input=lambda views: views.clips,
         device=CPU,
     )
+    return evaluation
 
 
 def test_the_mean_over_views_decides():
@@ -73,3 +73,43 @@ def test_a_video_with_some_views_is_judged_by_them():
 def test_views_too_many_or_too_few_are_an_error(seen):
     with pytest.raises(RuntimeError, match="were not seen 2 times"):
         evaluated([views(seen, [[1, 0, 0]] * len(seen))], [0, 0])
+
+
+class Backwards(nn.Module):
+    """A clip [B, 3, 1, 1, 1] is its own logits [B, 3], in reversed order."""
+
+    def forward(self, clips):
+        return clips.flatten(1).flip(1)
+
+
+def test_several_models_see_every_batch_once_and_are_judged_each_by_its_own():
+    batches = [views([0, 0], [[9, 0, 0], [0, 6, 5.0]]), views([1, 1], [[0, 0, 1], [0, 0, 1]])]
+    taken = iter(batches)  # cannot be gone through a second time
+
+    class Once:
+        def __len__(self):
+            return len(batches)
+
+        def __iter__(self):
+            return taken
+
+    candidates = [
+        Candidate(model=Echo(), ensemble="logits"),
+        Candidate(model=Backwards(), ensemble="logits"),
+        Candidate(model=Echo(), ensemble="logits", class_order=torch.tensor([2, 1, 0])),
+    ]
+    results = evaluate(
+        candidates,
+        Once(),
+        Precision("fp32", CPU),
+        labels=torch.tensor([0, 2]),
+        num_classes=3,
+        views_per_video=2,
+        batch_size=2,
+        to_input=lambda views: views.clips,
+        device=CPU,
+    )
+    echo, backwards, reordered = [result.scores.tolist() for result in results]
+    assert echo == [[4.5, 3, 2.5], [0, 0, 1]]
+    assert backwards == reordered == [[2.5, 3, 4.5], [1, 0, 0]]
+    assert [result.accuracy(1) for result in results] == [100, 0, 0]

@@ -1,0 +1,1 @@
+"""Published figures tested again: a table of rows in, one report out (tools/reproduce.py)."""
