@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.kernels import morph_fc
+from slowfast_mlp.kernels.products import compute_dtype, sum_dtype
+from slowfast_mlp.kernels.residual_parts import NormedMlp, Projection, TemporalMix, draw_scale
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors, map_sizes
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.mlp import Mlp
@@ -51,6 +54,32 @@ class MorphFC(nn.Module):
         self.mlp_c = nn.Linear(dim, dim)
         self.reweight = Mlp(dim, dim // 4, dim * self.num_branches)
         self.proj = nn.Linear(dim, dim)
+        self.orders = ("strided",) if whole_map else ("columns", "rows")
+
+    def is_quick(self, x: Tensor) -> bool:
+        """Whether `quick` takes maps [B, T, H, W, C]: if height and chunk length do not divide each other, no
+        view of the chunks exists.
+        """
+        return all(morph_fc.fits(order, x.shape, self.chunk_len) for order in self.orders)
+
+    def quick(self, x: Tensor, norm: nn.LayerNorm, *, residual: Tensor, scale: Tensor | None) -> Tensor:
+        """residual + scale·forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
+        x, repeat = morph_fc.normalise(x, norm.weight, norm.bias, norm.eps)
+        x = x.to(compute_dtype(x))
+        spatial = [self.mlp_h] if self.whole_map else [self.mlp_h, self.mlp_w]
+        pooled = self.mlp_c(x.mean(dim=(1, 2, 3), dtype=sum_dtype(x)))
+        for order, layer in zip(self.orders, spatial):
+            means = morph_fc.place_means(x, order, self.chunk_len)
+            pooled = pooled + morph_fc.mean_of_branch(means, layer.weight, layer.bias)
+        gates = self._gates(pooled)
+        layers = [value for layer in (*spatial, self.mlp_c) for value in (layer.weight, layer.bias)]
+        mixed = morph_fc.MixedSum.apply(x, gates, repeat, self.orders, self.chunk_len, *layers)
+        return Projection.apply(mixed, self.proj.weight, self.proj.bias, residual, scale)
+
+    def _gates(self, pooled: Tensor) -> Tensor:
+        """The mean [B, C] of the sum of all branches -> their weights [branch, B, C], which sum up to 1."""
+        B, C = pooled.shape
+        return self.reweight(pooled).reshape(B, C, self.num_branches).softmax(dim=-1).permute(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
@@ -61,10 +90,8 @@ class MorphFC(nn.Module):
                 x.transpose(2, 3), self.mlp_h
             )  # B T W H C: a column is a row of the transpose
             branches = [columns.transpose(2, 3), self._mix_rows(x, self.mlp_w), self.mlp_c(x)]
-        B, C = x.shape[0], x.shape[-1]
         pooled = sum(branches).mean(dim=(1, 2, 3))  # B C: one gate for all frames of a clip
-        gates = self.reweight(pooled).reshape(B, C, self.num_branches).softmax(dim=-1)
-        gates = gates.permute(2, 0, 1).reshape(self.num_branches, B, 1, 1, 1, C)
+        gates = self._gates(pooled)[:, :, None, None, None]  # branch B 1 1 1 C
         return self.proj(sum(gate * branch for gate, branch in zip(gates, branches)))
 
     def _mix_rows(self, x: Tensor, linear: nn.Linear) -> Tensor:
@@ -126,6 +153,11 @@ class TemporalMorphFC(nn.Module):
         mixed = self.mlp_t(groups).reshape(B, H * W, G, T, C // G)  # B N G T S
         return self.proj(mixed.permute(0, 3, 1, 2, 4).reshape(B, T, H, W, C))
 
+    def quick(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """x + forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
+        layers = [value for layer in (norm, self.mlp_t, self.proj) for value in (layer.weight, layer.bias)]
+        return TemporalMix.apply(x, *layers, norm.eps, self.num_groups)
+
 
 class Block(nn.Module):
     """Time, then space, then channels, pre-norm; time reaches the trunk only through space (paper, figure 4).
@@ -151,9 +183,24 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        # Who traces a network wants to count its products as the paper does.
+        if not torch.jit.is_tracing() and self.fc.is_quick(x):
+            return self._quick(x.contiguous())
         timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
         x = x + self.drop_path(self.fc(self.norm1(timed)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def _quick(self, x: Tensor) -> Tensor:
+        """The same, in fewer passes over memory."""
+        drop = dict(drop_rate=self.drop_path.p, training=self.training)
+        timed = self.t_fc.quick(x, self.t_norm1) if self.has_time else x
+        x = self.fc.quick(timed, self.norm1, residual=x, scale=draw_scale(x, **drop))
+        layers = [
+            value
+            for layer in (self.norm2, self.mlp.fc1, self.mlp.fc2)
+            for value in (layer.weight, layer.bias)
+        ]
+        return NormedMlp.apply(x, *layers, draw_scale(x, **drop), self.norm2.eps)
 
 
 class Stem(nn.Module):
