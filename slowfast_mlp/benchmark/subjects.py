@@ -1,6 +1,7 @@
 """Networks that are measured side by side: their passes, and what can be counted of these."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -46,16 +47,19 @@ def pass_of(
 
     `is_counted` leaves out the inference mode, in which reshapes do not show whether they copy.
     """
-    precision = Precision(mode, clips.device)
+
+    def arithmetic() -> AbstractContextManager:
+        # Meta tensors know no autocast.
+        return nullcontext() if mode == "fp32" else Precision(mode, clips.device).autocast()
 
     def forward() -> Tensor:
-        with torch.no_grad() if is_counted else torch.inference_mode(), precision.autocast():
+        with torch.no_grad() if is_counted else torch.inference_mode(), arithmetic():
             return subject.call(clips)
 
     def train() -> None:
         for parameter in subject.net.parameters():
             parameter.grad = None
-        with precision.autocast():
+        with arithmetic():
             logits = subject.call(clips)
         F.cross_entropy(logits.float(), labels).backward()
 

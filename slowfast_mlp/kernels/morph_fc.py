@@ -77,13 +77,15 @@ def fits(order: str, shape: torch.Size, chunk_len: int) -> bool:
     return H * W % chunk_len == 0
 
 
-def place_means(x: Tensor, order: str, chunk_len: int) -> Tensor:
-    """[B, T, H, W, C] -> the mean over all chunks [B, G, D], in float32, of every place and channel."""
-    sums = x.sum(dim=1, keepdim=True, dtype=sum_dtype(x))  # B 1 H W C: the one pass over x
-    chunks = ORDERS[order](sums, chunk_len)
-    B, G, S = chunks.shape[0], chunk_len, chunks.shape[-1]
-    chunks = chunks.reshape(B, G, -1, chunk_len * S)  # B G M/T D
-    return chunks.mean(dim=2) / x.shape[1]
+def frame_mean(x: Tensor) -> Tensor:
+    """[B, T, H, W, C] -> [B, 1, H, W, C], in float32: the one pass over x that all means are made from."""
+    # Divided when small: autograd would divide the gradient of a mean at the size of x.
+    return x.sum(dim=1, keepdim=True, dtype=sum_dtype(x)) / x.shape[1]
+
+
+def place_means(frame: Tensor, order: str, chunk_len: int) -> Tensor:
+    """A mean frame [B, 1, H, W, C] -> the mean over all chunks [B, G, D] of every place and channel."""
+    return gather(frame, order, chunk_len).mean(dim=2)
 
 
 def mean_of_branch(means: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DILATION = 2
-X86 = ("x86_64", "AMD64", "i386")
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64", "i386")
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -54,8 +54,7 @@ def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
 
 
 def _by_onednn(x: Tensor) -> bool:
-    is_float = x.dtype == torch.float32 and x.device.type == "cpu"
-    return is_float and torch.backends.mkldnn.is_available() and platform.machine() in X86
+    return HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def _as_image(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ input, the activation and casts of the weights are computed anew in the backward
 Axes: B batch, T time, H W space, N = H·W, C channels, G groups, S = C/G channels of a group.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,15 +20,22 @@ CPU_TILE_BYTES = 2**21
 
 
 class Projection(torch.autograd.Function):
-    """residual + scale·linear(x): [..., I] -> [..., O], keeping x and no cast of the weight."""
+    """residual + scale·linear(x), or linear(x): [..., I] -> [..., O], keeping x and no cast of the weight."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor, scale: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        residual: Tensor | None = None,
+        scale: Tensor | None = None,
     ) -> Tensor:
         """`weight` [O, I], `bias` [O], `residual` [..., O], `scale` one a sample or None for 1."""
         ctx.save_for_backward(x, weight, scale)
-        return _added(residual, linear(x, weight, bias), scale)
+        ctx.has_residual = residual is not None
+        out = linear(x, weight, bias)
+        return out if residual is None else _added(residual, out, scale)
 
     @staticmethod
     @once_differentiable
@@ -36,7 +43,8 @@ class Projection(torch.autograd.Function):
         """The gradients of x, weight, bias and residual."""
         x, weight, scale = ctx.saved_tensors
         branch = _of_branch(grad, scale, x.dtype)
-        return input_grad(branch, weight), *_parameter_grads(branch, x, weight), grad, None
+        residual = grad if ctx.has_residual else None
+        return input_grad(branch, weight), *_parameter_grads(branch, x, weight), residual, None
 
 
 class NormedMlp(torch.autograd.Function):
@@ -184,13 +192,12 @@ def _parameter_grads(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
     return weight_grad(grad, x).to(weight.dtype), sums.to(weight.dtype)
 
 
-def _tiles(x: Tensor, num_hidden: int) -> Iterator[Tensor]:
+def _tiles(x: Tensor, num_hidden: int) -> Sequence[Tensor]:
     """The tokens [n, C] of [..., C], all together, or on a CPU as many at once as CPU_TILE_BYTES hold."""
     tokens = x.reshape(-1, x.shape[-1])
     if x.device.type != "cpu":
-        yield tokens
-    else:
-        yield from tokens.split(max(1, CPU_TILE_BYTES // (num_hidden * x.element_size())))
+        return (tokens,)
+    return tokens.split(max(1, CPU_TILE_BYTES // (num_hidden * x.element_size())))
 
 
 def _joined(tiles: list[Tensor]) -> Tensor:
