@@ -220,7 +220,11 @@ class Stem(nn.Module):
         """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
         if not self.video:
             x = x.squeeze(2)  # B 3 H W
-        x = self.norm1(self.proj1(x))
+        # The layout of all that follows the stem, and the one that convolutions are quickest in.
+        layout = torch.channels_last_3d if self.video else torch.channels_last
+        if x.device.type == "mps":
+            layout = torch.contiguous_format  # its convolutions in 3-D take no other
+        x = self.norm1(self.proj1(x.contiguous(memory_format=layout))).contiguous(memory_format=layout)
         if torch.jit.is_tracing():  # see Block
             x = self.proj2(self.act(x))
         else:

@@ -41,7 +41,7 @@ def test_a_block_copies_its_map_into_another_order_four_times_at_most(model, sta
 
 def test_a_forward_pass_moves_three_quarters_of_the_bytes(model):
     counts = counts_of(model, FORWARD)
-    assert counts.bytes_moved <= 0.73 * 7.18e9
+    assert counts.bytes_moved <= 0.74 * 7.18e9
     assert counts.kernels <= 860
 
 
