@@ -114,7 +114,6 @@ def _settings(ours: nn.Module, sections: Mapping[str, Any]) -> SimpleNamespace:
 def _stage_sizes(ours: nn.Module) -> dict[str, Any]:
     """Keys that MorphMLP and PosMLP-Video have in common."""
     stages = ours.stages()
-    first = [blocks[0] for _, blocks in stages]
     state = ours.state_dict()
     dims = [state["patch_embed1.proj2.weight"].shape[0]]
     dims += [state[f"patch_embed{stage}.proj.weight"].shape[0] for stage in range(2, len(stages) + 1)]
@@ -123,7 +122,7 @@ def _stage_sizes(ours: nn.Module) -> dict[str, Any]:
         "EMBED_DIMS": dims,
         "TRANSITIONS": [False, True, True, False],  # read where two stages are equally wide
         "PATCH_SIZE": 7,  # read and not used
-        "DROP_DEPTH_RATE": max(getattr(block.drop_path, "p", 0.0) for block in first),
+        "DROP_DEPTH_RATE": stages[-1][1][-1].drop_path.p,
     }
 
 

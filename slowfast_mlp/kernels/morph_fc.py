@@ -14,31 +14,14 @@ Axes: B batch, T time, H W space, C channels, G groups, S = C/G channels of a gr
 chunks of a clip, D = L·S what a spatial layer mixes; G = L, so that D = C.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from slowfast_mlp.kernels.norms import Norm, repeat_norm
 from slowfast_mlp.kernels.products import input_grad, linear, sum_dtype, weight_grad
-
-
-class Norm(NamedTuple):
-    """A layer norm's input, statistics and weights: enough to compute its output anew."""
-
-    x: Tensor
-    mean: Tensor
-    rstd: Tensor
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-
-def normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Norm]:
-    """Layer norm over the last axis, in the type of `x` (its statistics are float32), and what repeats it."""
-    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-    out, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
-    return out, Norm(x.detach(), mean.detach(), rstd.detach(), weight.detach(), bias.detach(), eps)
 
 
 def rows(x: Tensor, chunk_len: int) -> Tensor:
@@ -163,11 +146,6 @@ def gather(x: Tensor, order: str, chunk_len: int) -> Tensor:
     """[B, T, H, W, C] -> chunks [B, G, M, D]: one copy."""
     view = ORDERS[order](x, chunk_len)
     return view.reshape(x.shape[0], chunk_len, -1, x.shape[-1])
-
-
-def repeat_norm(norm: Norm) -> Tensor:
-    """The layer norm's output again."""
-    return torch.native_layer_norm(norm.x, norm.x.shape[-1:], norm.weight, norm.bias, norm.eps)[0]
 
 
 def _add_scattered(target: Tensor, chunks: Tensor, gate: Tensor | None, order: str, chunk_len: int) -> None:

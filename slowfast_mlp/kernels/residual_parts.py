@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from slowfast_mlp.kernels.norms import norm_grads, normalise
 from slowfast_mlp.kernels.products import compute_dtype, input_grad, linear, sum_dtype, weight_grad
 
 # What a perceptron on a CPU has in its hands at once: hidden values that stay in a core's cache, and memory
@@ -68,14 +69,13 @@ class NormedMlp(torch.autograd.Function):
         """`weight1` [D, C] and `weight2` [C, D] with their biases; `scale` one a sample or None for 1."""
         dtype = compute_dtype(x)
         here = [value.to(dtype) for value in (weight1, bias1, weight2, bias2)]
-        norm = (norm_weight.to(x.dtype), norm_bias.to(x.dtype), eps)
         out, kept = [], []
         for tile in _tiles(x, len(weight1)):
-            normed, mean, rstd = torch.native_layer_norm(tile, tile.shape[-1:], *norm)
+            normed, _ = normalise(tile, norm_weight, norm_bias, eps)
             hidden = linear(normed.to(dtype), here[0], here[1])
             branch = linear(F.gelu(hidden), here[2], here[3])
             out.append(branch if scale is not None else _added(tile, branch, None))
-            kept += [mean, rstd, hidden]
+            kept.append(hidden)
         ctx.save_for_backward(x, scale, norm_weight, norm_bias, weight1, bias1, weight2, bias2, *kept)
         ctx.eps = eps
         whole = _joined(out).view(x.shape)
@@ -86,18 +86,17 @@ class NormedMlp(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of x, of the norm's and of both layers' weights."""
         x, scale, norm_weight, norm_bias, weight1, bias1, weight2, bias2, *kept = ctx.saved_tensors
-        dtype, wide, num_hidden = kept[2].dtype, sum_dtype(kept[2]), len(weight1)
-        norm = (norm_weight.to(x.dtype), norm_bias.to(x.dtype))
+        dtype, wide, num_hidden = kept[0].dtype, sum_dtype(kept[0]), len(weight1)
         first, second = weight1.to(dtype), weight2.to(dtype)
         branch = _of_branch(grad, scale, dtype)
         d_inputs, sums = [], None
-        for n, (tile, d_out) in enumerate(zip(_tiles(x, num_hidden), _tiles(branch, num_hidden))):
-            mean, rstd, hidden = kept[3 * n : 3 * n + 3]
-            normed = torch.native_layer_norm(tile, tile.shape[-1:], *norm, ctx.eps)[0].to(dtype)
+        for tile, d_out, hidden in zip(_tiles(x, num_hidden), _tiles(branch, num_hidden), kept):
+            normed, norm = normalise(tile, norm_weight, norm_bias, ctx.eps)
+            normed = normed.to(dtype)
             parts = [d_out.sum(0, dtype=wide), weight_grad(d_out, F.gelu(hidden))]
             d_hidden = torch.ops.aten.gelu_backward(input_grad(d_out, second), hidden)
             parts += [d_hidden.sum(0, dtype=wide), weight_grad(d_hidden, normed)]
-            d_input, *of_norm = norm_grads(input_grad(d_hidden, first), tile, mean, rstd, *norm)
+            d_input, *of_norm = norm_grads(input_grad(d_hidden, first), norm)
             d_inputs.append(d_input)
             parts += of_norm
             sums = parts if sums is None else [total + part for total, part in zip(sums, parts)]
@@ -128,11 +127,10 @@ class TemporalMix(torch.autograd.Function):
     ) -> Tensor:
         """`mix_weight` [T·S, T·S], `weight` [C, C], with their biases."""
         dtype = compute_dtype(x)
-        norm = (norm_weight.to(x.dtype), norm_bias.to(x.dtype), eps)
-        normed, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], *norm)
+        normed, _ = normalise(x, norm_weight, norm_bias, eps)
         mixed = linear(_by_group(normed.to(dtype), num_groups), mix_weight, mix_bias)
         mixed = _by_time(mixed, x.shape, num_groups)
-        ctx.save_for_backward(x, mean, rstd, mixed, norm_weight, norm_bias, mix_weight, weight)
+        ctx.save_for_backward(x, mixed, norm_weight, norm_bias, mix_weight, weight)
         ctx.eps, ctx.num_groups = eps, num_groups
         return _added(x, linear(mixed, weight, bias), None)
 
@@ -140,15 +138,14 @@ class TemporalMix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of x, of the norm's and of both layers' weights."""
-        x, mean, rstd, mixed, norm_weight, norm_bias, mix_weight, weight = ctx.saved_tensors
+        x, mixed, norm_weight, norm_bias, mix_weight, weight = ctx.saved_tensors
         branch = _of_branch(grad, None, mixed.dtype)
         of_projection = _parameter_grads(branch, mixed, weight)
         d_mixed = _by_group(input_grad(branch, weight), ctx.num_groups)
-        norm = (norm_weight.to(x.dtype), norm_bias.to(x.dtype))
-        normed = torch.native_layer_norm(x, x.shape[-1:], *norm, ctx.eps)[0].to(mixed.dtype)
-        of_mix = _parameter_grads(d_mixed, _by_group(normed, ctx.num_groups), mix_weight)
+        normed, norm = normalise(x, norm_weight, norm_bias, ctx.eps)  # with the same statistics
+        of_mix = _parameter_grads(d_mixed, _by_group(normed.to(mixed.dtype), ctx.num_groups), mix_weight)
         d_normed = _by_time(input_grad(d_mixed, mix_weight), x.shape, ctx.num_groups)
-        d_x, d_norm_weight, d_norm_bias = norm_grads(d_normed, x, mean, rstd, *norm)
+        d_x, d_norm_weight, d_norm_bias = norm_grads(d_normed, norm)
         of_norm = (d_norm_weight.to(norm_weight.dtype), d_norm_bias.to(norm_bias.dtype))
         return d_x.add_(grad), *of_norm, *of_mix, *of_projection, None, None
 
@@ -162,16 +159,6 @@ def draw_scale(x: Tensor, *, drop_rate: float, training: bool) -> Tensor | None:
     keep_rate = 1 - drop_rate
     scale = torch.empty([len(x)] + [1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep_rate)
     return scale.div_(keep_rate)
-
-
-def norm_grads(
-    grad: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of a layer norm's input, weight and bias."""
-    grad = grad.to(x.dtype)
-    return torch.ops.aten.native_layer_norm_backward(
-        grad, x, x.shape[-1:], mean, rstd, weight, bias, [True, True, True]
-    )
 
 
 def _added(x: Tensor, branch: Tensor, scale: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import morph_fc
 from slowfast_mlp.kernels.activated_conv import ActivatedConv
+from slowfast_mlp.kernels.norms import normalise
 from slowfast_mlp.kernels.products import compute_dtype
 from slowfast_mlp.kernels.residual_parts import NormedMlp, Projection, TemporalMix, draw_scale
 from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
@@ -62,7 +63,7 @@ class MorphFC(nn.Module):
 
     def quick(self, x: Tensor, norm: nn.LayerNorm, *, residual: Tensor, scale: Tensor | None) -> Tensor:
         """residual + scale·forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
-        x, repeat = morph_fc.normalise(x, norm.weight, norm.bias, norm.eps)
+        x, repeat = normalise(x, norm.weight, norm.bias, norm.eps)
         x = x.to(compute_dtype(x))
         spatial = [self.mlp_h] if self.whole_map else [self.mlp_h, self.mlp_w]
         frame = morph_fc.frame_mean(x)
@@ -255,10 +256,11 @@ class Downsample(nn.Module):
         )
         x = x.permute(0, 2, 3, 1)  # BT H W C'
         x = x.reshape(B, T, *x.shape[1:])
-        if torch.jit.is_tracing():  # see Block
+        if torch.jit.is_tracing() or x.dtype == torch.float16:  # see Block
             return self.norm(x)
-        # In the convolution's type: autocast on a GPU would make all that follows float32.
-        return morph_fc.normalise(x, self.norm.weight, self.norm.bias, self.norm.eps)[0]
+        # In the convolution's type. Autocast on a GPU would make all that follows float32: fp16 needs its
+        # range, bf16 does not, and it takes twice the memory.
+        return normalise(x, self.norm.weight, self.norm.bias, self.norm.eps)[0]
 
 
 def _halving_conv(dim: int, out_dim: int, *, video: bool) -> nn.Module:

@@ -25,10 +25,11 @@ SIZES = {
 def build(dtype=torch.float64, **arguments):
     """A network away from its start, at which whole branches are silent, and the straightforward one."""
     torch.manual_seed(0)
-    quick = MorphMLP(num_classes=5, **arguments).to(dtype)
+    quick = MorphMLP(num_classes=5, **arguments)
     with torch.no_grad():
         for parameter in quick.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    quick.to(dtype)
     return quick, main_of("benchmark").__globals__["_reference"]("morphmlp").build(quick)
 
 
@@ -79,19 +80,30 @@ def test_maps_and_chunks_that_do_not_divide_each_other_take_the_readable_form():
     demand_equal_gradients(ours, expected, 1e-12)
 
 
-def test_in_bf16_the_error_is_no_larger_than_that_of_the_straightforward_form():
+def errors_in_bf16(model, exact, x):
+    """Root of the squared errors of outputs and of all gradients under autocast."""
+    exact_out, exact_gradients = gradients(exact, x.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, found = gradients(model, x)
+    assert all(gradient.dtype == torch.float32 for gradient in found.values())
+    wrong = sum((found[key].double() - exact_gradients[key]).square().sum() for key in found)
+    return (out - exact_out).square().sum().sqrt(), wrong.sqrt()
+
+
+def test_in_bf16_the_errors_are_no_larger_than_those_of_the_straightforward_form():
     quick, plain = build(torch.float32, **TINY)
     clips = clips_for(TINY, torch.float32, batch=8)
-    exact_logits, exact = gradients(build(torch.float64, **TINY)[1], clips.double())
-    errors = {}
-    for name, model in (("ours", quick), ("plain", plain)):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits, found = gradients(model, clips)
-        wrong = sum((found[key].double() - exact[key]).square().sum() for key in exact)
-        errors[name] = ((logits - exact_logits).square().mean().sqrt(), wrong.sqrt())
-        assert all(gradient.dtype == torch.float32 for gradient in found.values())
-    assert errors["ours"][0] <= 1.3 * errors["plain"][0]
-    assert errors["ours"][1] <= 1.3 * errors["plain"][1]
+    ours, theirs = (errors_in_bf16(model, build(**TINY)[1], clips) for model in (quick, plain))
+    assert ours[0] <= 1.3 * theirs[0] and ours[1] <= 1.3 * theirs[1]
+
+
+def test_a_block_takes_float32_maps_under_autocast_and_gives_such():
+    models = build(torch.float32, **TINY)
+    x = torch.randn(2, 2, 4, 4, 16, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert models[0].blocks2[0](x).dtype == torch.float32
+    ours, theirs = (errors_in_bf16(model.blocks2[0], build(**TINY)[1].blocks2[0], x) for model in models)
+    assert ours[0] <= 1.3 * theirs[0] and ours[1] <= 1.3 * theirs[1]
 
 
 def test_recomputed_blocks_have_the_same_gradients():
@@ -135,7 +147,7 @@ def test_branches_are_dropped_by_the_same_draws_as_torchvisions():
     assert draw_scale(x, drop_rate=0.0, training=True) is None
 
 
-def test_what_follows_a_stage_keeps_the_arithmetic_of_autocast():
+def test_all_stages_keep_the_arithmetic_of_autocast():
     quick, _ = build(torch.float32, **TINY)
     kinds = []
     for _, blocks in quick.stages():
