@@ -77,3 +77,89 @@ def test_an_unknown_section_is_answered_with_those_there_are(benchmark, capsys):
     with pytest.raises(SystemExit):
         benchmark("speed")
     assert "'data'" in capsys.readouterr().err
+
+
+def test_the_section_floor_measures_products_and_copies_in_both_precisions(benchmark, tmp_path):
+    status, _, _ = benchmark("floor", "--quick", "--json", tmp_path / "floor.json")
+    assert status == 0
+    rows = tables_of(tmp_path / "floor.json")["Floor"]["rows"]
+    assert [row[0] for row in rows] == ["fp32", "bf16"]
+    assert all(rate > 0 for row in rows for rate in row[1:])
+
+
+def test_the_section_model_compares_a_backbone_with_its_reference(benchmark, tmp_path):
+    json_path, history = tmp_path / "model.json", tmp_path / "history.csv"
+    words = ("--precision", "fp32", "--json", json_path, "--history", history)
+    assert benchmark("model", "morphmlp", "S", "--quick", *words)[0] == 0
+    tables = tables_of(json_path)
+    assert list(tables) == [
+        "morphmlp S, forward, fp32, batches of 1, 4x32x32", "morphmlp S, train, fp32, batches of 1, 4x32x32",
+    ]  # fmt: skip
+    forward, train = tables.values()
+    assert [row[0] for row in forward["rows"]] == ["reference", "ours"]
+    columns = forward["columns"]
+    reference, ours = (dict(zip(columns, row)) for row in forward["rows"])
+    assert reference["x reference"] == 1 and reference["max abs diff"] == "0.0e+00"
+    assert float(ours["max abs diff"]) < 1e-5
+    assert reference["saved MiB/clip"] == "-"
+    assert dict(zip(columns, train["rows"][0]))["saved MiB/clip"] > 0
+    lines = history.read_text().splitlines()
+    assert len(lines) == 1 + 4 and ",train,ours," in lines[-1]
+
+
+PEER = """
+from slowfast_mlp.models.morphmlp import MorphMLP as Same
+
+class MorphMLP(Same):
+    def __init__(self, cfg):
+        super().__init__(
+            num_classes=cfg.MODEL.NUM_CLASSES, num_frames=4, crop_size=cfg.DATA.TRAIN_CROP_SIZE,
+            depths=cfg.MORPH.LAYERS, dims=cfg.MORPH.EMBED_DIMS, temporal_init="untied",
+        )
+
+    def forward(self, x):
+        return super().forward(x[0]) + 0.25
+"""
+
+
+def test_the_section_model_compares_ours_with_a_checkout_by_the_checkouts_weights(benchmark, tmp_path):
+    file = tmp_path / "slowfast" / "models" / "morphmlp.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(PEER)
+    words = ("--passes", "forward", "--precision", "fp32", "--json", tmp_path / "model.json")
+    assert benchmark("model", "morphmlp", "S", "--quick", *words, "--peer", f"morphmlp={tmp_path}")[0] == 0
+    (table,) = tables_of(tmp_path / "model.json").values()
+    rows = {row[0]: dict(zip(table["columns"], row)) for row in table["rows"]}
+    assert list(rows) == ["reference", "ours", "MTLab/MorphMLP"]
+    assert rows["MTLab/MorphMLP"]["max abs diff"] == "2.5e-01"
+
+
+def test_a_backbone_without_a_reference_is_measured_alone(benchmark):
+    words = ("--quick", "--passes", "forward", "--precision", "fp32")
+    status, out, _ = benchmark("model", "posmlp", "T", *words, "--frames", 1, "--crop", 64)
+    assert status == 0
+    assert "There is no straightforward form of posmlp" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("morphmlp",), "give pairs of a name and a variant"),
+        (("morphmlp", "S", "--peer", "unknown=x"), "NAME is one of morphmlp, posmlp, slowfast, mmaction2"),
+        (("morphmlp", "S", "--peer", "morphmlp=/nowhere"), "there is no folder slowfast in it"),
+        (("morphmlp", "XXL"), "MODEL.VARIANT 'XXL'"),
+    ],
+)
+def test_the_section_model_refuses_what_it_cannot_measure(benchmark, words, message):
+    status, _, err = benchmark("model", *words, "--quick")
+    assert status == 2
+    assert message in err
+
+
+def test_the_section_eval_measures_the_loader_alone_and_with_the_backbone(benchmark, tmp_path):
+    assert benchmark("eval", "--quick", "--precision", "fp32", "--json", tmp_path / "eval.json")[0] == 0
+    (table,) = tables_of(tmp_path / "eval.json").values()
+    assert [row[:2] for row in table["rows"]] == [
+        ["1x3 views", "loader"], ["1x3 views", "loader and backbone"],
+        ["4x1 views", "loader"], ["4x1 views", "loader and backbone"],
+    ]  # fmt: skip

@@ -4,20 +4,24 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
-from slowfast_mlp.benchmark import data, step
+from slowfast_mlp.benchmark import data, evaluation, floor, model, step
 from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
 from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log, written_to
+from slowfast_mlp.errors import UserError
 
-SECTIONS = {"data": data, "step": step}
-REFERENCE = Path(__file__).parents[1] / "benchmarks" / "reference" / "loader.py"
+SECTIONS = {"data": data, "step": step, "floor": floor, "model": model, "eval": evaluation}
+REFERENCES = Path(__file__).parents[1] / "benchmarks" / "reference"
 MIN_ROUNDS = 5
 
 EXAMPLE = """examples:
   python tools/benchmark.py data --corpus /tmp/corpus --json data.json
   python tools/benchmark.py data --list train.csv --model morphmlp S
+  python tools/benchmark.py model morphmlp S --precision bf16 --history benchmarks/history.csv
+  python tools/benchmark.py eval --model morphmlp S
 
 Every figure is of one thread: seconds of the processor, and those on the clock beside them. What is compared
 runs in turns (A B B A). A spread (p25 to p75) over 10 % is called noisy: look at the load and measure
@@ -42,7 +46,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         demand_place(arguments.json, "--json")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     load_before = load_average()
-    report = SECTIONS[arguments.section].run(arguments, reference=_reference(), device=device)
+    report = SECTIONS[arguments.section].run(arguments, reference=_reference, device=device)
     report.machine = {
         **describe_machine(device),
         "rounds": str(arguments.rounds),
@@ -55,9 +59,15 @@ def _measure(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _reference():
-    """The plain way to load, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("reference_loader", REFERENCE)
+def _reference(name: str) -> ModuleType:
+    """The plain way to load (`loader`) or to compute a backbone (its MODEL.NAME): no part of the package.
+
+    Raises UserError where there is none.
+    """
+    path = REFERENCES / f"{name}.py"
+    if not path.is_file():
+        raise UserError(f"There is no straightforward form of {name} (benchmarks/reference/{name}.py).")
+    spec = importlib.util.spec_from_file_location(f"reference_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

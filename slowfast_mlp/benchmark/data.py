@@ -73,21 +73,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, *, reference: ModuleType, device: torch.device) -> Report:
+def run(
+    arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
+) -> Report:
     """Measures and returns the tables. Raises UserError, and RuntimeError when frames are not those of a
     naive decode.
     """
-    report = Report(section="data")
+    report, loader = Report(section="data"), reference("loader")
     for flag in ("videos", "decodes"):
         if getattr(arguments, flag) < 1:
             raise UserError(f"--{flag} {getattr(arguments, flag)}: give 1 or more.")
     num_epochs = 1 if arguments.quick else arguments.decodes
     crop_size = passes.CROP_SIZE // 2 if arguments.quick else passes.CROP_SIZE
-    common = dict(num_epochs=num_epochs, crop_size=crop_size, report=report, reference=reference)
+    common = dict(num_epochs=num_epochs, crop_size=crop_size, report=report, reference=loader)
     if arguments.list:
         records = _listed(arguments.list, arguments.separator, arguments.videos, report)
         groups = [_video_group("videos of the list", records, targets=KINETICS_TARGETS, **common)]
-        groups += _test_groups(records, crop_size, reference)
+        groups += _test_groups(records, crop_size, loader)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             folder = arguments.corpus or Path(temporary) / "corpus"

@@ -71,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="make the videos here, and keep them")
 
 
-def run(arguments: argparse.Namespace, *, reference: ModuleType, device: torch.device) -> Report:
+def run(
+    arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
+) -> Report:
     """Measures and returns the tables."""
     on_gpu = device.type == "cuda"
     num_steps = arguments.steps or (3 if arguments.quick else 20 if on_gpu else 4)

@@ -6,7 +6,6 @@ a group, L places in a chunk, M chunks of a frame, K classes. Parameter names ar
 so that their checkpoints load as they are. "Official" in this file means that code.
 """
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -14,13 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors, map_sizes
+from slowfast_mlp.kernels import morph_fc
+from slowfast_mlp.kernels.activated_conv import ActivatedConv
+from slowfast_mlp.kernels.norms import normalise
+from slowfast_mlp.kernels.products import compute_dtype
+from slowfast_mlp.kernels.residual_parts import NormedMlp, Projection, TemporalMix, draw_scale
+from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
+from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.mlp import Mlp
 
-RELEASED_CHUNK_LENS = (14, 28, 28, 49)
-# Chunk length as rows of the stage's map; None is the whole map. At 224 pixels this is RELEASED_CHUNK_LENS.
-CHUNK_ROWS = (0.25, 1, 2, None)
 TEMPORAL_INITS = ("official", "untied")
 # Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
 # with.
@@ -51,6 +53,34 @@ class MorphFC(nn.Module):
         self.mlp_c = nn.Linear(dim, dim)
         self.reweight = Mlp(dim, dim // 4, dim * self.num_branches)
         self.proj = nn.Linear(dim, dim)
+        self.orders = ("strided",) if whole_map else ("columns", "rows")
+
+    def is_quick(self, x: Tensor) -> bool:
+        """Whether `quick` takes maps [B, T, H, W, C]: if height and chunk length do not divide each other, no
+        view of the chunks exists.
+        """
+        return all(morph_fc.fits(order, x.shape, self.chunk_len) for order in self.orders)
+
+    def quick(self, x: Tensor, norm: nn.LayerNorm, *, residual: Tensor, scale: Tensor | None) -> Tensor:
+        """residual + scale·forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
+        x, repeat = normalise(x, norm.weight, norm.bias, norm.eps)
+        x = x.to(compute_dtype(x))
+        spatial = [self.mlp_h] if self.whole_map else [self.mlp_h, self.mlp_w]
+        frame = morph_fc.frame_mean(x)
+        pooled = self.mlp_c(frame.mean(dim=(1, 2, 3)))
+        for order, layer in zip(self.orders, spatial):
+            means = morph_fc.place_means(frame, order, self.chunk_len)
+            pooled = pooled + morph_fc.mean_of_branch(means, layer.weight, layer.bias)
+        first, second = self.reweight.fc1, self.reweight.fc2
+        logits = self.reweight.act(Projection.apply(pooled, first.weight, first.bias))
+        gates = self._gates(Projection.apply(logits, second.weight, second.bias))
+        layers = [value for layer in (*spatial, self.mlp_c) for value in (layer.weight, layer.bias)]
+        mixed = morph_fc.MixedSum.apply(x, gates, repeat, self.orders, self.chunk_len, *layers)
+        return Projection.apply(mixed, self.proj.weight, self.proj.bias, residual, scale)
+
+    def _gates(self, logits: Tensor) -> Tensor:
+        """[B, C·branch], branches innermost -> the weights of the branches [branch, B, C], of sum 1."""
+        return logits.unflatten(-1, (-1, self.num_branches)).softmax(dim=-1).permute(2, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
@@ -61,10 +91,8 @@ class MorphFC(nn.Module):
                 x.transpose(2, 3), self.mlp_h
             )  # B T W H C: a column is a row of the transpose
             branches = [columns.transpose(2, 3), self._mix_rows(x, self.mlp_w), self.mlp_c(x)]
-        B, C = x.shape[0], x.shape[-1]
         pooled = sum(branches).mean(dim=(1, 2, 3))  # B C: one gate for all frames of a clip
-        gates = self.reweight(pooled).reshape(B, C, self.num_branches).softmax(dim=-1)
-        gates = gates.permute(2, 0, 1).reshape(self.num_branches, B, 1, 1, 1, C)
+        gates = self._gates(self.reweight(pooled))[:, :, None, None, None]  # branch B 1 1 1 C
         return self.proj(sum(gate * branch for gate, branch in zip(gates, branches)))
 
     def _mix_rows(self, x: Tensor, linear: nn.Linear) -> Tensor:
@@ -126,6 +154,11 @@ class TemporalMorphFC(nn.Module):
         mixed = self.mlp_t(groups).reshape(B, H * W, G, T, C // G)  # B N G T S
         return self.proj(mixed.permute(0, 3, 1, 2, 4).reshape(B, T, H, W, C))
 
+    def quick(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """x + forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
+        layers = [value for layer in (norm, self.mlp_t, self.proj) for value in (layer.weight, layer.bias)]
+        return TemporalMix.apply(x, *layers, norm.eps, self.num_groups)
+
 
 class Block(nn.Module):
     """Time, then space, then channels, pre-norm; time reaches the trunk only through space (paper, figure 4).
@@ -151,9 +184,24 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        # Who traces a network wants to count its products as the paper does.
+        if not torch.jit.is_tracing() and self.fc.is_quick(x):
+            return self._quick(x.contiguous())
         timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
         x = x + self.drop_path(self.fc(self.norm1(timed)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def _quick(self, x: Tensor) -> Tensor:
+        """The same, in fewer passes over memory."""
+        drop = dict(drop_rate=self.drop_path.p, training=self.training)
+        timed = self.t_fc.quick(x, self.t_norm1) if self.has_time else x
+        x = self.fc.quick(timed, self.norm1, residual=x, scale=draw_scale(x, **drop))
+        layers = [
+            value
+            for layer in (self.norm2, self.mlp.fc1, self.mlp.fc2)
+            for value in (layer.weight, layer.bias)
+        ]
+        return NormedMlp.apply(x, *layers, draw_scale(x, **drop), self.norm2.eps)
 
 
 class Stem(nn.Module):
@@ -173,7 +221,17 @@ class Stem(nn.Module):
         """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
         if not self.video:
             x = x.squeeze(2)  # B 3 H W
-        x = self.norm2(self.proj2(self.act(self.norm1(self.proj1(x)))))
+        # The layout of all that follows the stem, and the one that convolutions are quickest in.
+        layout = torch.channels_last_3d if self.video else torch.channels_last
+        if x.device.type == "mps":
+            layout = torch.contiguous_format  # its convolutions in 3-D take no other
+        x = self.norm1(self.proj1(x.contiguous(memory_format=layout))).contiguous(memory_format=layout)
+        if torch.jit.is_tracing():  # see Block
+            x = self.proj2(self.act(x))
+        else:
+            conv = self.proj2
+            x = ActivatedConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding)
+        x = self.norm2(x)
         if not self.video:
             x = x.unsqueeze(2)  # B C 1 H W
         return x.permute(0, 2, 3, 4, 1)  # B T H W C: channels last for the linear layers
@@ -197,7 +255,12 @@ class Downsample(nn.Module):
             x.reshape(B * T, H, W, C).permute(0, 3, 1, 2), weight, self.proj.bias, stride=2, padding=1
         )
         x = x.permute(0, 2, 3, 1)  # BT H W C'
-        return self.norm(x.reshape(B, T, *x.shape[1:]))
+        x = x.reshape(B, T, *x.shape[1:])
+        if torch.jit.is_tracing() or x.dtype == torch.float16:  # see Block
+            return self.norm(x)
+        # In the convolution's type. Autocast on a GPU would make all that follows float32: fp16 needs its
+        # range, bf16 does not, and it takes twice the memory.
+        return normalise(x, self.norm.weight, self.norm.bias, self.norm.eps)[0]
 
 
 def _halving_conv(dim: int, out_dim: int, *, video: bool) -> nn.Module:
@@ -247,10 +310,10 @@ class MorphMLP(nn.Module):
             raise ValueError(f"MODEL.ARGS.mlp_ratio {mlp_ratio}: give 1 or more.")
         if not 0 <= drop_path < 1:
             raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
-        chunk_lens = _chunk_lens(crop_size, dims, chunk_lens)
+        chunk_lens = fitting_chunk_lens(crop_size, dims, chunk_lens)
         video = num_frames > 1
         if num_frames != 1:
-            temporal_groups = _temporal_groups(num_frames, dims, temporal_groups)
+            temporal_groups = fitting_temporal_groups(num_frames, dims, temporal_groups)
         self.num_frames = num_frames
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
@@ -306,11 +369,6 @@ class MorphMLP(nn.Module):
         return self.head(self.forward_features(x))
 
 
-def time_positions(num_frames: int) -> int:
-    """Time positions after the stem, whose kernel of 3 goes over the frames with stride 2."""
-    return (num_frames - 1) // 2 + 1
-
-
 def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Image weights for the video `model`; the names in NOT_IN_IMAGE_WEIGHTS are left for it to keep.
 
@@ -319,53 +377,6 @@ def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     model's logits, but for the zero frame with which the stem pads the beginning.
     """
     return inflate_weights(state, model)
-
-
-def _chunk_lens(crop_size: int, dims: tuple[int, ...], given: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The chunk length of every stage, checked against map and width."""
-    lens = given or _derived_chunk_lens(crop_size, dims)
-    legal = [divisors(math.gcd(size * size, dim)) for size, dim in zip(map_sizes(crop_size), dims)]
-    if lens is None:
-        fitting = [size for size in range(32, 513, 4) if _derived_chunk_lens(size, dims)]
-        raise ValueError(
-            f"DATA.TRAIN_CROP_SIZE {crop_size}: the maps of {map_sizes(crop_size)} tokens a side cannot be "
-            f"cut into chunks that divide the widths {tuple(dims)}. Use one of {fitting}, or set "
-            f"MODEL.ARGS.chunk_lens; for this crop the legal lengths by stage are {legal}."
-        )
-    for stage, (length, allowed) in enumerate(zip(lens, legal), start=1):
-        if length not in allowed:
-            raise ValueError(
-                f"MODEL.ARGS.chunk_lens {list(lens)}: {length} in stage {stage} does not divide both its "
-                f"tokens (at DATA.TRAIN_CROP_SIZE {crop_size}) and its width. Use one of {allowed}."
-            )
-    return tuple(lens)
-
-
-def _derived_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The released lengths, else those of the same share of the map, else None."""
-    sizes = map_sizes(crop_size)
-    shares = [size * size if rows is None else size * rows for size, rows in zip(sizes, CHUNK_ROWS)]
-    for lens in (RELEASED_CHUNK_LENS, shares):
-        if all(L % 1 == 0 and size * size % L == dim % L == 0 for size, dim, L in zip(sizes, dims, lens)):
-            return tuple(int(L) for L in lens)
-    return None
-
-
-def _temporal_groups(
-    num_frames: int, dims: tuple[int, ...], given: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    """The number of channel groups of the temporal mixing of every stage, checked against the widths."""
-    positions = time_positions(num_frames)
-    if positions < 2:
-        raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or 3 and more for video.")
-    groups = given or [max(n for n in divisors(dim) if n <= positions) for dim in dims]
-    for stage, (dim, num_groups) in enumerate(zip(dims, groups), start=1):
-        if dim % num_groups:
-            raise ValueError(
-                f"MODEL.ARGS.temporal_groups {list(groups)}: {num_groups} in stage {stage} does not divide "
-                f"its width {dim}. Use one of {divisors(dim)}."
-            )
-    return tuple(groups)
 
 
 MODEL = MorphMLP

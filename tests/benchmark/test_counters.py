@@ -26,7 +26,7 @@ def small_corpus(tmp_path_factory):
 @pytest.fixture(scope="session")
 def reference():
     """The plain way to load."""
-    return main_of("benchmark").__globals__["_reference"]()
+    return main_of("benchmark").__globals__["_reference"]("loader")
 
 
 def test_a_clip_of_a_file_without_b_frames_decodes_from_the_keyframe_before_to_its_last_frame(write_numbered):

@@ -1,0 +1,86 @@
+"""The section `eval`: videos a second through the loader of a test and a backbone."""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from slowfast_mlp.benchmark import passes, rounds
+from slowfast_mlp.benchmark.corpus import SMALL, Sizes, ensure_corpus
+from slowfast_mlp.benchmark.floor import MODES
+from slowfast_mlp.benchmark.model_rate import build_model
+from slowfast_mlp.benchmark.report import Report, Table, load_average, number
+from slowfast_mlp.benchmark.timing import cost_on, headline
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.video import collate_views
+from slowfast_mlp.engine.precision import Precision
+
+DESCRIPTION = "videos a second of a test with 1x3 and 4x1 views, loader and backbone together"
+VIEWS = {"1x3 views": (1, 3), "4x1 views": (4, 1)}
+CORPUS = "gop12"
+QUICK_CROP, QUICK_ARGUMENTS = 32, {"dims": (8, 16, 32, 64)}  # of MorphMLP; others run whole
+COLUMNS = ("views", "part", "ms/video", "p25-p75", "spread %", "wall ms/video", "videos/s")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The section's own flags."""
+    parser.add_argument("--model", nargs=2, metavar=("NAME", "VARIANT"), default=("morphmlp", "S"))
+    parser.add_argument("--precision", choices=MODES, help="fp32 or bf16 (what TRAIN.PRECISION auto takes)")
+    parser.add_argument("--videos", type=int, default=2, help="of a pass (2)")
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="make the videos here, and keep them")
+
+
+def run(
+    arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
+) -> Report:
+    """Measures and returns the table. Raises UserError."""
+    name, variant = arguments.model
+    small = QUICK_ARGUMENTS if arguments.quick and name == "morphmlp" else None
+    crop_size = QUICK_CROP if small else passes.CROP_SIZE
+    net = build_model(name, variant, device, crop_size=crop_size, arguments=small).eval()
+    precision = Precision(arguments.precision or "auto", device)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.corpus or Path(temporary) / "corpus"
+        records = ensure_corpus(folder, SMALL if arguments.quick else Sizes())[CORPUS][: arguments.videos]
+        subjects = view_subjects(records, net, precision, crop_size, device)
+        costs = rounds.measure(subjects, num_rounds=arguments.rounds, cost=cost_on(device))
+    rows = []
+    for (views, part), passed in costs.items():
+        ms = rounds.summary([1000 * headline(cost, device) / len(records) for cost in passed])
+        wall = rounds.summary([1000 * cost.wall_sec / len(records) for cost in passed])
+        quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
+        spread = f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}"
+        rows.append((views, part, ms.median, quartiles, spread, wall.median, 1000 / ms.median))
+    table = Table(
+        title=f"{name} {variant}{', narrowed' if small else ''}, {precision.mode}, {len(records)} videos",
+        note="Loader and backbone take turns on one thread, a video at a time. A GPU computes while workers "
+        "load, so that the slower of both is what a test takes there. Load average after it: "
+        f"{load_average()}.",
+        columns=COLUMNS,
+        rows=rows,
+    )
+    return Report(section="eval", tables=[table])
+
+
+def view_subjects(
+    records: Sequence[Record], net: nn.Module, precision: Precision, crop_size: int, device: torch.device
+) -> dict[tuple[str, str], Callable[[], object]]:
+    """By views and part: loading alone, and loading with the forward pass of all views of a video."""
+    subjects: dict[tuple[str, str], Callable[[], object]] = {}
+    to_input = passes.input_maker(device)
+    for title, (num_clips, num_crops) in VIEWS.items():
+        videos = passes.test_videos(records, num_clips=num_clips, num_crops=num_crops, crop_size=crop_size)
+
+        def score(videos=videos) -> None:
+            for index in range(len(videos)):
+                clips = to_input(collate_views([videos[index]]))
+                with torch.inference_mode(), precision.autocast():
+                    net(clips)
+
+        subjects[title, "loader"] = passes.our_test_pass(videos)
+        subjects[title, "loader and backbone"] = score
+    return subjects

@@ -1,0 +1,62 @@
+"""Products of tokens with a weight, in the arithmetic of autocast, and their gradients.
+
+Where a float32 product runs on an x86 processor, oneDNN's kernels are used in place of the BLAS library's: on
+processors that are not its maker's, MKL leaves half of their rate unused. torch gives oneDNN convolutions of
+1x1 only if their dilation is not 1, which for one place means the same.
+"""
+
+import platform
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+DILATION = 2
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64", "i386")
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """The type in which the products of `x` are computed: autocast's where that is on, else its own."""
+    kind = x.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
+
+
+def sum_dtype(x: Tensor) -> torch.dtype:
+    """The type in which many values of `x` are added up: float32, or float64 of such."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[..., I] x [O, I] + [O] -> [..., O], contiguous, in the type of `x`; weights are cast to it."""
+    weight = weight.to(x.dtype)
+    bias = None if bias is None else bias.to(x.dtype)
+    if not _by_onednn(x):
+        return F.linear(x, weight, bias)
+    out = F.conv2d(_as_image(x), weight[:, :, None, None], bias, dilation=DILATION)  # 1 O 1 N
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
+
+
+def input_grad(grad: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of `linear`'s input: [..., O] x [O, I] -> [..., I]."""
+    weight = weight.to(grad.dtype)
+    return linear(grad, weight.t(), None) if _by_onednn(grad) else grad @ weight
+
+
+def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient of `linear`'s weight: [..., O] and [..., I] -> [O, I]."""
+    if not _by_onednn(grad):
+        return grad.flatten(0, -2).t() @ x.flatten(0, -2)
+    size = (grad.shape[-1], x.shape[-1], 1, 1)
+    product = torch.nn.grad.conv2d_weight(_as_image(x), size, _as_image(grad), dilation=DILATION)
+    return product.reshape(size[:2])
+
+
+def _by_onednn(x: Tensor) -> bool:
+    return HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
+
+
+def _as_image(x: Tensor) -> Tensor:
+    """[..., C] as an image [1, C, 1, N] of channels last, without a copy."""
+    return x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)

@@ -1,0 +1,68 @@
+"""What MorphMLP-S may cost, counted on meta tensors: the same on every machine, whatever its load.
+
+A clip is 16x224x224. The straightforward form counts 721 kernels and 7.18 GB forward, 18.4 GB and 1595 MiB
+kept in a training step (test_traffic.py); under autocast to bf16 on a CPU it keeps 888 MiB.
+"""
+
+import pytest
+import torch
+
+from slowfast_mlp.benchmark.subjects import FORWARD, TRAIN, Subject, count
+from slowfast_mlp.benchmark.traffic import traffic_of
+from slowfast_mlp.models.morphmlp import VARIANTS, MorphMLP
+
+# Stage -> frames, side of the map, channels of MorphMLP-S at 224 pixels.
+MAPS = {1: (8, 56, 112), 2: (8, 28, 224), 3: (8, 14, 392), 4: (8, 7, 784)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    with torch.device("meta"):
+        return MorphMLP(num_classes=400, num_frames=16, crop_size=224, **VARIANTS["S"])
+
+
+def counts_of(model, kind, dtype=torch.float32):
+    clips = torch.empty(1, 3, 16, 224, 224, device="meta", dtype=dtype)
+    labels = torch.empty(1, dtype=torch.int64, device="meta")
+    return count(Subject(name="ours", net=model, call=model), kind, clips, labels, "fp32")
+
+
+@pytest.mark.parametrize("stage", MAPS)
+def test_a_block_copies_its_map_into_another_order_four_times_at_most(model, stage):
+    T, side, C = MAPS[stage]
+    block, x = getattr(model, f"blocks{stage}")[0], torch.empty(1, T, side, side, C, device="meta")
+    with torch.no_grad():
+        traffic = traffic_of(lambda: block(x))
+    of_maps = [size for size in traffic.permute_copies if size == x.numel()]
+    # There and back in time, and one copy for every spatial branch, which is added back without one.
+    assert len(of_maps) == (3 if stage == 4 else 4)
+    assert sum(traffic.permute_copies) < (len(of_maps) + 0.5) * x.numel()
+
+
+def test_a_forward_pass_moves_three_quarters_of_the_bytes(model):
+    counts = counts_of(model, FORWARD)
+    assert counts.bytes_moved <= 0.74 * 7.18e9
+    assert counts.kernels <= 860
+
+
+def test_a_training_step_moves_fewer_bytes_and_keeps_half_of_them(model):
+    counts = counts_of(model, TRAIN)
+    assert counts.bytes_moved <= 0.89 * 18.4e9
+    assert counts.saved_bytes <= 0.49 * 1595 * 2**20
+    assert counts.kernels <= 2750
+
+
+def test_in_bf16_a_training_step_keeps_less_than_nine_twentieths(model):
+    half = MorphMLP(num_classes=400, num_frames=16, crop_size=224, **VARIANTS["S"]).to("meta", torch.bfloat16)
+    assert counts_of(half, TRAIN, torch.bfloat16).saved_bytes <= 0.45 * 888 * 2**20
+
+
+def test_all_samples_of_a_batch_take_the_same_number_of_kernels(model):
+    counted = {}
+    for batch in (2, 5):
+        clips = torch.empty(batch, 3, 16, 224, 224, device="meta")
+        labels = torch.empty(batch, dtype=torch.int64, device="meta")
+        counted[batch] = count(
+            Subject(name="ours", net=model, call=model), TRAIN, clips, labels, "fp32"
+        ).kernels
+    assert counted[2] == counted[5]
