@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from slowfast_mlp.benchmark.rounds import Summary, measure, summary
 from slowfast_mlp.errors import UserError
+from slowfast_mlp.kernels.plain import plainly
 from slowfast_mlp.predict.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ def write(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         writer = _write_onnx if target.suffix == ONNX else _write_program
-        writer(model, _pixels(2, clip_shape), beside, facts)
+        with plainly():  # layers as they are written: whoever runs the file has quick forms of these
+            writer(model, _pixels(2, clip_shape), beside, facts)
         difference = _largest_difference(model, runner(str(beside)), clip_shape)
         if not difference <= max_difference:  # also where it is no number
             raise UserError(

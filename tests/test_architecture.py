@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "models": {"layers", "kernels"},
     "build": {"build", "config", "lookup", "data", "models", "engine"},
     "run": {"run", "config", "build", "engine", "run_report"},
-    "analysis": {"analysis", "layers", "models"},
+    "analysis": {"analysis", "layers", "models", "kernels.plain"},
     "run_report": {"run_report", "analysis", "config", "data", "engine", "predict"},
     "convert": {"config", "build", "engine"},
     "model_table": {"config", "build", "engine", "reproduce.table"},
@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "check": {"config", "build", "run", "corpus", "data"},
     "predict": {"predict", "config", "build", "data", "engine", "corpus.progress"},
     "doctor": {"config", "build", "data", "engine"},
-    "export": {"predict", "benchmark.rounds"},
+    "export": {"predict", "benchmark.rounds", "kernels.plain"},
     "settings_page": {"config", "lookup", "models", "data"},
     "tools": {
         "config",

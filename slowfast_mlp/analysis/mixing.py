@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slowfast_mlp.kernels.plain import plainly
 from slowfast_mlp.layers.positional import LearnedPosition
 from slowfast_mlp.models.morphmlp import MorphFC, TemporalMorphFC
 from slowfast_mlp.models.posmlp import QuadraticPosition
@@ -57,9 +58,10 @@ def mixing_maps(model: nn.Module, clip: Tensor) -> list[Maps]:
     handles = [module.register_forward_pre_hook(keep(name)) for name, module in found]
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), plainly():
             model(clip[None])
-            return [one for name, module in found for one in KINDS[type(module)](name, module, inputs[name])]
+            kinds = ((name, module, KINDS[type(module)]) for name, module in found)
+            return [one for name, module, maps_of in kinds for one in maps_of(name, module, inputs.get(name))]
     finally:
         for handle in handles:
             handle.remove()
@@ -125,7 +127,7 @@ def _place_weights(weight: Tensor, num_out: int, num_in: int) -> Tensor:
     return blocks.square().mean(dim=(1, 3)).sqrt()
 
 
-def _offsets(name: str, layer: LearnedPosition, _: Tensor) -> list[Maps]:
+def _offsets(name: str, layer: LearnedPosition, _: Tensor | None) -> list[Maps]:
     """The table of every group over relative positions, taken less made."""
     t, h, w = layer.window
     table = layer.window_relative_position_bias_table
@@ -160,7 +162,7 @@ def _offsets_in_time(name: str, lines: Tensor) -> Maps:
     )
 
 
-def _quadratic(name: str, layer: QuadraticPosition, _: Tensor) -> list[Maps]:
+def _quadratic(name: str, layer: QuadraticPosition, _: Tensor | None) -> list[Maps]:
     """What the place in the middle of a window takes of all, in every group."""
     _, h, w = layer.window  # of one frame
     weights = layer.weights()[:, (h // 2) * w + w // 2]  # G N

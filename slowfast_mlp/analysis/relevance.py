@@ -51,13 +51,15 @@ def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
     from 0 up, with the sum 1 in a stage; the clip is [3, T, H, W], normalised.
 
     Activation times gradient, summed over channels, its magnitude. Only stages whose blocks give
-    [B, T', H', W', C] are known.
+    [B, T', H', W', C] are known, or what the model's own `stage_maps` makes such of.
     """
     outputs: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 5:
             outputs.append(output)
+
+    as_maps = getattr(model, "stage_maps", lambda output, stage: output)
 
     model.eval()
     handles = [blocks[-1].register_forward_hook(keep) for _, blocks in model.stages()]
@@ -68,7 +70,8 @@ def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
     finally:
         for handle in handles:
             handle.remove()
-    products = [(output * gradient)[0].sum(dim=-1) for output, gradient in zip(outputs, gradients)]
+    weighted = (output * gradient for output, gradient in zip(outputs, gradients))
+    products = [as_maps(output, stage)[0].sum(dim=-1) for stage, output in enumerate(weighted)]
     return [
         Maps(
             layer=f"stage {number}",

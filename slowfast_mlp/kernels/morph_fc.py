@@ -143,9 +143,10 @@ class MixedSum(torch.autograd.Function):
 
 
 def gather(x: Tensor, order: str, chunk_len: int) -> Tensor:
-    """[B, T, H, W, C] -> chunks [B, G, M, D]: one copy."""
+    """[B, T, H, W, C] -> chunks [B, G, M, D], contiguous: one copy."""
     view = ORDERS[order](x, chunk_len)
-    return view.reshape(x.shape[0], chunk_len, -1, x.shape[-1])
+    # Of a single chunk or group the reshaped tensor may still be a view in another order.
+    return view.reshape(x.shape[0], chunk_len, -1, x.shape[-1]).contiguous()
 
 
 def _add_scattered(target: Tensor, chunks: Tensor, gate: Tensor | None, order: str, chunk_len: int) -> None:

@@ -54,7 +54,9 @@ def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
 
 
 def _by_onednn(x: Tensor) -> bool:
-    return HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
+    is_candidate = HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
+    # A compiled or exported network keeps its products as such: its own machine knows best.
+    return is_candidate and not torch.compiler.is_compiling()
 
 
 def _as_image(x: Tensor) -> Tensor:

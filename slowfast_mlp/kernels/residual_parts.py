@@ -182,7 +182,7 @@ def _parameter_grads(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, T
 def _tiles(x: Tensor, num_hidden: int) -> Sequence[Tensor]:
     """The tokens [n, C] of [..., C], all together, or on a CPU as many at once as CPU_TILE_BYTES hold."""
     tokens = x.reshape(-1, x.shape[-1])
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # which makes tiles of its own
         return (tokens,)
     return tokens.split(max(1, CPU_TILE_BYTES // (num_hidden * x.element_size())))
 

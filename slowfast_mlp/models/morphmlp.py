@@ -16,6 +16,7 @@ from torchvision.ops import StochasticDepth
 from slowfast_mlp.kernels import morph_fc
 from slowfast_mlp.kernels.activated_conv import ActivatedConv
 from slowfast_mlp.kernels.norms import normalise
+from slowfast_mlp.kernels.plain import is_plain
 from slowfast_mlp.kernels.products import compute_dtype
 from slowfast_mlp.kernels.residual_parts import NormedMlp, Projection, TemporalMix, draw_scale
 from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
@@ -184,8 +185,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        # Who traces a network wants to count its products as the paper does.
-        if not torch.jit.is_tracing() and self.fc.is_quick(x):
+        if not is_plain() and self.fc.is_quick(x):
             return self._quick(x.contiguous())
         timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
         x = x + self.drop_path(self.fc(self.norm1(timed)))

@@ -233,6 +233,10 @@ class PosMLP(nn.Module):
         embeddings = [level.pool if level.has_pool else self.patch_embed for level in self.levels]
         return [(embed, level.encoder) for embed, level in zip(embeddings, self.levels)]
 
+    def stage_maps(self, x: Tensor, stage: int) -> Tensor:
+        """What the blocks of stage `stage`, from 0, give, [B, R, T, N, C] -> maps [B, T, H, W, C]."""
+        return join_windows(x, self.levels[stage].side, math.isqrt(x.shape[1] * x.shape[3]))
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, 1, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
         self.clip_sizes.demand(x)

@@ -219,6 +219,10 @@ class PosMLPVideo(nn.Module):
         numbers = range(1, NUM_STAGES + 1)
         return [(getattr(self, f"patch_embed{n}"), getattr(self, f"blocks{n}")) for n in numbers]
 
+    def stage_maps(self, x: Tensor, stage: int) -> Tensor:
+        """What the blocks of stage `stage`, from 0, give, [B, R, T, N, C] -> maps [B, T, H, W, C]."""
+        return join_windows(x, self.sides[stage], math.isqrt(x.shape[1] * x.shape[3]))
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
         self.clip_sizes.demand(x)

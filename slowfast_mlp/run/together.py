@@ -84,7 +84,9 @@ def _loaded(config: Config, device: torch.device, precision: Precision, videos: 
             checkpoint.demand_file(config.test.checkpoint_file_path)
         model, grid = model_of(config, device)
         if log.enabled:
-            log.say(report.block(start_of_run(config, model, grid, device, precision, videos)))
+            facts = start_of_run(config, model, grid, device, precision, videos)
+            log.say(report.block(facts))
+            report.write_environment(config.output_dir, facts)
         return load_tested(config, model, videos["test"].label_names)
 
 
