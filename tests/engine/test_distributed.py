@@ -39,7 +39,8 @@ def test_batch_norms_over_all_ranks_work_in_bf16_for_video_and_images(num_frames
 
 
 def test_spawned_ranks_hear_of_each_other_and_share_the_cores(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "PYTEST_XDIST_WORKER"):  # for which tests/__init__.py sets the other
+        monkeypatch.delenv(name, raising=False)
     launch(partial(jobs.save_sums, tmp_path), num_gpus=0, processes=3)
     heard = [torch.load(tmp_path / f"heard-{rank}.pt", weights_only=True) for rank in range(3)]
     for one in heard:
