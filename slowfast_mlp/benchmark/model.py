@@ -67,7 +67,8 @@ class Case:
     clips: Tensor
     labels: Tensor
     subjects: Sequence[Subject]
-    differences: dict[str, Callable[[str], float]]  # row -> the difference of its logits in a precision
+    # Row -> precision -> the difference of its logits, taken before any training moves batch statistics.
+    differences: dict[str, dict[str, float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,8 +156,9 @@ def make_case(
         report.remarks.append(f"{error} Ratios of {name} are to ours.")
     subjects += _rows(OURS, ours, is_compiled_too=arguments.compile)
     expected = logits_of(subjects[0], clips, "fp32")
+    modes = arguments.precision
     differences = {
-        subject.name: lambda mode, subject=subject: _difference(logits_of(subject, clips, mode), expected)
+        subject.name: {mode: _difference(logits_of(subject, clips, mode), expected) for mode in modes}
         for subject in subjects
     }
     for peer, checkout in peers.items():
@@ -164,7 +166,7 @@ def make_case(
             subject, difference = _peer_row(peer, checkout, ours, name, clips)
             subjects.append(subject)
             if difference:
-                differences[subject.name] = difference
+                differences[subject.name] = {mode: difference(mode) for mode in modes}
     return Case(
         name=name, variant=variant, clips=clips, labels=labels, subjects=subjects, differences=differences
     )
@@ -216,7 +218,7 @@ def _measure(
     base = seconds[case.subjects[0].name]
     rows, lines = [], []
     for name, taken in seconds.items():
-        difference = case.differences[name](mode) if kind == FORWARD and name in case.differences else None
+        difference = case.differences[name][mode] if kind == FORWARD and name in case.differences else None
         row = _row(name, taken, base, counts[name], batch, flops, floor, difference)
         rows.append(row)
         lines.append(_line(case, mode, kind, name, row, counts[name], batch, device))

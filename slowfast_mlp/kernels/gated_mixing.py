@@ -25,6 +25,8 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from slowfast_mlp.kernels.products import by_onednn, input_grad, linear
+
 # On a CPU hidden channels of so many bytes are worked on at a time: they stay in its cache, and memory that
 # was just given back is used again. 4 to 16 MiB do alike.
 CPU_TILE_BYTES = 4 << 20
@@ -110,7 +112,7 @@ def _forward(
     tokens = x.flatten(0, 2)  # M C
     normal, _, inverse = torch.native_layer_norm(tokens, tokens.shape[1:], None, None, form.eps)
     normal = normal.to(weights.widen.dtype)
-    hidden = torch.addmm(weights.widen_bias[:, None], weights.widen, normal.t())  # 2·I·D M
+    hidden = _widened(normal, weights)  # 2·I·D M
     active = F.gelu(hidden) if keeps else torch.ops.aten.gelu_(hidden)
     sources, gates = active.chunk(2)  # I·D M
     mixed = []
@@ -118,15 +120,23 @@ def _forward(
         mixed.append(_mixed(u, *mixer))
         gate.mul_(mixed[-1])
     gated = gates  # by now
-    if scale is None and form.residual and x.dtype == gated.dtype:
+    if scale is None and form.residual and x.dtype == gated.dtype and not by_onednn(gated):
         out = (tokens + weights.narrow_bias).addmm_(gated.t(), weights.narrow.t()).view(x.shape)
     else:
-        out = torch.addmm(weights.narrow_bias, gated.t(), weights.narrow.t()).view(x.shape)
+        out = linear(gated.t(), weights.narrow, weights.narrow_bias).view(x.shape)
         if scale is not None:
             out = out * scale.to(out.dtype)[:, None, None, None]
         out = (x + out if form.residual else out).to(x.dtype)
     kept = [rows if inner == 1 else None for rows, inner in zip(mixed, form.inner)]
     return (out, normal, inverse, hidden, *kept) if keeps else (out,)
+
+
+def _widened(normal: Tensor, weights: Weights) -> Tensor:
+    """z [M, C] -> what GELU gets [2·I·D, M]."""
+    bias = weights.widen_bias[:, None]
+    if by_onednn(normal):  # where it is twice as fast that pays for the pass of the bias
+        return linear(weights.widen, normal, None).add_(bias)
+    return torch.addmm(bias, weights.widen, normal.t())
 
 
 def _backward(
@@ -138,7 +148,7 @@ def _backward(
     scaled = scaled.flatten(0, 2).to(hidden.dtype)  # M C
     active = F.gelu(hidden)
     sources, gates = active.chunk(2)  # I·D M
-    of_gated = torch.mm(weights.narrow.t(), scaled.t())  # I·D M
+    of_gated = linear(weights.narrow.t(), scaled, None)  # I·D M
     of_active, gated = torch.empty_like(active), torch.empty_like(gates)
     of_sources, of_gates = of_active.chunk(2)
     of_maps, of_map_biases = [], []
@@ -153,10 +163,10 @@ def _backward(
         _put_unmixed(of_u, of_mixed, *mixer)
         of_maps.append(_map_gradient(of_mixed, u, *mixer))
         of_map_biases.append(_tokens(of_mixed, *mixer).sum((0, 1, 3)))
-    of_narrow = torch.mm(scaled.t(), gated.t())
+    of_narrow = linear(scaled.t(), gated, None)
     of_hidden = torch.ops.aten.gelu_backward(of_active, hidden)
-    of_widen = torch.mm(of_hidden, normal)
-    of_normal = torch.mm(of_hidden.t(), weights.widen)  # M C
+    of_widen = linear(of_hidden, normal.t(), None)
+    of_normal = input_grad(of_hidden.t(), weights.widen)  # M C
     within, inverse = _norm_gradient(of_normal, normal).view(grad.shape), inverse.view(*grad.shape[:-1], 1)
     of_x = torch.empty_like(grad)
     if form.residual:

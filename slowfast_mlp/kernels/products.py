@@ -32,7 +32,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[..., I] x [O, I] + [O] -> [..., O], contiguous, in the type of `x`; weights are cast to it."""
     weight = weight.to(x.dtype)
     bias = None if bias is None else bias.to(x.dtype)
-    if not _by_onednn(x):
+    if not by_onednn(x):
         return F.linear(x, weight, bias)
     out = F.conv2d(_as_image(x), weight[:, :, None, None], bias, dilation=DILATION)  # 1 O 1 N
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
@@ -41,19 +41,20 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def input_grad(grad: Tensor, weight: Tensor) -> Tensor:
     """The gradient of `linear`'s input: [..., O] x [O, I] -> [..., I]."""
     weight = weight.to(grad.dtype)
-    return linear(grad, weight.t(), None) if _by_onednn(grad) else grad @ weight
+    return linear(grad, weight.t(), None) if by_onednn(grad) else grad @ weight
 
 
 def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
     """The gradient of `linear`'s weight: [..., O] and [..., I] -> [O, I]."""
-    if not _by_onednn(grad):
+    if not by_onednn(grad):
         return grad.flatten(0, -2).t() @ x.flatten(0, -2)
     size = (grad.shape[-1], x.shape[-1], 1, 1)
     product = torch.nn.grad.conv2d_weight(_as_image(x), size, _as_image(grad), dilation=DILATION)
     return product.reshape(size[:2])
 
 
-def _by_onednn(x: Tensor) -> bool:
+def by_onednn(x: Tensor) -> bool:
+    """Whether the products of `x` are left to oneDNN."""
     is_candidate = HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
     # A compiled or exported network keeps its products as such: its own machine knows best.
     return is_candidate and not torch.compiler.is_compiling()
