@@ -56,8 +56,8 @@ def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
 def by_onednn(x: Tensor) -> bool:
     """Whether the products of `x` are left to oneDNN."""
     is_candidate = HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
-    # A compiled or exported network keeps its products as such: its own machine knows best.
-    return is_candidate and not torch.compiler.is_compiling()
+    # A compiled or exported network keeps its products as such, and so does one whose products are counted.
+    return is_candidate and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def _as_image(x: Tensor) -> Tensor:
