@@ -5,14 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from slowfast_mlp.corpus.lists import (
-    Prepared,
-    demand_folder,
-    settings_without_lists,
-    write_lines,
-    write_missing,
-)
-from slowfast_mlp.corpus.treatment import Treatment, treat
+from slowfast_mlp.corpus.lists import Prepared, demand_folder
+from slowfast_mlp.corpus.path_lists import write_path_lists
+from slowfast_mlp.corpus.treatment import Treatment
 from slowfast_mlp.data.lists import VIDEO_SUFFIXES
 from slowfast_mlp.errors import UserError
 
@@ -35,28 +30,11 @@ def prepare_folders(*, videos: Path, out: Path, val_share: float, treatment: Tre
         name: number
         for number, name in enumerate(sorted({name for split in found.values() for name in split}))
     }
-    paths = [path for split in found.values() for names in split.values() for path in names]
-    treated = treat(paths, source=videos, out=out, treatment=treatment)
-    prepared.left_out += [f"{path}: {reason}" for path, reason in treated.failures.items()]
-    for split, classes in found.items():
-        lines = [
-            f"{treated.new_names[path]} {ids[name]}"
-            for name, names in sorted(classes.items())
-            for path in names
-            if path in treated.new_names
-        ]
-        write_lines(out / f"{split}.csv", lines)
-        prepared.said.append(f"{out / split}.csv: {len(lines)} videos")
-    write_lines(out / "categories.txt", [f"{name}\t{number}" for name, number in ids.items()])
-    prepared.said.append(f"{out / 'categories.txt'}: {len(ids)} classes")
-    write_missing(out, prepared)
-    prepared.settings = {
-        "TRAIN.DATASET": "kinetics",
-        "DATA.PATH_TO_DATA_DIR": out,
-        "DATA.PATH_PREFIX": treated.folder,
-        "MODEL.NUM_CLASSES": len(ids),
-        **settings_without_lists(found),
+    by_split = {
+        split: [(path, name) for name, paths in sorted(classes.items()) for path in paths]
+        for split, classes in found.items()
     }
+    write_path_lists(by_split, ids, videos=videos, out=out, treatment=treatment, prepared=prepared)
     return prepared
 
 

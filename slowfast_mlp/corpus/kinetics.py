@@ -12,11 +12,9 @@ from slowfast_mlp.corpus.lists import (
     demand_folder,
     index_videos,
     read_text,
-    settings_without_lists,
-    write_lines,
-    write_missing,
 )
-from slowfast_mlp.corpus.treatment import Treatment, treat
+from slowfast_mlp.corpus.path_lists import write_path_lists
+from slowfast_mlp.corpus.treatment import Treatment
 from slowfast_mlp.data.lists import read_label_names
 from slowfast_mlp.errors import UserError
 
@@ -62,30 +60,11 @@ def prepare_kinetics(
             f"--videos {videos} has none of the {len(clips)} annotated videos, such as "
             f"{clips[0].names[0]}.mp4 or {clips[0].names[1]}.mp4."
         )
-    treated = treat([path for _, path in found], source=videos, out=out, treatment=treatment)
-    prepared.left_out += [f"{path}: {reason}" for path, reason in treated.failures.items()]
-    written = set()
-    for split in dict.fromkeys(clip.split for clip, _ in found):
-        lines = [
-            f"{treated.new_names[path]} {ids[clip.label]}"
-            for clip, path in found
-            if clip.split == split and path in treated.new_names
-        ]
-        if lines:
-            written.add(split)
-            write_lines(out / f"{split}.csv", lines)
-            prepared.said.append(f"{out / split}.csv: {len(lines)} videos")
-    write_lines(out / "categories.txt", [f"{name}\t{number}" for name, number in ids.items()])
-    prepared.said.append(f"{out / 'categories.txt'}: {len(ids)} classes")
-    prepared.said += _shared_files(found)
-    write_missing(out, prepared)
-    prepared.settings = {
-        "TRAIN.DATASET": "kinetics",
-        "DATA.PATH_TO_DATA_DIR": out,
-        "DATA.PATH_PREFIX": treated.folder,
-        "MODEL.NUM_CLASSES": len(ids),
-        **settings_without_lists(written),
-    }
+    by_split: dict[str, list[tuple[str, str]]] = {}
+    for clip, path in found:
+        by_split.setdefault(clip.split, []).append((path, clip.label))
+    places = dict(videos=videos, out=out, treatment=treatment)
+    write_path_lists(by_split, ids, **places, prepared=prepared, remarks=_shared_files(found))
     return prepared
 
 
