@@ -1,13 +1,11 @@
 """The straightforward forms of backbones in benchmarks/reference, and what of a pass can be counted."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -37,21 +35,6 @@ def operators_of(work: Callable[[], object]) -> Operators:
     with counter:
         work()
     return counter.operators
-
-
-@contextmanager
-def saved_bytes() -> Iterator[Callable[[], int]]:
-    """Within it, what autograd keeps adds up, each memory once and parameters not."""
-    kept = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        base = tensor if tensor._base is None else tensor._base
-        if not isinstance(base, torch.nn.Parameter):
-            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield lambda: sum(storage.nbytes() for storage in kept.values())
 
 
 class _Counter(TorchDispatchMode):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from slowfast_mlp.benchmark.traffic import saved_bytes
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.recompute import recompute_blocks
 from slowfast_mlp.kernels import gated_mixing
@@ -16,7 +17,7 @@ from slowfast_mlp.kernels.gated_mixing import Form, Weights
 from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp
 from slowfast_mlp.models.posmlp_video import BLOCKS, VARIANTS, PosMLPVideo
-from tests.models.reference import operators_of, reference, saved_bytes
+from tests.models.reference import operators_of, reference
 
 TINY = dict(crop_size=32, depths=(1, 2, 1, 1), dims=(16, 32, 64, 128), num_groups=(2, 4, 8, 16))
 

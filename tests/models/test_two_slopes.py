@@ -2,9 +2,10 @@
 
 import torch
 
+from slowfast_mlp.benchmark.traffic import saved_bytes
 from slowfast_mlp.kernels.two_slopes import two_slopes
 from slowfast_mlp.models.mobile_former import MobileFormer
-from tests.models.reference import reference, saved_bytes
+from tests.models.reference import reference
 from tests.models.test_every_model import TINY
 
 
