@@ -22,15 +22,20 @@ WRITE_ONLY = {"copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_"}
 
 @dataclass
 class Traffic:
-    """`kernels`: operators that compute or copy. `bytes_moved`: what each reads and writes, once, were it to
-    find nothing in a cache. `permute_copies`: elements of every copy that lays its elements out in another
+    """`names`: operators that compute or copy, in order. `bytes_moved`: what each reads and writes, once, were
+    it to find nothing in a cache. `permute_copies`: elements of every copy that lays its elements out in another
     order, one number a copy. `peak_bytes`: the most that was alive at once of what the operators made.
     """
 
-    kernels: int = 0
+    names: list[str] = field(default_factory=list)
     bytes_moved: int = 0
     permute_copies: list[int] = field(default_factory=list)
     peak_bytes: int = 0
+
+    @property
+    def kernels(self) -> int:
+        """How many operators compute or copy."""
+        return len(self.names)
 
 
 def traffic_of(work: Callable[[], object]) -> Traffic:
@@ -84,7 +89,7 @@ class _Counter(TorchDispatchMode):
             return result
         if name in WRITE_ONLY:
             read = [tensor for tensor in read if tensor is not arguments[0]]
-        self.traffic.kernels += 1
+        self.traffic.names.append(name)
         self.traffic.bytes_moved += sum(map(_distinct_bytes, read)) + sum(map(_distinct_bytes, written))
         if name in COPIES and read and _order(read[-1]) != _order(written[0]):
             self.traffic.permute_copies.append(written[0].numel())

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from slowfast_mlp.benchmark.traffic import saved_bytes
+from slowfast_mlp.benchmark.traffic import saved_bytes, traffic_of
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.recompute import recompute_blocks
 from slowfast_mlp.kernels import gated_mixing
@@ -17,7 +17,7 @@ from slowfast_mlp.kernels.gated_mixing import Form, Weights
 from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp
 from slowfast_mlp.models.posmlp_video import BLOCKS, VARIANTS, PosMLPVideo
-from tests.models.reference import operators_of, reference
+from tests.models.reference import reference
 
 TINY = dict(crop_size=32, depths=(1, 2, 1, 1), dims=(16, 32, 64, 128), num_groups=(2, 4, 8, 16))
 
@@ -278,7 +278,7 @@ def test_a_copy_and_a_model_in_training_hold_no_weights_but_their_own():
 def test_an_evaluation_folds_weights_and_gathers_maps_in_its_first_pass_alone():
     model = tiny().eval()
     with torch.no_grad():
-        first, second = (operators_of(lambda: model(clips())).names for _ in range(2))
+        first, second = (traffic_of(lambda: model(clips())).names for _ in range(2))
     assert (first.count("embedding"), second.count("embedding")) == (10, 0)
     assert len(first) - len(second) >= 5 * 15  # in every block
     for name in ("addmm", "addmm_", "baddbmm", "gelu_"):
@@ -287,7 +287,7 @@ def test_an_evaluation_folds_weights_and_gathers_maps_in_its_first_pass_alone():
 
 def test_a_step_gathers_every_map_once():
     model = tiny()
-    names = operators_of(lambda: model(clips()).sum().backward()).names
+    names = traffic_of(lambda: model(clips()).sum().backward()).names
     assert names.count("embedding") == 10
 
 
@@ -297,11 +297,11 @@ def test_a_block_of_an_evaluation_has_a_dozen_kernels_and_permutes_no_tokens():
     x = torch.randn(2, 16, 2, 16, 16).double()
     with torch.no_grad():
         block(x)
-        ours = operators_of(lambda: block(x))
+        ours = traffic_of(lambda: block(x))
     assert [name for name in ours.names if name != "clone"] == [
         "native_layer_norm", "addmm", "gelu_", "baddbmm", "mul_", "baddbmm", "mul_", "add", "addmm_",
     ]  # fmt: skip
-    assert max(ours.permuted) == x.numel() // 8  # the map of time, for every row of tokens
+    assert max(ours.permute_copies) == x.numel() // 8  # the map of time, for every row of tokens
 
 
 def test_stages_reorder_tokens_at_their_ends_alone():
@@ -311,7 +311,7 @@ def test_stages_reorder_tokens_at_their_ends_alone():
     tokens = [3 * 2 * side * side * dim for side, dim in ((24, 16), (12, 32), (6, 64), (3, 128))]
     with torch.no_grad():
         model(x)
-        permuted, plainly = (operators_of(lambda net=net: net(x)).permuted for net in (model, plain))
+        permuted, plainly = (traffic_of(lambda net=net: net(x)).permute_copies for net in (model, plain))
     # Into windows and back in the first two stages; in the others a window is the map.
     assert [permuted.count(size) for size in tokens] == [2, 2, 0, 0]
     assert [plainly.count(size) for size in tokens] >= [4, 8, 4, 4]
