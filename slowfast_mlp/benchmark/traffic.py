@@ -22,9 +22,10 @@ WRITE_ONLY = {"copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_"}
 
 @dataclass
 class Traffic:
-    """`names`: operators that compute or copy, in order. `bytes_moved`: what each reads and writes, once, were
-    it to find nothing in a cache. `permute_copies`: elements of every copy that lays its elements out in another
-    order, one number a copy. `peak_bytes`: the most that was alive at once of what the operators made.
+    """`names`: operators that compute or copy, in order. `bytes_moved`: what each reads and writes, once,
+    were it to find nothing in a cache. `permute_copies`: elements of every copy that lays its elements out in
+    another order, one number a copy. `peak_bytes`: the most that was alive at once of what the operators
+    made.
     """
 
     names: list[str] = field(default_factory=list)
