@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slowfast_mlp.kernels.plain import plainly
+from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, shift
 from slowfast_mlp.layers.positional import LearnedPosition
 from slowfast_mlp.models.morphmlp import MorphFC, TemporalMorphFC
 from slowfast_mlp.models.posmlp import QuadraticPosition
-from slowfast_mlp.models.vast import SPACE_STEPS, TIME_STEPS, AffineShift, shift
 
 NAMES_OF_STEPS = dict(
     zip(

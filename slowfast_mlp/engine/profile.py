@@ -9,7 +9,7 @@ from torch import nn
 # What fvcore has no formula for and the field does not count: elementwise work, averages, moving numbers.
 ELEMENTWISE = (
     "add", "sub", "mul", "mul_", "div", "addcmul", "maximum", "minimum", "gelu", "gelu_", "sigmoid",
-    "hardsigmoid", "hardswish", "hardtanh", "relu",
+    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "relu",
 )  # fmt: skip
 REDUCTIONS = ("softmax", "mean", "sum", "addmv")
 MOVES = ("pad", "channel_shuffle", "mT", "unflatten", "expand_as", "embedding")

@@ -53,6 +53,34 @@ def weight_grad(grad: Tensor, x: Tensor) -> Tensor:
     return product.reshape(size[:2])
 
 
+def convolution(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """Images [B, C, H, W] or clips [B, C, T, H, W] convolved; the bias [C'] may be float32 where
+    `takes_wide_bias` says so.
+    """
+    ones = [1] * len(stride)
+    if bias is not None and bias.dtype != kernel.dtype:
+        x = x.to(kernel.dtype)
+        return torch.ops.aten.mkldnn_convolution(x, kernel, bias, padding, stride, ones, groups)
+    is_of_one_place = max(kernel.shape[2:]) == 1 and kernel.ndim == 4
+    dilation = DILATION if is_of_one_place and by_onednn(x) else 1
+    conv = F.conv2d if kernel.ndim == 4 else F.conv3d
+    return conv(x, kernel, bias, stride, padding, dilation, groups)
+
+
+def takes_wide_bias(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a convolution of `x` in the half precision `dtype` can have a float32 bias: oneDNN's can."""
+    is_candidate = HAS_ONEDNN and dtype == torch.bfloat16 and x.device.type == "cpu"
+    return is_candidate and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def by_onednn(x: Tensor) -> bool:
     """Whether the products of `x` are left to oneDNN."""
     is_candidate = HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
 
 
 def two_slopes(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -23,8 +22,9 @@ def two_slopes(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
 
 def _forward(x: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
-    """upper · x where that is positive, else lower · x."""
-    return torch.addcmul(lower * x, upper - lower, F.relu(x))
+    """The larger of upper · x and lower · x, in the memory of one of them."""
+    product = upper * x
+    return torch.maximum(product, lower * x, out=product)
 
 
 class _TwoSlopes(Function):

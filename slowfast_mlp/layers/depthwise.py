@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from slowfast_mlp.kernels.products import convolution
+
 # Kind of temporal convolution -> standard deviation of its side taps at the start of training. A kernel over
 # all three axes learns motion from zero; a separable one needs random side taps to leave the still start.
 TEMPORAL_STD = {"dw3d": 0.0, "dw1+2d": 0.5, "none": 0.0}
@@ -49,20 +51,31 @@ class DepthwiseConv(nn.Conv2d):
             with torch.no_grad():
                 self.time_weight[:, :, self.time.kernel_len // 2] = 1
 
+    def kernel(self) -> Tensor:
+        """What the last convolution multiplies with: [C', 1, L, 3, 3] in "dw3d", else [C', 1, 3, 3]."""
+        if self.time.kind != "dw3d":
+            return self.weight
+        before, after = self.side_taps.split(self.time.kernel_len // 2, dim=2)
+        return torch.cat([before, self.weight.unsqueeze(2), after], dim=2)
+
     def forward(self, x: Tensor) -> Tensor:
         """[B·T, C, H, W] -> [B·T, C', H', W']."""
+        return self.convolve(x, self.kernel(), None)
+
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """As `forward`, with a kernel in the place of its own and a bias [C']."""
         if self.time.kind == "none":
-            return super().forward(x)
+            return self._over_space(x, kernel, bias)
         side = self.time.kernel_len // 2
         clips = x.unflatten(0, (-1, self.time.num_frames)).transpose(1, 2)  # B C T H W
         if self.time.kind == "dw1+2d":
             flat = clips.flatten(3)  # B C T (H W): a 2-D convolution with a kernel of L x 1
             timed = F.conv2d(flat, self.time_weight, padding=(side, 0), groups=self.groups)
             timed = timed.transpose(1, 2).flatten(0, 1)  # BT C (H W)
-            return super().forward(timed.unflatten(2, x.shape[2:]))
-        before, after = self.side_taps.split(side, dim=2)
-        kernel = torch.cat([before, self.weight.unsqueeze(2), after], dim=2)  # C' 1 L 3 3
-        out = F.conv3d(
-            clips, kernel, stride=(1, *self.stride), padding=(side, *self.padding), groups=self.groups
-        )
+            return self._over_space(timed.unflatten(2, x.shape[2:]), kernel, bias)
+        stride, padding = (1, *self.stride), (side, *self.padding)
+        out = convolution(clips, kernel, bias, stride=stride, padding=padding, groups=self.groups)
         return out.transpose(1, 2).flatten(0, 1)  # BT C' H' W'
+
+    def _over_space(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        return convolution(x, kernel, bias, stride=self.stride, padding=self.padding, groups=self.groups)

@@ -1,8 +1,11 @@
-"""What backbones of fixed geometry check: tables of numbers a stage, divisors, and the shape of a clip."""
+"""What backbones of fixed geometry check: tables of numbers a stage, divisors, and the shape of a clip; and
+clips as frames.
+"""
 
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 NUM_STAGES = 4  # of every backbone with a pyramid of maps at 1/4, 1/8, 1/16 and 1/32 of the crop
@@ -28,6 +31,12 @@ def demand_stages(num_stages: int, **tables: tuple[int, ...] | None) -> None:
             raise ValueError(
                 f"MODEL.ARGS.{name} {list(table)}: give {num_stages} numbers of 1 or more, one a stage."
             )
+
+
+def frames_of(clips: Tensor) -> Tensor:
+    """The frames of clips [B, C, T, H, W] as images [B·T, C, H, W] in channels-last memory, in one copy."""
+    images = clips.permute(0, 2, 3, 4, 1).flatten(0, 1)  # BT H W C
+    return images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What is made of parameters, kept as long as these are as they were."""
+"""What is made of parameters and buffers, kept as long as these are as they were."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 
 class Kept:
-    """One value made of parameters. Without gradients it is made once and given again; it is made anew when
-    one of the parameters was written to, replaced or moved, or when `key` is another.
+    """One value made of parameters and buffers. Without gradients it is made once and given again; it is made
+    anew when one of them was written to, replaced or moved, or when `key` is another.
 
     A fused optimiser writes without counting it. So nothing is kept over a pass with gradients, nor while a
     parameter has one: what such a step needs comes before it. The value is also made anew while a graph is
@@ -21,7 +21,7 @@ class Kept:
         self._key: Any = None
         self._seen: list[tuple[Tensor, int]] = []
 
-    def get(self, sources: Iterable[nn.Parameter], key: Any, make: Callable[[], Any]) -> Any:
+    def get(self, sources: Iterable[Tensor], key: Any, make: Callable[[], Any]) -> Any:
         """The value of `make`, which reads `sources`."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return make()
@@ -30,7 +30,7 @@ class Kept:
             self.drop()
             return make()
         # Inference tensors do not count how often they were written to; fake ones have no values.
-        if any(type(source) is not nn.Parameter or source.is_inference() for source in sources):
+        if any(type(source) not in (nn.Parameter, Tensor) or source.is_inference() for source in sources):
             return make()
         if self._value is None or key != self._key or not self._is_current(sources):
             self._value, self._key = make(), key
@@ -42,7 +42,7 @@ class Kept:
         """Gives the memory back."""
         self._value, self._key, self._seen = None, None, []
 
-    def _is_current(self, sources: list[nn.Parameter]) -> bool:
+    def _is_current(self, sources: list[Tensor]) -> bool:
         return len(sources) == len(self._seen) and all(
             source._version == version and source.is_set_to(alias)
             for source, (alias, version) in zip(sources, self._seen)

@@ -9,6 +9,8 @@ authors' code, whose parameter names these are.
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.kernels.plain import is_plain
+from slowfast_mlp.kernels.token_attention import attend_to_map, attend_to_tokens
 from slowfast_mlp.kernels.two_slopes import two_slopes
 
 NUM_BRIDGE_HEADS = 2
@@ -58,12 +60,17 @@ class MobileToFormer(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> tokens [B, M, D]."""
-        queries = (self.scale * self.q(tokens)).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B M c each
-        keys = positions(x, tokens.shape[0]).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B N c each
-        # Head by head: slices of the map are no copies, a head axis would be one.
-        seen = [(query @ key.mT).softmax(dim=-1) @ key for query, key in zip(queries, keys)]  # B M c each
+        queries, places = self.scale * self.q(tokens), positions(x, tokens.shape[0])  # B M C, B N C
+        seen = (
+            self._attend(queries, places) if is_plain() else attend_to_map(places, queries, NUM_BRIDGE_HEADS)
+        )
         gate = 2 * self.alpha(tokens)  # B M C
-        return self.layer_norm(tokens + self.proj(gate * torch.cat(seen, dim=-1)))
+        return self.layer_norm(tokens + self.proj(gate * seen))
+
+    def _attend(self, queries: Tensor, places: Tensor) -> Tensor:
+        """Head by head: [B, M, C], [B, N, C] -> [B, M, C]."""
+        heads = zip(queries.chunk(NUM_BRIDGE_HEADS, dim=-1), places.chunk(NUM_BRIDGE_HEADS, dim=-1))
+        return torch.cat([(query @ key.mT).softmax(dim=-1) @ key for query, key in heads], dim=-1)
 
 
 class Former(nn.Module):
@@ -110,11 +117,15 @@ class FormerToMobile(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
-        queries = positions(x, tokens.shape[0]).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B N c each
-        keys = (self.scale * self.k(tokens)).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B M c each
-        values = self.proj(tokens).chunk(NUM_BRIDGE_HEADS, dim=-1)  # B M c each
-        # B M N, with N last: a softmax over a last axis of 6 is several times slower.
-        shares = [(key @ query.mT).softmax(dim=1) for query, key in zip(queries, keys)]
-        seen = torch.cat([share.mT @ value for share, value in zip(shares, values)], dim=-1)  # B N C
-        seen = seen.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)  # BT C H W
-        return x + seen
+        places = positions(x, tokens.shape[0])  # B N C
+        keys, values = self.scale * self.k(tokens), self.proj(tokens)  # B M C
+        if is_plain():
+            out = places + self._attend(places, keys, values)
+        else:
+            out = attend_to_tokens(places, keys, values, NUM_BRIDGE_HEADS)
+        return out.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)  # BT C H W
+
+    def _attend(self, places: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Head by head: [B, N, C], twice [B, M, C] -> [B, N, C]."""
+        heads = zip(*(rows.chunk(NUM_BRIDGE_HEADS, dim=-1) for rows in (places, keys, values)))
+        return torch.cat([(query @ key.mT).softmax(dim=-1) @ value for query, key, value in heads], dim=-1)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
-from slowfast_mlp.layers.geometry import ClipSizes, divisors
+from slowfast_mlp.layers.folded_norm import NormedConvs
+from slowfast_mlp.layers.geometry import ClipSizes, divisors, frames_of
 from slowfast_mlp.layers.token_bridge import (
     NUM_BRIDGE_HEADS,
     DynamicReLU,
@@ -51,10 +52,10 @@ class Lite(nn.Module):
 
     def __init__(self, dim: int, out_dim: int, *, hidden_dim: int, stride: int, groups: int, time: Time):
         super().__init__()
-        self.conv = nn.Sequential(
+        self.conv = NormedConvs(
             DepthwiseConv(dim, hidden_dim, stride=stride, time=time),
             nn.BatchNorm2d(hidden_dim),
-            nn.ReLU6(),
+            _relu6(),
             _shuffle(dim if groups > 1 else 1),
             _pointwise(hidden_dim, out_dim, groups),
             nn.BatchNorm2d(out_dim),
@@ -99,7 +100,7 @@ class Block(nn.Module):
         self.skip_from = 2 if is_down else 0 if dim == out_dim else None
         for index, (conv, shuffle_groups, is_active) in enumerate(steps, start=1):
             shuffle = _shuffle(shuffle_groups if groups > 1 else 1)
-            unit = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), shuffle)
+            unit = NormedConvs(conv, nn.BatchNorm2d(conv.out_channels), shuffle)
             self.add_module(f"conv{index}", unit)
             if is_active:
                 self.add_module(f"hyper{index}", DynamicReLU(conv.out_channels, token_dim))
@@ -130,8 +131,8 @@ class Classifier(nn.Module):
     ):
         super().__init__()
         hidden_dim = HEAD_EXPANSION * dim
-        self.conv = nn.Sequential(
-            _shuffle(groups), _pointwise(dim, hidden_dim, groups), nn.BatchNorm2d(hidden_dim), nn.ReLU6()
+        self.conv = NormedConvs(
+            _shuffle(groups), _pointwise(dim, hidden_dim, groups), nn.BatchNorm2d(hidden_dim), _relu6()
         )
         self.act = nn.Hardswish()
         self.fc = nn.Sequential(
@@ -152,6 +153,11 @@ class Classifier(nn.Module):
 
 def _pointwise(dim: int, out_dim: int, groups: int) -> nn.Conv2d:
     return nn.Conv2d(dim, out_dim, 1, groups=groups, bias=False)
+
+
+def _relu6() -> nn.Module:
+    """In place: no norm before it needs its output for the gradient."""
+    return nn.ReLU6(inplace=True)
 
 
 def _shuffle(groups: int) -> nn.Module:
@@ -219,8 +225,8 @@ class MobileFormer(nn.Module):
         )
         self.num_classes = num_classes
         self.tokens = nn.Embedding(num_tokens, token_dim)
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), nn.ReLU6()
+        self.stem = NormedConvs(
+            nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), _relu6()
         )
         self.features = nn.ModuleList()
         dim, stage = stem_dim, 1
@@ -259,8 +265,7 @@ class MobileFormer(nn.Module):
         """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
         self.clip_sizes.demand(x)
         tokens = self.tokens.weight.expand(x.shape[0], -1, -1)  # B M D: of the clip, not of its frames
-        x = x.transpose(1, 2).flatten(0, 1)  # BT 3 H W
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        x = self.stem(frames_of(x))
         for block in self.features:
             x, tokens = block(x, tokens)
         return self.classifier.features(x, self.local_global(x, tokens))

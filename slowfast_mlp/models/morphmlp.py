@@ -20,6 +20,7 @@ from slowfast_mlp.kernels.plain import is_plain
 from slowfast_mlp.kernels.products import compute_dtype
 from slowfast_mlp.kernels.residual_parts import NormedMlp, Projection, TemporalMix, draw_scale
 from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
+from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.mlp import Mlp
@@ -204,7 +205,7 @@ class Block(nn.Module):
         return NormedMlp.apply(x, *layers, draw_scale(x, **drop), self.norm2.eps)
 
 
-class Stem(nn.Module):
+class Stem(NormFolding):
     """Two convolutions of stride 2: a quarter of the side and, for video, half of the frames."""
 
     def __init__(self, dim: int, *, video: bool):
@@ -216,6 +217,7 @@ class Stem(nn.Module):
         self.act = nn.GELU()
         self.proj2 = _halving_conv(dim // 2, dim, video=video)
         self.norm2 = norm(dim)
+        self.folded = (FoldedNorm(), FoldedNorm())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
@@ -225,13 +227,14 @@ class Stem(nn.Module):
         layout = torch.channels_last_3d if self.video else torch.channels_last
         if x.device.type == "mps":
             layout = torch.contiguous_format  # its convolutions in 3-D take no other
-        x = self.norm1(self.proj1(x.contiguous(memory_format=layout))).contiguous(memory_format=layout)
-        if torch.jit.is_tracing():  # see Block
-            x = self.proj2(self.act(x))
+        x = self.normed(0, x.contiguous(memory_format=layout), self.proj1, self.norm1)
+        x = x.contiguous(memory_format=layout)
+        if torch.jit.is_tracing() or not torch.is_grad_enabled():  # see Block
+            x = self.normed(1, self.act(x), self.proj2, self.norm2)
         else:
             conv = self.proj2
-            x = ActivatedConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding)
-        x = self.norm2(x)
+            self.folded[1].drop()
+            x = self.norm2(ActivatedConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding))
         if not self.video:
             x = x.unsqueeze(2)  # B C 1 H W
         return x.permute(0, 2, 3, 4, 1)  # B T H W C: channels last for the linear layers

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
 from slowfast_mlp.layers.gated_branches import Branch, drop_scale, mix_branches
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.kept import Kept
@@ -104,7 +105,7 @@ class Layer(nn.Module):
         return super().train(mode)
 
 
-class Stem(nn.Module):
+class Stem(NormFolding):
     """Two convolutions of stride 2 and one over channels, each with BatchNorm: a quarter of the side."""
 
     def __init__(self, dim: int):
@@ -115,12 +116,14 @@ class Stem(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(conv.out_channels, eps=NORM_EPS) for conv in self.projs)
         self.act = nn.GELU()
+        self.folded = [FoldedNorm() for _ in self.projs]
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, 1, H, W] -> [B, 1, H/4, W/4, C]."""
-        x = self.norms[0](self.projs[0](x.squeeze(2)))  # B C/2 H/2 W/2
-        x = self.norms[1](self.projs[1](self.act(x)))  # B C H/4 W/4
-        x = self.norms[2](self.projs[2](self.act(x)))
+        x = x.squeeze(2)  # B 3 H W
+        for index, (conv, norm) in enumerate(zip(self.projs, self.norms)):
+            x = self.act(x) if index else x
+            x = self.normed(index, x, conv, norm)  # B C/2 H/2 W/2, then B C H/4 W/4
         return x.permute(0, 2, 3, 1).unsqueeze(1)  # B 1 H/4 W/4 C: channels last for the linear layers
 
 

@@ -10,7 +10,7 @@ Axes: B batch, C channels, T time, H W space, K classes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 
@@ -19,6 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.kernels.plain import is_plain
+from slowfast_mlp.kernels.residual_parts import NormedMlp, draw_scale
+from slowfast_mlp.layers.affine_shift import (
+    SPACE_STEPS,
+    TIME_STEPS,
+    AffineShift,
+    convolve_frames,
+    frame_conv,
+)
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors
 from slowfast_mlp.layers.mlp import Mlp
 
@@ -26,116 +35,12 @@ TOTAL_STRIDE = 32
 # Kernel, stride and padding of the patch embeddings: the first, and those between stages.
 FIRST_EMBED = (7, 4, 2)
 LATER_EMBED = (3, 2, 1)
-# Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
-# out[i] = in[i - 1], out[0] = 0.
-SPACE_STEPS = (
-    (0, 0, 0, 0, 1, -1),  # H+
-    (0, 0, 0, 0, -1, 1),  # H-
-    (0, 0, 1, -1),  # W+
-    (0, 0, -1, 1),  # W-
-)
-TIME_STEPS = (
-    (0, 0, 0, 0, 0, 0, 1, -1),  # T+
-    (0, 0, 0, 0, 0, 0, -1, 1),  # T-
-)
 GATES = ("pooled", "token", "none")
 STEMS = ("patch", "conv")
 VIDEO_DROPOUT = 0.5
 BIAS_KERNEL_FRAMES = 3
 # A video model has the names of the image model. Only kernels over several frames differ, by their time axis.
 NOT_IN_IMAGE_WEIGHTS = ()
-
-
-def shift(x: Tensor, fold: int, steps: Sequence[tuple[int, ...]]) -> Tensor:
-    """Moves `fold` channels by each of `steps`, in their order, and keeps the rest. [B, T, H, W, C] -> the
-    same.
-
-    What enters at a border is zero, so on an axis of one position both groups of that axis are zero.
-    """
-    num_kept = x.shape[-1] - fold * len(steps)
-    *groups, kept = x.split([fold] * len(steps) + [num_kept], dim=-1)
-    return torch.cat([*(F.pad(group, step) for group, step in zip(groups, steps)), kept], dim=-1)
-
-
-def _conv(dim: int, out_dim: int, kernel_frames: int, *, kernel_size: int, stride: int = 1, groups: int = 1):
-    """A convolution that keeps the number of frames; of one frame it is two-dimensional, as in an image
-    model.
-    """
-    sizes = (kernel_frames, kernel_size, kernel_size)
-    padding = tuple(size // 2 for size in sizes)
-    if kernel_frames == 1:
-        return nn.Conv2d(dim, out_dim, sizes[1:], stride=stride, padding=padding[1:], groups=groups)
-    return nn.Conv3d(dim, out_dim, sizes, stride=(1, stride, stride), padding=padding, groups=groups)
-
-
-def _over_frames(conv: nn.Module, x: Tensor) -> Tensor:
-    """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing."""
-    if isinstance(conv, nn.Conv3d):
-        x = x.permute(0, 4, 1, 2, 3)  # B C T H W
-        around, *padding = conv.padding
-        if x.shape[2] == 2:
-            # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
-            # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
-            x, around = F.pad(x, (0, 0, 0, 0, around, around)), 0
-        x = F.conv3d(x, conv.weight, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
-        return x.permute(0, 2, 3, 4, 1)  # B T H' W' C'
-    frames = conv(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # BT H' W' C'
-    return frames.reshape(*x.shape[:2], *frames.shape[1:])
-
-
-class DepthwiseConv(nn.Module):
-    """Depthwise convolution over `kernel_size` places a side and `kernel_frames` frames, zeros around."""
-
-    def __init__(self, dim: int, *, kernel_size: int, kernel_frames: int):
-        super().__init__()
-        self.conv = _conv(dim, dim, kernel_frames, kernel_size=kernel_size, groups=dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> the same."""
-        return _over_frames(self.conv, x)
-
-
-class AffineShift(nn.Module):
-    """The mixer in the place of attention: proj(gate(v) · shift(v) + bias(v)) of v = value(x).
-
-    Shifts and the affine form are the paper's. Reconstructed: the groups (C // shift_divisor channels a
-    step), the gate (sigmoid of a two-layer perceptron), the bias (a depthwise convolution) and `proj`.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        *,
-        steps: Sequence[tuple[int, ...]],
-        shift_divisor: int,
-        gate: str,
-        reduction: int,
-        bias_kernel: int | None,
-        bias_kernel_frames: int,
-        out_proj: bool,
-    ):
-        super().__init__()
-        self.steps = steps
-        self.fold = dim // shift_divisor
-        self.is_pooled = gate == "pooled"
-        self.value = nn.Linear(dim, dim)
-        self.gate = Mlp(dim, dim // reduction, dim) if gate != "none" else None
-        self.bias = None
-        if bias_kernel is not None:
-            self.bias = DepthwiseConv(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
-        self.proj = nn.Linear(dim, dim) if out_proj else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        values = self.value(x)
-        mixed = shift(values, self.fold, self.steps)
-        if self.gate is not None:
-            # B 1 1 1 C (one gate a clip) or B T H W C
-            seen = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
-            mixed = mixed * self.gate(seen).sigmoid()
-        if self.bias is not None:
-            mixed = mixed + self.bias(values)
-        return self.proj(mixed)
 
 
 class Block(nn.Module):
@@ -151,8 +56,18 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        if not is_plain():
+            return self._quick(x)
         x = x + self.drop_path(self.mixer(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def _quick(self, x: Tensor) -> Tensor:
+        """The same, in fewer passes over memory."""
+        drop = dict(drop_rate=self.drop_path.p, training=self.training)
+        x = self.mixer.quick(self.norm1(x), residual=x, scale=draw_scale(x, **drop))
+        layers = (self.norm2, self.mlp.fc1, self.mlp.fc2)
+        weights = [value for layer in layers for value in (layer.weight, layer.bias)]
+        return NormedMlp.apply(x, *weights, draw_scale(x, **drop), self.norm2.eps)
 
 
 class PatchEmbed(nn.Module):
@@ -166,7 +81,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H', W', C']."""
-        return self.norm(_over_frames(self.proj, x))
+        return self.norm(convolve_frames(self.proj, x))
 
 
 class ConvStem(nn.Module):
@@ -178,13 +93,13 @@ class ConvStem(nn.Module):
         super().__init__()
         dims = (3, out_dim // 2, out_dim)
         self.convs = nn.ModuleList(
-            _conv(dim, out, kernel_frames, kernel_size=3, stride=2) for dim, out in pairwise(dims)
+            frame_conv(dim, out, kernel_frames, kernel_size=3, stride=2) for dim, out in pairwise(dims)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=norm_eps) for dim in dims[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, 3] -> [B, T, H/4, W/4, C]."""
-        first, second = (partial(_over_frames, conv) for conv in self.convs)
+        first, second = (partial(convolve_frames, conv) for conv in self.convs)
         x = F.gelu(self.norms[0](first(x)))  # B T H/2 W/2 C/2
         return self.norms[1](second(x))
 

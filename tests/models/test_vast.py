@@ -7,18 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, DepthwiseConv, shift
 from slowfast_mlp.models import vast
-from slowfast_mlp.models.vast import (
-    GATES,
-    SPACE_STEPS,
-    TIME_STEPS,
-    VARIANTS,
-    VAST,
-    AffineShift,
-    Block,
-    DepthwiseConv,
-    shift,
-)
+from slowfast_mlp.models.vast import GATES, VARIANTS, VAST, Block
 
 TINY = dict(crop_size=64, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64))
 ALL_STEPS = SPACE_STEPS + TIME_STEPS

@@ -1,0 +1,187 @@
+"""The mixer of VAST and AST: shifts of channel groups that the data scale and bias (arXiv 2208.11108).
+
+Axes: B batch, C channels, T time, H W space.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slowfast_mlp.kernels.products import compute_dtype
+from slowfast_mlp.kernels.residual_parts import Projection
+from slowfast_mlp.layers.mlp import Mlp
+
+# Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
+# out[i] = in[i - 1], out[0] = 0.
+SPACE_STEPS = (
+    (0, 0, 0, 0, 1, -1),  # H+
+    (0, 0, 0, 0, -1, 1),  # H-
+    (0, 0, 1, -1),  # W+
+    (0, 0, -1, 1),  # W-
+)
+TIME_STEPS = (
+    (0, 0, 0, 0, 0, 0, 1, -1),  # T+
+    (0, 0, 0, 0, 0, 0, -1, 1),  # T-
+)
+
+
+def shift(x: Tensor, fold: int, steps: Sequence[tuple[int, ...]]) -> Tensor:
+    """Moves `fold` channels by each of `steps`, in their order, and keeps the rest. [B, T, H, W, C] -> the
+    same.
+
+    What enters at a border is zero, so on an axis of one position both groups of that axis are zero.
+    """
+    num_kept = x.shape[-1] - fold * len(steps)
+    *groups, kept = x.split([fold] * len(steps) + [num_kept], dim=-1)
+    return torch.cat([*(F.pad(group, step) for group, step in zip(groups, steps)), kept], dim=-1)
+
+
+def frame_conv(
+    dim: int, out_dim: int, kernel_frames: int, *, kernel_size: int, stride: int = 1, groups: int = 1
+) -> nn.Conv2d | nn.Conv3d:
+    """A convolution that keeps the number of frames; of one frame it is two-dimensional, as in an image
+    model.
+    """
+    sizes = (kernel_frames, kernel_size, kernel_size)
+    padding = tuple(size // 2 for size in sizes)
+    if kernel_frames == 1:
+        return nn.Conv2d(dim, out_dim, sizes[1:], stride=stride, padding=padding[1:], groups=groups)
+    return nn.Conv3d(dim, out_dim, sizes, stride=(1, stride, stride), padding=padding, groups=groups)
+
+
+def convolve_frames(conv: nn.Module, x: Tensor, kernel: Tensor | None = None) -> Tensor:
+    """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing. `kernel` takes
+    the place of the convolution's own.
+    """
+    kernel = conv.weight if kernel is None else kernel
+    if isinstance(conv, nn.Conv3d):
+        x = x.permute(0, 4, 1, 2, 3)  # B C T H W
+        around, *padding = conv.padding
+        if x.shape[2] == 2:
+            # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
+            # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
+            x, around = F.pad(x, (0, 0, 0, 0, around, around)), 0
+        x = F.conv3d(x, kernel, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
+        return x.permute(0, 2, 3, 4, 1)  # B T H' W' C'
+    frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W
+    frames = F.conv2d(frames, kernel, conv.bias, conv.stride, conv.padding, groups=conv.groups)
+    frames = frames.permute(0, 2, 3, 1)  # BT H' W' C'
+    return frames.reshape(*x.shape[:2], *frames.shape[1:])
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution over `kernel_size` places a side and `kernel_frames` frames, zeros around."""
+
+    def __init__(self, dim: int, *, kernel_size: int, kernel_frames: int):
+        super().__init__()
+        self.conv = frame_conv(dim, dim, kernel_frames, kernel_size=kernel_size, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> the same."""
+        return convolve_frames(self.conv, x)
+
+
+class AffineShift(nn.Module):
+    """The mixer in the place of attention: proj(gate(v) · shift(v) + bias(v)) of v = value(x).
+
+    Shifts and the affine form are the paper's. Reconstructed: the groups (C // shift_divisor channels a
+    step), the gate (sigmoid of a two-layer perceptron), the bias (a depthwise convolution) and `proj`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        steps: Sequence[tuple[int, ...]],
+        shift_divisor: int,
+        gate: str,
+        reduction: int,
+        bias_kernel: int | None,
+        bias_kernel_frames: int,
+        out_proj: bool,
+    ):
+        super().__init__()
+        self.steps = steps
+        self.fold = dim // shift_divisor
+        self.is_pooled = gate == "pooled"
+        self.value = nn.Linear(dim, dim)
+        self.gate = Mlp(dim, dim // reduction, dim) if gate != "none" else None
+        self.bias = None
+        if bias_kernel is not None:
+            self.bias = DepthwiseConv(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
+            self.taps = _taps(steps, (bias_kernel_frames, bias_kernel, bias_kernel))
+        self.proj = nn.Linear(dim, dim) if out_proj else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H, W, C] -> [B, T, H, W, C]."""
+        values = self.value(x)
+        mixed = shift(values, self.fold, self.steps)
+        if self.gate is not None:
+            # B 1 1 1 C (one gate a clip) or B T H W C
+            seen = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
+            mixed = mixed * self.gate(seen).sigmoid()
+        if self.bias is not None:
+            mixed = mixed + self.bias(values)
+        return self.proj(mixed)
+
+    def quick(self, x: Tensor, *, residual: Tensor, scale: Tensor | None) -> Tensor:
+        """residual + scale · forward(x), in fewer passes over memory: [B, T, H, W, C] -> the same. `scale` is
+        one a sample, or None for 1.
+        """
+        values = Projection.apply(x.to(compute_dtype(x)), self.value.weight, self.value.bias)
+        mixed = self._mix(values)
+        if isinstance(self.proj, nn.Identity):
+            return residual + (mixed if scale is None else scale * mixed)
+        return Projection.apply(mixed, self.proj.weight, self.proj.bias, residual, scale)
+
+    def _mix(self, values: Tensor) -> Tensor:
+        """gate(v) · shift(v) + bias(v), [B, T, H, W, C] -> the same."""
+        gate = None
+        if self.gate is not None:
+            seen = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
+            gate = self.gate(seen).sigmoid()  # B 1 1 1 C (one gate a clip) or B T H W C
+        if self._is_one_convolution(values):
+            return self._convolve(values, gate)
+        mixed = shift(values, self.fold, self.steps)
+        if self.bias is None:
+            return mixed if gate is None else mixed * gate
+        bias = self.bias(values)
+        return mixed + bias if gate is None else torch.addcmul(bias, mixed, gate)
+
+    def _is_one_convolution(self, values: Tensor) -> bool:
+        """Whether to do all by one kernel: with one gate a channel and clip and a kernel that reaches the
+        neighbours; on a CPU, for it is a call a clip; without a gradient, which is slower so.
+        """
+        fits = self.is_pooled and self.bias is not None and self.taps is not None
+        is_free = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        return fits and is_free and values.device.type == "cpu"
+
+    def _convolve(self, values: Tensor, gate: Tensor) -> Tensor:
+        """The same for a gate [B, 1, 1, 1, C] by one kernel a channel and clip: the bias's, and the gate at
+        the place of the neighbour that moves here.
+        """
+        conv, gate = self.bias.conv, gate.flatten(1)  # B C
+        kernel = conv.weight.reshape(len(conv.weight), -1, *conv.kernel_size[-2:])  # C t k k
+        kernels = kernel.repeat(len(gate), 1, 1, 1, 1)  # B C t k k
+        for number, (t, h, w) in enumerate(self.taps):
+            start = number * self.fold
+            group = slice(start, start + self.fold if number < len(self.steps) else None)
+            kernels[:, group, t, h, w] += gate[:, group]
+        kernels = kernels.to(values.dtype).reshape(len(gate), *conv.weight.shape)
+        mixed = [convolve_frames(conv, clip[None], kernel) for clip, kernel in zip(values, kernels)]
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+
+def _taps(steps: Sequence[tuple[int, ...]], sizes: tuple[int, int, int]) -> list[tuple[int, ...]] | None:
+    """The places (t, h, w) of a kernel of `sizes` from which `steps`, and then what stays, take an element;
+    None where the kernel does not reach as far.
+    """
+    middle = [size // 2 for size in sizes]
+    taps = []
+    for step in (*steps, ()):
+        moved = [*step[2::2], 0, 0, 0][:3]  # along W, H, T
+        taps.append(tuple(place - by for place, by in zip(middle, reversed(moved))))
+    reaches = all(0 <= place < size for tap in taps for place, size in zip(tap, sizes))
+    return taps if reaches else None
