@@ -48,6 +48,24 @@ class Projection(torch.autograd.Function):
         return input_grad(branch, weight), *_parameter_grads(branch, x, weight), residual, None
 
 
+def normed_mlp(
+    x: Tensor, norm: Sequence[Tensor], layers: Sequence[Tensor], *, scale: Tensor | None, eps: float
+) -> Tensor:
+    """What NormedMlp gives, for the weight and bias of `norm` and of both `layers` one after the other; where
+    no gradient is wanted, nothing is kept and a tile's memory serves the next.
+    """
+    if torch.is_grad_enabled() or scale is not None or torch.compiler.is_compiling():
+        return NormedMlp.apply(x, *norm, *layers, scale, eps)
+    dtype = compute_dtype(x)
+    weight1, bias1, weight2, bias2 = (value.to(dtype) for value in layers)
+    whole = torch.empty_like(x, memory_format=torch.contiguous_format)
+    for tile, rows in zip(_tiles(x, len(weight1)), _tiles(whole, len(weight1))):
+        normed, _ = normalise(tile, *norm, eps)
+        hidden = linear(normed.to(dtype), weight1, bias1)
+        torch.add(tile, linear(torch.ops.aten.gelu_(hidden), weight2, bias2), out=rows)
+    return whole
+
+
 class NormedMlp(torch.autograd.Function):
     """x + scale·(layer norm, linear, GELU, linear of x): [..., C] -> [..., C]. Of the insides the input of
     GELU is kept.

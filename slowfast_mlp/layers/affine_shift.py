@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from slowfast_mlp.kernels.products import compute_dtype
 from slowfast_mlp.kernels.residual_parts import Projection
+from slowfast_mlp.layers.kept import Kept
 from slowfast_mlp.layers.mlp import Mlp
 
 # Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
@@ -113,6 +114,7 @@ class AffineShift(nn.Module):
             self.bias = DepthwiseConv(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
             self.taps = _taps(steps, (bias_kernel_frames, bias_kernel, bias_kernel))
         self.proj = nn.Linear(dim, dim) if out_proj else nn.Identity()
+        self.kept = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
@@ -130,11 +132,18 @@ class AffineShift(nn.Module):
         """residual + scale · forward(x), in fewer passes over memory: [B, T, H, W, C] -> the same. `scale` is
         one a sample, or None for 1.
         """
-        values = Projection.apply(x.to(compute_dtype(x)), self.value.weight, self.value.bias)
+        dtype = compute_dtype(x)
+        weight, bias, *proj = self.kept.cast((self.value, self.proj), dtype)
+        values = Projection.apply(x.to(dtype), weight, bias)
         mixed = self._mix(values)
-        if isinstance(self.proj, nn.Identity):
+        if not proj:
             return residual + (mixed if scale is None else scale * mixed)
-        return Projection.apply(mixed, self.proj.weight, self.proj.bias, residual, scale)
+        return Projection.apply(mixed, *proj, residual, scale)
+
+    def train(self, mode: bool = True) -> "AffineShift":
+        """As every module; what is kept for evaluations is given back."""
+        self.kept.drop()
+        return super().train(mode)
 
     def _mix(self, values: Tensor) -> Tensor:
         """gate(v) · shift(v) + bias(v), [B, T, H, W, C] -> the same."""

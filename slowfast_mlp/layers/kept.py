@@ -38,6 +38,14 @@ class Kept:
             self._seen = [(source.detach(), source._version) for source in sources]
         return self._value
 
+    def cast(self, layers: Iterable[nn.Module], dtype: torch.dtype) -> list[Tensor]:
+        """The parameters of the layers, one after the other: as they are, or without gradients in `dtype`."""
+        sources = [parameter for layer in layers for parameter in layer.parameters()]
+        if torch.is_grad_enabled() or all(source.dtype == dtype for source in sources):
+            self.drop()
+            return sources
+        return self.get(sources, dtype, lambda: [source.to(dtype) for source in sources])
+
     def drop(self) -> None:
         """Gives the memory back."""
         self._value, self._key, self._seen = None, None, []

@@ -18,7 +18,7 @@ from slowfast_mlp.kernels.activated_conv import ActivatedConv
 from slowfast_mlp.kernels.norms import normalise
 from slowfast_mlp.kernels.plain import is_plain
 from slowfast_mlp.kernels.products import compute_dtype
-from slowfast_mlp.kernels.residual_parts import NormedMlp, Projection, TemporalMix, draw_scale
+from slowfast_mlp.kernels.residual_parts import Projection, TemporalMix, draw_scale, normed_mlp
 from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
 from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
@@ -197,12 +197,9 @@ class Block(nn.Module):
         drop = dict(drop_rate=self.drop_path.p, training=self.training)
         timed = self.t_fc.quick(x, self.t_norm1) if self.has_time else x
         x = self.fc.quick(timed, self.norm1, residual=x, scale=draw_scale(x, **drop))
-        layers = [
-            value
-            for layer in (self.norm2, self.mlp.fc1, self.mlp.fc2)
-            for value in (layer.weight, layer.bias)
-        ]
-        return NormedMlp.apply(x, *layers, draw_scale(x, **drop), self.norm2.eps)
+        layers = [value for layer in (self.mlp.fc1, self.mlp.fc2) for value in (layer.weight, layer.bias)]
+        norm = (self.norm2.weight, self.norm2.bias)
+        return normed_mlp(x, norm, layers, scale=draw_scale(x, **drop), eps=self.norm2.eps)
 
 
 class Stem(NormFolding):

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels.plain import is_plain
-from slowfast_mlp.kernels.residual_parts import NormedMlp, draw_scale
+from slowfast_mlp.kernels.products import compute_dtype
+from slowfast_mlp.kernels.residual_parts import draw_scale, normed_mlp
 from slowfast_mlp.layers.affine_shift import (
     SPACE_STEPS,
     TIME_STEPS,
@@ -29,6 +30,7 @@ from slowfast_mlp.layers.affine_shift import (
     frame_conv,
 )
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors
+from slowfast_mlp.layers.kept import Kept
 from slowfast_mlp.layers.mlp import Mlp
 
 TOTAL_STRIDE = 32
@@ -53,6 +55,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, dim * mlp_ratio, dim)
         self.drop_path = StochasticDepth(drop_path, mode="row")
+        self.kept = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
@@ -65,9 +68,14 @@ class Block(nn.Module):
         """The same, in fewer passes over memory."""
         drop = dict(drop_rate=self.drop_path.p, training=self.training)
         x = self.mixer.quick(self.norm1(x), residual=x, scale=draw_scale(x, **drop))
-        layers = (self.norm2, self.mlp.fc1, self.mlp.fc2)
-        weights = [value for layer in layers for value in (layer.weight, layer.bias)]
-        return NormedMlp.apply(x, *weights, draw_scale(x, **drop), self.norm2.eps)
+        layers = self.kept.cast((self.mlp.fc1, self.mlp.fc2), compute_dtype(x))
+        norm = (self.norm2.weight, self.norm2.bias)
+        return normed_mlp(x, norm, layers, scale=draw_scale(x, **drop), eps=self.norm2.eps)
+
+    def train(self, mode: bool = True) -> "Block":
+        """As every module; what is kept for evaluations is given back."""
+        self.kept.drop()
+        return super().train(mode)
 
 
 class PatchEmbed(nn.Module):

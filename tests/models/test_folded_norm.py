@@ -1,6 +1,7 @@
 """Batch norms inside the convolutions before them, in the evaluations of every backbone that has such."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -29,10 +30,10 @@ NETS = {
 }
 
 
-def build(net, dtype=torch.float32):
+def build(net, dtype=torch.float32, seed=0):
     """In evaluation, with statistics and weights away from their start."""
     name, arguments, _ = NETS[net]
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     module = find_module(models, name, "MODEL.NAME")
     model = module.MODEL(num_classes=5, **{**TINY[name]["arguments"], **arguments})
     with torch.no_grad():
@@ -87,20 +88,16 @@ def test_every_norm_after_a_convolution_is_folded_once(net):
 
 @pytest.mark.parametrize("net", NETS)
 def test_in_bf16_the_logits_are_no_further_from_float32_than_with_the_norms(net):
-    model = build(net)
-    clips = clips_for(model, batch=16)
-    with torch.inference_mode(), plainly():
-        exact = model(clips)
-    errors = []
-    for readable in (False, True):
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            if readable:
-                with plainly():
-                    logits = model(clips)
-            else:
-                logits = model(clips)
-        errors.append((logits.float() - exact).norm() / exact.norm())
-    assert 0 < errors[0] <= 1.1 * errors[1] < 0.1
+    errors = {"folded": 0.0, "readable": 0.0}
+    for seed in range(6):  # the errors of one net are chance: their ratios range from 0.6 to 1.6
+        model = build(net, seed=seed)
+        clips = clips_for(model, batch=8)
+        with torch.inference_mode(), plainly():
+            exact = model(clips)
+        for form, asked in (("folded", nullcontext()), ("readable", plainly())):
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16), asked:
+                errors[form] += ((model(clips).float() - exact).norm() / exact.norm()).item() / 6
+    assert 0 < errors["folded"] <= 1.15 * errors["readable"] < 0.05
 
 
 @pytest.mark.parametrize("net", ["morphmlp", "posmlp_video", "mobile_former"])

@@ -97,6 +97,24 @@ def test_an_evaluation_moves_scales_and_biases_by_one_convolution_a_clip():
         assert names.count("convolution") + names.count("mkldnn_convolution") == 4 + 5 * batch
 
 
+def test_an_evaluation_in_bf16_casts_the_weights_of_its_layers_once():
+    model, _ = build(torch.float32)
+    clips = clips_for(model.eval(), torch.float32)
+
+    def evaluate():
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(clips)
+
+    first, second = (traffic_of(evaluate).names.count("_to_copy") for _ in range(2))
+    assert first - second == 5 * 8  # the weights and biases of the four layers of a block
+    before = evaluate()
+    with torch.no_grad():
+        model.blocks1[0].mlp.fc2.weight.mul_(2)
+    assert not torch.equal(evaluate(), before)
+    model.train()
+    assert model.blocks1[0].kept._value is None and model.blocks1[0].mixer.kept._value is None
+
+
 def test_the_compilers_graph_of_a_block_has_the_same_outputs():
     block = build(torch.float32)[0].blocks2[0].eval()
     x = torch.randn(2, 4, 4, 4, 16)
