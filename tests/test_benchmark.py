@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from slowfast_mlp.benchmark import evaluation
 from tests.conftest import main_of
 
 
@@ -156,10 +158,29 @@ def test_the_section_model_refuses_what_it_cannot_measure(benchmark, words, mess
     assert message in err
 
 
-def test_the_section_eval_measures_the_loader_alone_and_with_the_backbone(benchmark, tmp_path):
+def test_the_section_eval_measures_loader_and_backbone_beside_the_plain_way(benchmark, tmp_path):
     assert benchmark("eval", "--quick", "--precision", "fp32", "--json", tmp_path / "eval.json")[0] == 0
     (table,) = tables_of(tmp_path / "eval.json").values()
+    parts = ["plain loader", "loader", "plain loader, reference in fp32", "loader and backbone"]
     assert [row[:2] for row in table["rows"]] == [
-        ["1x3 views", "loader"], ["1x3 views", "loader and backbone"],
-        ["4x1 views", "loader"], ["4x1 views", "loader and backbone"],
-    ]  # fmt: skip
+        [views, part] for views in ("1x3 views", "4x1 views") for part in parts
+    ]
+    rows = [dict(zip(table["columns"], row)) for row in table["rows"]]
+    assert [row["x plain"] for row in rows if "plain" in row["part"]] == [1, 1, 1, 1]
+    assert all(row["x plain"] > 0 for row in rows)
+
+
+def test_the_section_eval_says_so_where_a_backbone_has_no_reference():
+    tool = main_of("benchmark").__globals__
+
+    def reference(name):
+        return tool["_reference"](name if name == "loader" else "a backbone without one")
+
+    words = ["eval", "--quick", "--precision", "fp32", "--rounds", "1"]
+    report = evaluation.run(
+        tool["_parser"]().parse_args(words), reference=reference, device=torch.device("cpu")
+    )
+    assert [row[1] for row in report.tables[0].rows] == ["plain loader", "loader", "loader and backbone"] * 2
+    assert [row[-1] for row in report.tables[0].rows][2::3] == ["-", "-"]
+    assert "There is no straightforward form of a backbone without one" in report.remarks[0]
+    assert "Only the loader of morphmlp is compared" in report.remarks[0]

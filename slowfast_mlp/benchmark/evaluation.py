@@ -1,4 +1,6 @@
-"""The section `eval`: videos a second through the loader of a test and a backbone."""
+"""The section `eval`: videos a second through the loader of a test and a backbone, beside the plain way to
+load and compute.
+"""
 
 import argparse
 import tempfile
@@ -18,12 +20,17 @@ from slowfast_mlp.benchmark.timing import cost_on, headline
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video import collate_views
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.errors import UserError
 
-DESCRIPTION = "videos a second of a test with 1x3 and 4x1 views, loader and backbone together"
+DESCRIPTION = "videos a second of a test with 1x3 and 4x1 views, loader and backbone, beside the plain way"
 VIEWS = {"1x3 views": (1, 3), "4x1 views": (4, 1)}
 CORPUS = "gop12"
 QUICK_CROP, QUICK_ARGUMENTS = 32, {"dims": (8, 16, 32, 64)}  # of MorphMLP; others run whole
-COLUMNS = ("views", "part", "ms/video", "p25-p75", "spread %", "wall ms/video", "videos/s")
+PLAIN_LOADER, PLAIN = "plain loader", "plain loader, reference in fp32"
+LOADER, OURS = "loader", "loader and backbone"
+# Row -> the row that it is to be compared with.
+PLAIN_OF = {PLAIN_LOADER: PLAIN_LOADER, LOADER: PLAIN_LOADER, PLAIN: PLAIN, OURS: PLAIN}
+COLUMNS = ("views", "part", "ms/video", "p25-p75", "spread %", "wall ms/video", "videos/s", "x plain")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,29 +48,57 @@ def run(
     name, variant = arguments.model
     small = QUICK_ARGUMENTS if arguments.quick and name == "morphmlp" else None
     crop_size = QUICK_CROP if small else passes.CROP_SIZE
+    report = Report(section="eval")
     net = build_model(name, variant, device, crop_size=crop_size, arguments=small).eval()
+    plain = _plain_backbone(name, net, reference, report)
     precision = Precision(arguments.precision or "auto", device)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.corpus or Path(temporary) / "corpus"
         records = ensure_corpus(folder, SMALL if arguments.quick else Sizes())[CORPUS][: arguments.videos]
         subjects = view_subjects(records, net, precision, crop_size, device)
+        subjects |= plain_subjects(reference("loader"), records, plain, crop_size, device)
         costs = rounds.measure(subjects, num_rounds=arguments.rounds, cost=cost_on(device))
-    rows = []
-    for (views, part), passed in costs.items():
-        ms = rounds.summary([1000 * headline(cost, device) / len(records) for cost in passed])
-        wall = rounds.summary([1000 * cost.wall_sec / len(records) for cost in passed])
-        quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
-        spread = f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}"
-        rows.append((views, part, ms.median, quartiles, spread, wall.median, 1000 / ms.median))
-    table = Table(
-        title=f"{name} {variant}{', narrowed' if small else ''}, {precision.mode}, {len(records)} videos",
-        note="Loader and backbone take turns on one thread, a video at a time. A GPU computes while workers "
-        "load, so that the slower of both is what a test takes there. Load average after it: "
-        f"{load_average()}.",
-        columns=COLUMNS,
-        rows=rows,
+    seconds = {key: [headline(cost, device) for cost in passed] for key, passed in costs.items()}
+    rows = [
+        _row(*key, costs[key], seconds[key], seconds.get((key[0], PLAIN_OF[key[1]])), len(records))
+        for key in sorted(costs, key=lambda key: (list(VIEWS).index(key[0]), list(PLAIN_OF).index(key[1])))
+    ]
+    title = f"{name} {variant}{', narrowed' if small else ''}, {precision.mode}, {len(records)} videos"
+    note = (
+        "Loader and backbone take turns on one thread, a video at a time. A GPU computes while workers load, "
+        "so that the slower of both is what a test takes there. The plain loader decodes a video anew for "
+        "every view, and the reference computes a view at a time in fp32. Load average after it: "
+        f"{load_average()}."
     )
-    return Report(section="eval", tables=[table])
+    report.tables.append(Table(title=title, note=note, columns=COLUMNS, rows=rows))
+    return report
+
+
+def _plain_backbone(
+    name: str, net: nn.Module, reference: Callable[[str], ModuleType], report: Report
+) -> nn.Module | None:
+    """The straightforward form of the backbone; None and a remark where there is none."""
+    try:
+        return reference(name).build(net).eval()
+    except UserError as error:
+        report.remarks.append(f"{error} Only the loader of {name} is compared.")
+        return None
+
+
+def _row(
+    views: str,
+    part: str,
+    passed: Sequence[rounds.Cost],
+    seconds: Sequence[float],
+    plain: Sequence[float] | None,
+    num_videos: int,
+) -> tuple:
+    ms = rounds.summary([1000 * value / num_videos for value in seconds])
+    wall = rounds.summary([1000 * cost.wall_sec / num_videos for cost in passed])
+    quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
+    spread = f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}"
+    times = "-" if plain is None else rounds.ratio(seconds, plain).median
+    return views, part, ms.median, quartiles, spread, wall.median, 1000 / ms.median, times
 
 
 def view_subjects(
@@ -81,6 +116,30 @@ def view_subjects(
                 with torch.inference_mode(), precision.autocast():
                     net(clips)
 
-        subjects[title, "loader"] = passes.our_test_pass(videos)
-        subjects[title, "loader and backbone"] = score
+        subjects[title, LOADER] = passes.our_test_pass(videos)
+        subjects[title, OURS] = score
+    return subjects
+
+
+def plain_subjects(
+    loader: ModuleType,
+    records: Sequence[Record],
+    plain: nn.Module | None,
+    crop_size: int,
+    device: torch.device,
+) -> dict[tuple[str, str], Callable[[], object]]:
+    """The same parts as a plain program has them: a decode a view, and the straightforward form in fp32."""
+    subjects: dict[tuple[str, str], Callable[[], object]] = {}
+    for title, (num_clips, num_crops) in VIEWS.items():
+        protocol = dict(num_clips=num_clips, num_crops=num_crops, crop_size=crop_size)
+        views = passes.plain_test_clips(loader, records, **protocol)
+
+        def score(views=views) -> None:
+            for load_view in views:
+                with torch.inference_mode():
+                    plain(load_view().to(device))
+
+        subjects[title, PLAIN_LOADER] = passes.plain_test_pass(loader, records, **protocol)
+        if plain is not None:
+            subjects[title, PLAIN] = score
     return subjects

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from slowfast_mlp.data.augment import HOST_MODES, Plan, PlanDrawer, augment_exactly
 from slowfast_mlp.data.clips import Clips, DenseClips, SegmentClips, clip_span, random_start, view_start
@@ -188,6 +190,21 @@ def plain_test_pass(
     reference: ModuleType, records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int
 ) -> Callable[[], None]:
     """The same views, each from a decode of its own."""
+    clips = plain_test_clips(
+        reference, records, num_clips=num_clips, num_crops=num_crops, crop_size=crop_size
+    )
+
+    def load() -> None:
+        for load_view in clips:
+            load_view()
+
+    return load
+
+
+def plain_test_clips(
+    reference: ModuleType, records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int
+) -> list[Callable[[], Tensor]]:
+    """A call for every view of every record that loads it in the plain way: clips [1, 3, T, S, S] float32."""
     jobs = []
     for record in records:
         info = probe(record.path, "pyav")
@@ -198,11 +215,12 @@ def plain_test_pass(
     short_size = crop_size * SHORT_SIZE // CROP_SIZE if num_crops == 1 else crop_size
     sizes = dict(num_frames=NUM_FRAMES, short_size=short_size, crop_size=crop_size)
 
-    def load() -> None:
-        for path, start, span, crop in jobs:
-            reference.collate([reference.test_view(path, start=start, span=span, crop=crop, **sizes)[None]])
+    def view(path: str, start: float, span: float, crop: int) -> Tensor:
+        return reference.collate(
+            [reference.test_view(path, start=start, span=span, crop=crop, **sizes)[None]]
+        )
 
-    return load
+    return [partial(view, *job) for job in jobs]
 
 
 def _batches(items: Sequence) -> list[Sequence]:

@@ -64,7 +64,8 @@ def pass_of(
         F.cross_entropy(logits.float(), labels).backward()
 
     def run() -> object:
-        subject.net.train(kind == TRAIN)  # subjects take turns, and a compiled net may be another's
+        if subject.net.training != (kind == TRAIN):  # else it would let go of what an evaluation keeps
+            subject.net.train(kind == TRAIN)  # subjects take turns, and a compiled net may be another's
         return train() if kind == TRAIN else forward()
 
     return run

@@ -15,16 +15,15 @@ def two_slopes(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
     For the gradient x alone is kept, where PyTorch would keep both products too. At 0 the slope is the
     smaller.
     """
-    upper, lower = torch.maximum(first, second), torch.minimum(first, second)
-    if torch.is_grad_enabled():
-        return _TwoSlopes.apply(x, upper, lower)
-    return _forward(x, upper, lower)
+    if not torch.is_grad_enabled():
+        return _forward(x, first, second)
+    return _TwoSlopes.apply(x, torch.maximum(first, second), torch.minimum(first, second))
 
 
-def _forward(x: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
-    """The larger of upper · x and lower · x, in the memory of one of them."""
-    product = upper * x
-    return torch.maximum(product, lower * x, out=product)
+def _forward(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The larger of both products, in the memory of one of them."""
+    product = first * x
+    return torch.maximum(product, second * x, out=product)
 
 
 class _TwoSlopes(Function):

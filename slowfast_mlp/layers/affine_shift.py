@@ -154,10 +154,8 @@ class AffineShift(nn.Module):
         if self._is_one_convolution(values):
             return self._convolve(values, gate)
         mixed = shift(values, self.fold, self.steps)
-        if self.bias is None:
-            return mixed if gate is None else mixed * gate
-        bias = self.bias(values)
-        return mixed + bias if gate is None else torch.addcmul(bias, mixed, gate)
+        mixed = mixed if gate is None else mixed * gate
+        return mixed if self.bias is None else mixed + self.bias(values)
 
     def _is_one_convolution(self, values: Tensor) -> bool:
         """Whether to do all by one kernel: with one gate a channel and clip and a kernel that reaches the

@@ -29,8 +29,9 @@ class Kept:
         if torch.is_grad_enabled() or any(source.grad is not None for source in sources):
             self.drop()
             return make()
-        # Inference tensors do not count how often they were written to; fake ones have no values.
-        if any(type(source) not in (nn.Parameter, Tensor) or source.is_inference() for source in sources):
+        # Inference tensors do not count how often they were written to; fake and meta ones have no values.
+        kinds = (nn.Parameter, Tensor)
+        if any(type(source) not in kinds or source.is_inference() or source.is_meta for source in sources):
             return make()
         if self._value is None or key != self._key or not self._is_current(sources):
             self._value, self._key = make(), key
