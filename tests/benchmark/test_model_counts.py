@@ -1,15 +1,18 @@
-"""What MorphMLP-S may cost, counted on meta tensors: the same on every machine, whatever its load.
+"""What backbones may cost, counted operator by operator: the same on every machine, whatever its load.
 
-A clip is 16x224x224. The straightforward form counts 721 kernels and 7.18 GB forward, 18.4 GB and 1595 MiB
-kept in a training step (test_traffic.py); under autocast to bf16 on a CPU it keeps 888 MiB.
+MorphMLP-S is counted on meta tensors, with clips of 16x224x224. Its straightforward form counts 721 kernels
+and 7.18 GB forward, 18.4 GB and 1595 MiB kept in a training step (test_traffic.py); under autocast to bf16 on
+a CPU it keeps 888 MiB. Mobile-Former 52M and VAST-Ti have clips of 8x224x224, two a pass.
 """
 
 import pytest
 import torch
 
-from slowfast_mlp.benchmark.subjects import FORWARD, TRAIN, Subject, count
+from slowfast_mlp.benchmark.subjects import FORWARD, TRAIN, Subject, count, pass_of
 from slowfast_mlp.benchmark.traffic import traffic_of
+from slowfast_mlp.models import mobile_former, vast
 from slowfast_mlp.models.morphmlp import VARIANTS, MorphMLP
+from tests.models.reference import reference
 
 # Stage -> frames, side of the map, channels of MorphMLP-S at 224 pixels.
 MAPS = {1: (8, 56, 112), 2: (8, 28, 224), 3: (8, 14, 392), 4: (8, 7, 784)}
@@ -66,3 +69,61 @@ def test_all_samples_of_a_batch_take_the_same_number_of_kernels(model):
             Subject(name="ours", net=model, call=model), TRAIN, clips, labels, "fp32"
         ).kernels
     assert counted[2] == counted[5]
+
+
+def counts_of_both(model, name, kind, device):
+    """Of the model and of its straightforward form, in the second pass of each."""
+    clips = torch.zeros(2, 3, 8, 224, 224, device=device)
+    labels = torch.zeros(2, dtype=torch.int64, device=device)
+    counts = []
+    for net in (model, reference(name).build(model)):
+        subject = Subject(name=name, net=net, call=net)
+        pass_of(subject, kind, clips, labels, "fp32")()
+        counts.append(count(subject, kind, clips, labels, "fp32"))
+    return counts
+
+
+@pytest.fixture(scope="module")
+def small_mobile_former():
+    # On a CPU: meta tensors do not know in which order convolutions leave their maps.
+    return mobile_former.MODEL(num_classes=400, num_frames=8, crop_size=224, **mobile_former.VARIANTS["52M"])
+
+
+def test_mobile_former_copies_the_clip_into_the_order_of_its_maps_and_no_map(small_mobile_former):
+    clips = torch.zeros(2, 3, 8, 224, 224)
+    with torch.no_grad():
+        small_mobile_former.eval()(clips)
+        copies = traffic_of(lambda: small_mobile_former(clips)).permute_copies
+    assert max(copies) == clips.numel()
+    assert sorted(copies)[-2] < 1e4  # rows of tokens
+
+
+def test_an_evaluation_by_mobile_former_moves_four_fifths_in_no_more_kernels(small_mobile_former):
+    ours, plain = counts_of_both(small_mobile_former, "mobile_former", FORWARD, "cpu")
+    assert ours.bytes_moved <= 0.81 * plain.bytes_moved
+    assert ours.kernels <= 0.98 * plain.kernels
+
+
+def test_a_step_of_mobile_former_moves_two_thirds_and_keeps_seven_tenths(small_mobile_former):
+    ours, plain = counts_of_both(small_mobile_former, "mobile_former", TRAIN, "cpu")
+    assert ours.bytes_moved <= 0.66 * plain.bytes_moved
+    assert ours.saved_bytes <= 0.71 * plain.saved_bytes
+
+
+@pytest.fixture(scope="module")
+def small_vast():
+    with torch.device("meta"):
+        return vast.MODEL(num_classes=400, num_frames=8, crop_size=224, **vast.VARIANTS["Ti"])
+
+
+def test_vast_copies_no_map_into_another_order_but_the_clip(small_vast):
+    ours, plain = counts_of_both(small_vast, "vast", FORWARD, "meta")
+    assert ours.permute_copies <= 1
+    assert ours.kernels <= plain.kernels
+
+
+def test_a_step_of_vast_moves_four_fifths_and_keeps_seven_tenths(small_vast):
+    ours, plain = counts_of_both(small_vast, "vast", TRAIN, "meta")
+    assert ours.bytes_moved <= 0.82 * plain.bytes_moved
+    assert ours.saved_bytes <= 0.69 * plain.saved_bytes
+    assert ours.kernels <= 0.66 * plain.kernels
