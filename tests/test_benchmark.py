@@ -109,6 +109,17 @@ def test_the_section_model_compares_a_backbone_with_its_reference(benchmark, tmp
     assert len(lines) == 1 + 4 and ",train,ours," in lines[-1]
 
 
+@pytest.mark.parametrize("name", ["mobile_former", "vast", "posmlp_video"])
+def test_every_video_backbone_has_a_straightforward_form_to_be_compared_with(benchmark, tmp_path, name):
+    variant = {"mobile_former": "26M", "vast": "Ti", "posmlp_video": "S"}[name]
+    words = ("--passes", "forward", "--precision", "fp32", "--batch", 2, "--json", tmp_path / "model.json")
+    assert benchmark("model", name, variant, "--quick", *words)[0] == 0
+    (table,) = tables_of(tmp_path / "model.json").values()
+    rows = {row[0]: dict(zip(table["columns"], row)) for row in table["rows"]}
+    assert list(rows) == ["reference", "ours"]
+    assert float(rows["ours"]["max abs diff"]) < 1e-5
+
+
 PEER = """
 from slowfast_mlp.models.morphmlp import MorphMLP as Same
 

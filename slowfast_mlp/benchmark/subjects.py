@@ -96,7 +96,8 @@ def count(subject: Subject, kind: str, clips: Tensor, labels: Tensor, mode: str)
 def count_flops(subject: Subject, kind: str, clips: Tensor, labels: Tensor) -> int:
     """Floating-point operations (two a multiply-add) of the products and convolutions of a pass."""
     with FlopCounterMode(display=False) as counter:
-        pass_of(subject, kind, clips, labels, "fp32")()
+        # Not in inference mode, in which the counter cannot follow tokens that are parameters.
+        pass_of(subject, kind, clips, labels, "fp32", is_counted=True)()
     return counter.get_total_flops()
 
 
