@@ -63,7 +63,7 @@ def test_the_section_step_compares_the_training_loop_with_a_bare_one(benchmark, 
     assert status == 0
     assert "The host waited for the device 1 times in 2 steps, 1 of which wrote a line" in out
     assert "epoch 1/1" in err and "epoch 1/1" not in out  # lines of the run are not the table
-    loops, parts = tables_of(tmp_path / "step.json").values()
+    loops, parts, optimisers = tables_of(tmp_path / "step.json").values()
     assert [row[0] for row in loops["rows"]] == ["bare loop", "training loop"]
     assert [row[0] for row in parts["rows"]] == [
         "data wait", "to device", "targets, mix", "forward", "loss, backward", "optimiser", "sums",
@@ -71,6 +71,8 @@ def test_the_section_step_compares_the_training_loop_with_a_bare_one(benchmark, 
     shares = [float(row[2]) for row in parts["rows"]]
     assert sum(shares) == pytest.approx(100, abs=0.1)
     assert min(shares[3:6]) > 0
+    assert [row[0] for row in optimisers["rows"]] == ["AdamW, torch's default", "AdamW, foreach", "ours"]
+    assert optimisers["rows"][0][4] == 1
 
 
 def test_an_unknown_section_is_answered_with_those_there_are(benchmark, capsys):

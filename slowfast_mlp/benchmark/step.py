@@ -20,6 +20,7 @@ from slowfast_mlp.benchmark import rounds
 from slowfast_mlp.benchmark.corpus import SMALL, Sizes, ensure_corpus
 from slowfast_mlp.benchmark.marks import Marks
 from slowfast_mlp.benchmark.model_rate import NUM_CLASSES, build_model
+from slowfast_mlp.benchmark.optimisers import steps_table
 from slowfast_mlp.benchmark.passes import DENSE, NUM_SAMPLES, input_maker, train_videos
 from slowfast_mlp.benchmark.report import Report, Table, load_average, number
 from slowfast_mlp.benchmark.waits import count_waits
@@ -109,6 +110,9 @@ def run(
     report.tables.append(_loops_table(title, costs, num_steps, batch, on_gpu=on_gpu))
     for data, seconds in parts.items():
         report.tables.append(_parts_table(f"{title}; {data}", seconds, num_steps))
+    report.tables.append(
+        steps_table(name, setup.model, setup.optimizer, num_rounds=arguments.rounds, device=device)
+    )
     num_lines = -(-num_steps // LOG_PERIOD)
     report.remarks.append(
         f"The host waited for the device {waits} times in {num_steps} steps, {num_lines} of which wrote a "
