@@ -75,6 +75,22 @@ def test_the_section_step_compares_the_training_loop_with_a_bare_one(benchmark, 
     assert optimisers["rows"][0][4] == 1
 
 
+def test_the_section_step_names_what_limits_a_training_from_videos(benchmark, tmp_path):
+    status, out, _ = benchmark("step", "--quick", "--steps", 2, "--json", tmp_path / "step.json")
+    assert status == 0
+    limits = tables_of(tmp_path / "step.json")["What limits"]["rows"]
+    assert [row[0] for row in limits] == ["loader", "backbone", "both"]
+    slower = min(limits[:2], key=lambda row: float(row[1]))[0]
+    assert f"With one worker the {slower} limits the training" in out
+    benchmark("step", "--quick", "--fake-model", "--json", tmp_path / "loader.json")
+    assert [row[0] for row in tables_of(tmp_path / "loader.json")["What limits"]["rows"]] == ["loader"]
+
+
+def test_a_step_without_data_and_model_is_refused(benchmark):
+    status, _, err = benchmark("step", "--quick", "--fake-data", "--fake-model")
+    assert (status, "leave nothing to measure" in err) == (2, True)
+
+
 def test_an_unknown_section_is_answered_with_those_there_are(benchmark, capsys):
     with pytest.raises(SystemExit):
         benchmark("speed")
