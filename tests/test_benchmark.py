@@ -65,7 +65,7 @@ def test_the_section_step_compares_the_training_loop_with_a_bare_one(benchmark, 
     assert status == 0
     assert "The host waited for the device 1 times in 2 steps, 1 of which wrote a line" in out
     assert "epoch 1/1" in err and "epoch 1/1" not in out  # lines of the run are not the table
-    loops, parts = tables_of(tmp_path / "step.json").values()
+    loops, parts, optimisers = tables_of(tmp_path / "step.json").values()
     assert [row[0] for row in loops["rows"]] == ["bare loop", "training loop"]
     assert [row[0] for row in parts["rows"]] == [
         "data wait", "to device", "targets, mix", "forward", "loss, backward", "optimiser", "sums",
@@ -73,6 +73,24 @@ def test_the_section_step_compares_the_training_loop_with_a_bare_one(benchmark, 
     shares = [float(row[2]) for row in parts["rows"]]
     assert sum(shares) == pytest.approx(100, abs=0.1)
     assert min(shares[3:6]) > 0
+    assert [row[0] for row in optimisers["rows"]] == ["AdamW, torch's default", "AdamW, foreach", "ours"]
+    assert optimisers["rows"][0][4] == 1
+
+
+def test_the_section_step_names_what_limits_a_training_from_videos(benchmark, tmp_path):
+    status, out, _ = benchmark("step", "--quick", "--steps", 2, "--json", tmp_path / "step.json")
+    assert status == 0
+    limits = tables_of(tmp_path / "step.json")["What limits"]["rows"]
+    assert [row[0] for row in limits] == ["loader", "backbone", "both"]
+    slower = min(limits[:2], key=lambda row: float(row[1]))[0]
+    assert f"With one worker the {slower} limits the training" in out
+    benchmark("step", "--quick", "--fake-model", "--json", tmp_path / "loader.json")
+    assert [row[0] for row in tables_of(tmp_path / "loader.json")["What limits"]["rows"]] == ["loader"]
+
+
+def test_a_step_without_data_and_model_is_refused(benchmark):
+    status, _, err = benchmark("step", "--quick", "--fake-data", "--fake-model")
+    assert (status, "leave nothing to measure" in err) == (2, True)
 
 
 def test_an_unknown_section_is_answered_with_those_there_are(benchmark, capsys):

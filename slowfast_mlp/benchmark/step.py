@@ -5,8 +5,9 @@ import contextlib
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from slowfast_mlp.benchmark import rounds
 from slowfast_mlp.benchmark.corpus import SMALL, Sizes, ensure_corpus
 from slowfast_mlp.benchmark.marks import Marks
 from slowfast_mlp.benchmark.model_rate import NUM_CLASSES, build_model
+from slowfast_mlp.benchmark.optimisers import steps_table
 from slowfast_mlp.benchmark.passes import DENSE, NUM_SAMPLES, input_maker, train_videos
 from slowfast_mlp.benchmark.report import Report, Table, load_average, number
 from slowfast_mlp.benchmark.waits import count_waits
@@ -32,10 +34,12 @@ from slowfast_mlp.engine.failures import FailedVideos
 from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.schedule import WarmupCosine
 from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ BARE, OURS = "bare loop", "training loop"
 GOAL_PERCENT = 2.0
 LOG_PERIOD = 10  # LOG_PERIOD's default
 QUICK_ARGUMENTS = {"dims": (8, 16, 32, 64)}
+NUM_LOADER_STEPS = 24  # of the passes over videos: what the workers load ahead shall not count for much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,18 @@ class Setup:
     is_narrow: bool  # a backbone with fewer channels than its variant has
 
 
+class ThinModel(nn.Module):
+    """Logits of a clip's mean pixel: next to no work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, NUM_CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> [B, K]."""
+        return self.head(x.mean(dim=(2, 3, 4)))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The section's own flags."""
     parser.add_argument("--model", nargs=2, metavar=("NAME", "VARIANT"), default=("morphmlp", "S"))
@@ -66,7 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fake-data",
         action="store_true",
-        help="leave out the pass over videos: batches in memory alone, so that nothing waits for data",
+        help="leave out the passes over videos: batches in memory alone, so that nothing waits for data",
+    )
+    parser.add_argument(
+        "--fake-model",
+        action="store_true",
+        help="videos through loader and loop alone, with next to no model: what the loader can give",
     )
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="make the videos here, and keep them")
 
@@ -74,7 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
 ) -> Report:
-    """Measures and returns the tables."""
+    """Measures and returns the tables. Raises UserError."""
+    if arguments.fake_data and arguments.fake_model:
+        raise UserError("--fake-data and --fake-model together leave nothing to measure; give one of them.")
     on_gpu = device.type == "cuda"
     num_steps = arguments.steps or (3 if arguments.quick else 20 if on_gpu else 4)
     setup = make_setup(
@@ -84,37 +108,95 @@ def run(
         device=device,
         quick=arguments.quick,
     )
+    report = Report(section="step")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr), _log(folder) as log:
-        train = partial(training_loop, setup, log)
-        subjects = {BARE: partial(bare_loop, setup), OURS: train}
-        cost = partial(_cost_on_gpu, device) if on_gpu else rounds.cost_of
-        logger.info("measuring %s", ", ".join(subjects))
-        costs = rounds.measure(subjects, num_rounds=arguments.rounds, cost=cost)
-        marks = Marks(setup.model, setup.optimizer, device)
-        train(marks=marks)
-        parts = {"batches in memory": marks.seconds()}
-        waits = count_waits(train, device, setup.optimizer)
+        if not arguments.fake_model:
+            report.tables += _of_batches_in_memory(arguments, setup, log, report.remarks)
         if not arguments.fake_data:
             corpus = arguments.corpus or Path(folder) / "corpus"
             records = ensure_corpus(corpus, SMALL if arguments.quick else Sizes())["gop12"]
-            train(marks=marks, loader=video_loader(setup, records))
-            parts["h264 videos, mode fused, one worker"] = marks.seconds()
-    name = " ".join(arguments.model)
+            report.tables += _of_videos(arguments, setup, log, records, report.remarks)
+    return report
+
+
+def _of_batches_in_memory(
+    arguments: argparse.Namespace, setup: Setup, log: RunLog, remarks: list[str]
+) -> list[Table]:
+    """The loop beside the bare one, the parts of its steps, and the optimiser by itself."""
+    on_gpu, num_steps = setup.device.type == "cuda", len(setup.batches)
+    train = partial(training_loop, setup, log)
+    subjects = {BARE: partial(bare_loop, setup), OURS: train}
+    cost = partial(_cost_on_gpu, setup.device) if on_gpu else rounds.cost_of
+    logger.info("measuring %s", ", ".join(subjects))
+    costs = rounds.measure(subjects, num_rounds=arguments.rounds, cost=cost)
+    marks = Marks(setup.model, setup.optimizer, setup.device)
+    train(marks=marks)
+    waits = count_waits(train, setup.device, setup.optimizer)
+    title, name = _title(arguments.model, setup), " ".join(arguments.model)
     batch = len(setup.batches[0].labels)
-    _, _, T, size, _ = setup.batches[0].clips.shape
-    shape = f"{batch} clips of {T}x{size}x{size} each"
-    narrow = ", narrowed," if setup.is_narrow else ""
-    title = f"{num_steps} steps of {name}{narrow} {shape}, {setup.precision.mode}"
-    report = Report(section="step")
-    report.tables.append(_loops_table(title, costs, num_steps, batch, on_gpu=on_gpu))
-    for data, seconds in parts.items():
-        report.tables.append(_parts_table(f"{title}; {data}", seconds, num_steps))
     num_lines = -(-num_steps // LOG_PERIOD)
-    report.remarks.append(
+    remarks.append(
         f"The host waited for the device {waits} times in {num_steps} steps, {num_lines} of which wrote a "
         f"line{'' if on_gpu else ' (on a CPU: values that Python asked of tensors)'}."
     )
-    return report
+    return [
+        _loops_table(title, costs, num_steps, batch, on_gpu=on_gpu),
+        _parts_table(f"{title}; batches in memory", marks.seconds(), num_steps),
+        steps_table(name, setup.model, setup.optimizer, num_rounds=arguments.rounds, device=setup.device),
+    ]
+
+
+def _of_videos(
+    arguments: argparse.Namespace, setup: Setup, log: RunLog, records: Sequence[Record], remarks: list[str]
+) -> list[Table]:
+    """Clips a second of loader, backbone and both, and the parts of a step that waits for its loader."""
+    thin = ThinModel().to(setup.device)
+    without = replace(setup, model=thin, optimizer=torch.optim.AdamW(parameter_groups(thin, 0.0)))
+    num_steps = len(setup.batches)
+    logger.info("measuring loader and loop with next to no model")
+    rates = {"loader": _clips_per_sec(without, log, records, NUM_LOADER_STEPS)}
+    tables = []
+    if not arguments.fake_model:
+        logger.info("measuring the backbone alone, and with the loader")
+        marks = Marks(setup.model, setup.optimizer, setup.device)
+        rates["backbone"] = _clips_per_sec(setup, log, None, num_steps)
+        rates["both"] = _clips_per_sec(setup, log, records, num_steps, marks=marks)
+        title = f"{_title(arguments.model, setup)}; h264 videos, mode fused, one worker"
+        tables.append(_parts_table(title, marks.seconds(), num_steps))
+        slower = min(("loader", "backbone"), key=rates.__getitem__)
+        workers = rates["backbone"] / rates["loader"]
+        remarks.append(
+            f"With one worker the {slower} limits the training; {workers:.1f} such workers would load what "
+            "the backbone takes."
+        )
+    rows = [(part, f"{rate:.3g}") for part, rate in rates.items()]
+    note = "Of the clock, from the first batch on; one worker loads, beside the loop."
+    columns = ("through the training loop", "clips/s")
+    return [Table(title="What limits", note=note, columns=columns, rows=rows), *tables]
+
+
+def _clips_per_sec(
+    setup: Setup, log: RunLog, records: Sequence[Record] | None, num_steps: int, *, marks: Marks | None = None
+) -> float:
+    """Of some steps of the training loop over videos, or over batches in memory, after the first batch."""
+    setup = replace(setup, batches=[setup.batches[0]] * num_steps)
+    started: list[float] = []
+
+    def batches() -> Iterator[Views]:
+        for views in setup.batches if records is None else video_loader(setup, records):
+            started.append(time.perf_counter())
+            yield views
+
+    training_loop(setup, log, marks=marks, loader=batches())
+    return num_steps * len(setup.batches[0].labels) / (time.perf_counter() - started[0])
+
+
+def _title(model: Sequence[str], setup: Setup) -> str:
+    batch = len(setup.batches[0].labels)
+    _, _, T, size, _ = setup.batches[0].clips.shape
+    narrow = ", narrowed," if setup.is_narrow else ""
+    shape = f"{batch} clips of {T}x{size}x{size} each"
+    return f"{len(setup.batches)} steps of {' '.join(model)}{narrow} {shape}, {setup.precision.mode}"
 
 
 def make_setup(

@@ -95,9 +95,14 @@ def count(subject: Subject, kind: str, clips: Tensor, labels: Tensor, mode: str)
 
 def count_flops(subject: Subject, kind: str, clips: Tensor, labels: Tensor) -> int:
     """Floating-point operations (two a multiply-add) of the products and convolutions of a pass."""
+    subject.net.train(kind == TRAIN)
     with FlopCounterMode(display=False) as counter:
-        # Not in inference mode, in which the counter cannot follow tokens that are parameters.
-        pass_of(subject, kind, clips, labels, "fp32", is_counted=True)()
+        # With a graph in any case: without one, it cannot follow a parameter that modules hand on, as tokens.
+        logits = subject.call(clips)
+        if kind == TRAIN:
+            F.cross_entropy(logits, labels).backward()
+    for parameter in subject.net.parameters():
+        parameter.grad = None
     return counter.get_total_flops()
 
 

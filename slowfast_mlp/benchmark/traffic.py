@@ -79,7 +79,7 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         result = operator(*arguments, **(keywords or {}))
         name = operator.overloadpacket.__name__
-        read = _tensors((arguments, keywords))
+        read = _tensors((arguments, _not_out(operator, keywords or {})))
         written = _tensors(result)
         for tensor in written:
             self._follow(tensor)
@@ -115,6 +115,12 @@ def _tensors(tree: Any) -> list[Tensor]:
     """The tensors in what an operator takes or gives, each once."""
     found = {id(leaf): leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}
     return list(found.values())
+
+
+def _not_out(operator: Any, keywords: dict) -> dict:
+    """The keywords without those that take a result (`out=`), which are written alone."""
+    outs = {argument.name for argument in operator._schema.arguments if argument.is_out}
+    return {name: value for name, value in keywords.items() if name not in outs}
 
 
 def _writes(operator: Any) -> bool:

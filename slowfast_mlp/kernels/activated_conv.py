@@ -9,19 +9,20 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.products import compute_dtype
+from slowfast_mlp.kernels.autocast import chooses_types
 
 
 class ActivatedConv(torch.autograd.Function):
     """conv(GELU(x)) of maps or clips, channels first."""
 
     @staticmethod
+    @chooses_types
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]
     ) -> Tensor:
         """`weight` and `bias` as of nn.Conv2d or nn.Conv3d, without groups or dilation."""
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding, ctx.dtype = stride, padding, compute_dtype(x)
+        ctx.stride, ctx.padding = stride, padding
         conv = F.conv2d if weight.ndim == 4 else F.conv3d
         hidden = F.gelu(x.to(ctx.dtype))
         return conv(hidden, weight.to(ctx.dtype), bias.to(ctx.dtype), stride=stride, padding=padding)

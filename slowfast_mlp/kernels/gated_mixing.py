@@ -25,7 +25,9 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
+from slowfast_mlp.kernels.autocast import without_autocast
 from slowfast_mlp.kernels.products import by_onednn, input_grad, linear
+from slowfast_mlp.kernels.residual_parts import add_branch
 
 # On a CPU hidden channels of so many bytes are worked on at a time: they stay in its cache, and memory that
 # was just given back is used again. 4 to 16 MiB do alike.
@@ -62,10 +64,11 @@ def gated_mixing(x: Tensor, weights: Weights, *, scale: Tensor | None, form: For
     Products are of the dtype of `weights`, the result is of that of x.
     """
     tensors = (*weights[:NUM_LAYERS], *weights.maps, *weights.map_biases)
-    if torch.is_grad_enabled():
-        return _GatedMixing.apply(form, scale, x, *tensors)
-    tiles = _tiles(x, scale, _tile_size(x, weights))
-    return _join([_forward(*tile, weights, form)[0] for tile in tiles])
+    with without_autocast(x):
+        if torch.is_grad_enabled():
+            return _GatedMixing.apply(form, scale, x, *tensors)
+        tiles = _tiles(x, scale, _tile_size(x, weights))
+        return _join([_forward(*tile, weights, form)[0] for tile in tiles])
 
 
 class _GatedMixing(Function):
@@ -124,9 +127,11 @@ def _forward(
         out = (tokens + weights.narrow_bias).addmm_(gated.t(), weights.narrow.t()).view(x.shape)
     else:
         out = linear(gated.t(), weights.narrow, weights.narrow_bias).view(x.shape)
-        if scale is not None:
-            out = out * scale.to(out.dtype)[:, None, None, None]
-        out = (x + out if form.residual else out).to(x.dtype)
+        scale = None if scale is None else scale.to(x.dtype)[:, None, None, None]
+        if form.residual:
+            out = add_branch(x, out, scale)
+        else:
+            out = out.to(x.dtype) if scale is None else out * scale
     kept = [rows if inner == 1 else None for rows, inner in zip(mixed, form.inner)]
     return (out, normal, inverse, hidden, *kept) if keeps else (out,)
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from slowfast_mlp.kernels.autocast import chooses_types
 from slowfast_mlp.kernels.norms import Norm, repeat_norm
 from slowfast_mlp.kernels.products import input_grad, linear, sum_dtype, weight_grad
 
@@ -88,6 +89,7 @@ class MixedSum(torch.autograd.Function):
     """
 
     @staticmethod
+    @chooses_types
     def forward(
         ctx: Any,
         normed: Tensor,
@@ -110,7 +112,6 @@ class MixedSum(torch.autograd.Function):
                 kept.append(branch)
         ctx.save_for_backward(gates, *norm[:5], *layers, *kept)
         ctx.eps, ctx.orders, ctx.chunk_len = norm[5], orders, chunk_len
-        ctx.dtype = normed.dtype
         return mixed.view(normed.shape)
 
     @staticmethod
@@ -218,16 +219,18 @@ def _grads_by_group(
     """
     B, G, M, D = chunks.shape
     wide, gate = sum_dtype(chunks), gate.view(B * G, 1, D // G, 1)
-    weights = (gate * weight.to(chunks.dtype).view(1, G, D // G, D)).view(B * G, D, D)
+    weight = weight.to(chunks.dtype)
+    weights = (gate * weight.view(1, G, D // G, D)).view(B * G, D, D)
     d_chunks, chunks = d_chunks.view(B * G, M, D), chunks.view(B * G, M, D)
     d_input = torch.bmm(d_chunks, weights)
-    products = torch.bmm(d_chunks.transpose(1, 2), chunks).view(B * G, G, D // G, D).to(wide)
+    # Row by row of the layer, as batched products that read these where they are.
+    products = torch.bmm(d_chunks.transpose(1, 2), chunks).transpose(0, 1)  # D BG D
     sums = d_chunks.sum(dim=1, dtype=wide).view(B * G, G, D // G)
-    by_row = (products * weight.view(G, D // G, D)).sum(dim=-1)  # BG G S, G the places of the output
-    d_gate = (by_row + sums * bias.view(G, D // G)).sum(dim=1)  # BG S
-    gate = gate.to(wide)
-    d_weight = (products * gate).sum(dim=0).view(D, D)
-    d_bias = (sums * gate.squeeze(-1)).sum(dim=0).view(D)
+    by_row = torch.bmm(products, weight.unsqueeze(2)).to(wide).view(G, D // G, B * G).permute(2, 0, 1)
+    d_gate = (by_row + sums * bias.view(G, D // G)).sum(dim=1)  # BG S, summed over the places of the output
+    of_row = gate.expand(-1, G, -1, -1).reshape(B * G, D).t().unsqueeze(1)  # D 1 BG
+    d_weight = torch.bmm(of_row, products).view(D, D)
+    d_bias = (sums * gate.to(wide).squeeze(-1)).sum(dim=0).view(D)
     return d_input, d_gate.view(B, D), d_weight, d_bias
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from slowfast_mlp.kernels.autocast import without_autocast
+
 
 class Norm(NamedTuple):
     """A layer norm's input, statistics and weights: enough to compute its output anew, and its gradients."""
@@ -25,7 +27,8 @@ def normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tens
     if x.device.type != "cpu":
         # GPUs want all of one type, and keep float32 statistics then; a CPU does so for float32 weights.
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-    out, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
+    with without_autocast(x):
+        out, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
     return out, Norm(x.detach(), mean.detach(), rstd.detach(), weight.detach(), bias.detach(), eps)
 
 

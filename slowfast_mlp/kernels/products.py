@@ -1,4 +1,4 @@
-"""Products of tokens with a weight, in the arithmetic of autocast, and their gradients.
+"""Products of tokens with a weight, in the type of the tokens, and their gradients.
 
 Where a float32 product runs on an x86 processor, oneDNN's kernels are used in place of the BLAS library's: on
 processors that are not its maker's, MKL leaves half of their rate unused. torch gives oneDNN convolutions of
@@ -13,14 +13,6 @@ from torch.nn import functional as F
 
 DILATION = 2
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64", "i386")
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """The type in which the products of `x` are computed: autocast's where that is on, else its own."""
-    kind = x.device.type
-    if kind != "meta" and torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
-        return torch.get_autocast_dtype(kind)
-    return x.dtype
 
 
 def sum_dtype(x: Tensor) -> torch.dtype:

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from slowfast_mlp.kernels.autocast import chooses_types, compute_dtype, without_autocast
 from slowfast_mlp.kernels.norms import norm_grads, normalise
-from slowfast_mlp.kernels.products import compute_dtype, input_grad, linear, sum_dtype, weight_grad
+from slowfast_mlp.kernels.products import input_grad, linear, sum_dtype, weight_grad
 
 # What a perceptron on a CPU has in its hands at once: hidden values that stay in a core's cache, and memory
 # that the allocator gives again and again without asking the system for pages.
@@ -24,6 +25,7 @@ class Projection(torch.autograd.Function):
     """residual + scale·linear(x), or linear(x): [..., I] -> [..., O], keeping x and no cast of the weight."""
 
     @staticmethod
+    @chooses_types
     def forward(
         ctx: Any,
         x: Tensor,
@@ -36,7 +38,7 @@ class Projection(torch.autograd.Function):
         ctx.save_for_backward(x, weight, scale)
         ctx.has_residual = residual is not None
         out = linear(x, weight, bias)
-        return out if residual is None else _added(residual, out, scale)
+        return out if residual is None else add_branch(residual, out, scale)
 
     @staticmethod
     @once_differentiable
@@ -59,10 +61,11 @@ def normed_mlp(
     dtype = compute_dtype(x)
     weight1, bias1, weight2, bias2 = (value.to(dtype) for value in layers)
     whole = torch.empty_like(x, memory_format=torch.contiguous_format)
-    for tile, rows in zip(_tiles(x, len(weight1)), _tiles(whole, len(weight1))):
-        normed, _ = normalise(tile, *norm, eps)
-        hidden = linear(normed.to(dtype), weight1, bias1)
-        torch.add(tile, linear(torch.ops.aten.gelu_(hidden), weight2, bias2), out=rows)
+    with without_autocast(x):
+        for tile, rows in zip(_tiles(x, len(weight1)), _tiles(whole, len(weight1))):
+            normed, _ = normalise(tile, *norm, eps)
+            hidden = linear(normed.to(dtype), weight1, bias1)
+            torch.add(tile, linear(torch.ops.aten.gelu_(hidden), weight2, bias2), out=rows)
     return whole
 
 
@@ -72,6 +75,7 @@ class NormedMlp(torch.autograd.Function):
     """
 
     @staticmethod
+    @chooses_types
     def forward(
         ctx: Any,
         x: Tensor,
@@ -85,19 +89,18 @@ class NormedMlp(torch.autograd.Function):
         eps: float,
     ) -> Tensor:
         """`weight1` [D, C] and `weight2` [C, D] with their biases; `scale` one a sample or None for 1."""
-        dtype = compute_dtype(x)
-        here = [value.to(dtype) for value in (weight1, bias1, weight2, bias2)]
+        here = [value.to(ctx.dtype) for value in (weight1, bias1, weight2, bias2)]
         out, kept = [], []
         for tile in _tiles(x, len(weight1)):
             normed, _ = normalise(tile, norm_weight, norm_bias, eps)
-            hidden = linear(normed.to(dtype), here[0], here[1])
+            hidden = linear(normed.to(ctx.dtype), here[0], here[1])
             branch = linear(F.gelu(hidden), here[2], here[3])
-            out.append(branch if scale is not None else _added(tile, branch, None))
+            out.append(branch if scale is not None else add_branch(tile, branch, None))
             kept.append(hidden)
         ctx.save_for_backward(x, scale, norm_weight, norm_bias, weight1, bias1, weight2, bias2, *kept)
         ctx.eps = eps
         whole = _joined(out).view(x.shape)
-        return whole if scale is None else _added(x, whole, scale)
+        return whole if scale is None else add_branch(x, whole, scale)
 
     @staticmethod
     @once_differentiable
@@ -131,6 +134,7 @@ class TemporalMix(torch.autograd.Function):
     """
 
     @staticmethod
+    @chooses_types
     def forward(
         ctx: Any,
         x: Tensor,
@@ -144,13 +148,12 @@ class TemporalMix(torch.autograd.Function):
         num_groups: int,
     ) -> Tensor:
         """`mix_weight` [T·S, T·S], `weight` [C, C], with their biases."""
-        dtype = compute_dtype(x)
         normed, _ = normalise(x, norm_weight, norm_bias, eps)
-        mixed = linear(_by_group(normed.to(dtype), num_groups), mix_weight, mix_bias)
+        mixed = linear(_by_group(normed.to(ctx.dtype), num_groups), mix_weight, mix_bias)
         mixed = _by_time(mixed, x.shape, num_groups)
         ctx.save_for_backward(x, mixed, norm_weight, norm_bias, mix_weight, weight)
         ctx.eps, ctx.num_groups = eps, num_groups
-        return _added(x, linear(mixed, weight, bias), None)
+        return add_branch(x, linear(mixed, weight, bias), None)
 
     @staticmethod
     @once_differentiable
@@ -179,7 +182,7 @@ def draw_scale(x: Tensor, *, drop_rate: float, training: bool) -> Tensor | None:
     return scale.div_(keep_rate)
 
 
-def _added(x: Tensor, branch: Tensor, scale: Tensor | None) -> Tensor:
+def add_branch(x: Tensor, branch: Tensor, scale: Tensor | None) -> Tensor:
     """x + scale·branch in one pass, in the type of x. May write over `branch`."""
     if scale is not None:
         return torch.addcmul(x, branch.to(x.dtype), scale)
@@ -187,7 +190,7 @@ def _added(x: Tensor, branch: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def _of_branch(grad: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The gradient of the branch in `_added`."""
+    """The gradient of the branch in `add_branch`."""
     return (grad if scale is None else grad * scale).to(dtype).contiguous()
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.products import compute_dtype
+from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.residual_parts import Projection
 from slowfast_mlp.layers.kept import Kept
 from slowfast_mlp.layers.mlp import Mlp

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.plain import is_plain
-from slowfast_mlp.kernels.products import compute_dtype, convolution, sum_dtype, takes_wide_bias
+from slowfast_mlp.kernels.products import convolution, sum_dtype, takes_wide_bias
 from slowfast_mlp.layers.depthwise import DepthwiseConv
 from slowfast_mlp.layers.kept import Kept
 

@@ -15,14 +15,15 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import morph_fc
 from slowfast_mlp.kernels.activated_conv import ActivatedConv
+from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.norms import normalise
 from slowfast_mlp.kernels.plain import is_plain
-from slowfast_mlp.kernels.products import compute_dtype
 from slowfast_mlp.kernels.residual_parts import Projection, TemporalMix, draw_scale, normed_mlp
 from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
 from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.inflate import inflate_weights
+from slowfast_mlp.layers.map_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
 
 TEMPORAL_INITS = ("official", "untied")
@@ -243,7 +244,7 @@ class Downsample(nn.Module):
     def __init__(self, dim: int, out_dim: int, *, video: bool):
         super().__init__()
         self.proj = _halving_conv(dim, out_dim, video=video)
-        self.norm = nn.LayerNorm(out_dim)
+        self.norm = MapNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
@@ -255,12 +256,7 @@ class Downsample(nn.Module):
             x.reshape(B * T, H, W, C).permute(0, 3, 1, 2), weight, self.proj.bias, stride=2, padding=1
         )
         x = x.permute(0, 2, 3, 1)  # BT H W C'
-        x = x.reshape(B, T, *x.shape[1:])
-        if torch.jit.is_tracing() or x.dtype == torch.float16:  # see Block
-            return self.norm(x)
-        # In the convolution's type. Autocast on a GPU would make all that follows float32: fp16 needs its
-        # range, bf16 does not, and it takes twice the memory.
-        return normalise(x, self.norm.weight, self.norm.bias, self.norm.eps)[0]
+        return self.norm(x.reshape(B, T, *x.shape[1:]))
 
 
 def _halving_conv(dim: int, out_dim: int, *, video: bool) -> nn.Module:

@@ -18,6 +18,7 @@ from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
 from slowfast_mlp.layers.gated_branches import Branch, drop_scale, mix_branches
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.kept import Kept
+from slowfast_mlp.layers.map_norm import MapNorm
 from slowfast_mlp.layers.positional import (
     GatingUnit,
     LearnedPosition,
@@ -133,7 +134,7 @@ class Pool(nn.Module):
     def __init__(self, dim: int, out_dim: int):
         super().__init__()
         self.conv = nn.Conv2d(dim, out_dim, kernel_size=3, stride=2, padding=1, groups=dim)
-        self.norm = nn.LayerNorm(out_dim, eps=NORM_EPS)
+        self.norm = MapNorm(out_dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 1, H, W, C] -> [B, 1, H/2, W/2, C']."""

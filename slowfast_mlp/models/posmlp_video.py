@@ -19,6 +19,7 @@ from slowfast_mlp.layers.gated_branches import Branch, drop_scale, mix_branches
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors, frames_of
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.kept import Kept
+from slowfast_mlp.layers.map_norm import MapNorm
 from slowfast_mlp.layers.positional import (
     GatingUnit,
     LearnedPosition,
@@ -127,7 +128,7 @@ class Downsample(nn.Module):
     def __init__(self, dim: int, out_dim: int):
         super().__init__()
         self.proj = _halving_conv(dim, out_dim)
-        self.norm = nn.LayerNorm(out_dim)
+        self.norm = MapNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.plain import is_plain
-from slowfast_mlp.kernels.products import compute_dtype
 from slowfast_mlp.kernels.residual_parts import draw_scale, normed_mlp
 from slowfast_mlp.layers.affine_shift import (
     SPACE_STEPS,

@@ -26,6 +26,7 @@ def test_an_operator_in_place_reads_and_writes_its_first_argument_and_a_fill_onl
     assert traffic_of(lambda: a.add_(b)).bytes_moved == 4 * 30
     assert traffic_of(lambda: a.zero_()).bytes_moved == 4 * 10
     assert traffic_of(lambda: a.copy_(b)).bytes_moved == 4 * 20
+    assert traffic_of(lambda: torch.mul(a, b, out=a.new_empty(10))).bytes_moved == 4 * 30
 
 
 def test_only_copies_into_another_order_are_permute_copies():

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from slowfast_mlp.kernels.activated_conv import ActivatedConv
-from slowfast_mlp.kernels.products import compute_dtype, input_grad, linear, sum_dtype, weight_grad
+from slowfast_mlp.kernels.products import input_grad, linear, sum_dtype, weight_grad
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.02}
 
@@ -30,15 +30,6 @@ def test_a_product_and_its_gradients_are_those_of_a_linear_layer(shape, dtype):
 def test_weights_are_cast_to_the_type_of_the_tokens():
     x, weight = torch.ones(2, 3, dtype=torch.bfloat16), torch.ones(4, 3)
     assert linear(x, weight, torch.ones(4)).tolist() == [[4.0] * 4] * 2
-
-
-def test_the_arithmetic_is_autocasts_where_that_is_on_but_for_float64():
-    x = torch.ones(1)
-    assert compute_dtype(x) == torch.float32
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert compute_dtype(x) == torch.bfloat16
-        assert compute_dtype(x.double()) == torch.float64
-        assert compute_dtype(x.to("meta")) == torch.float32
 
 
 def test_sums_of_half_precision_are_made_in_float32():

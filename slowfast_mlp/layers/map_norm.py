@@ -1,0 +1,21 @@
+"""The layer norm that a stage starts with."""
+
+import torch
+from torch import Tensor, nn
+
+from slowfast_mlp.kernels.norms import normalise
+from slowfast_mlp.kernels.plain import is_plain
+
+
+class MapNorm(nn.LayerNorm):
+    """Layer norm over the channels of a map, in the type of the map.
+
+    Autocast on a GPU would make it, and with it the residuals of the whole stage, float32: fp16 needs its
+    range, bf16 does not, and it takes twice the memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] -> [..., C]."""
+        if is_plain() or x.dtype == torch.float16:
+            return super().forward(x)
+        return normalise(x, self.weight, self.bias, self.eps)[0]
