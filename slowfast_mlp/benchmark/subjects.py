@@ -77,11 +77,15 @@ def logits_of(subject: Subject, clips: Tensor, mode: str) -> Tensor:
 
 
 def count(subject: Subject, kind: str, clips: Tensor, labels: Tensor, mode: str) -> Counts:
-    """The counts of one pass; on a GPU the peak is the allocator's, with the weights and gradients in it."""
+    """The counts of one pass, of an evaluation not the first; on a GPU the peak is the allocator's, with the
+    weights and gradients in it.
+    """
     work = pass_of(subject, kind, clips, labels, mode, is_counted=True)
     peak = _cuda_peak(work) if clips.device.type == "cuda" else None
     if subject.is_compiled:
         return Counts(kernels=None, bytes_moved=None, permute_copies=None, saved_bytes=None, peak_bytes=peak)
+    if kind == FORWARD:
+        work()  # makes what an evaluation then keeps
     with saved_bytes() as saved:
         traffic = traffic_of(work)
     return Counts(
