@@ -48,7 +48,8 @@ def head(run: RunFolder) -> str:
     last = run.newest("train_epoch") or run.newest("train")
     facts = []
     if test:
-        facts += [("test top-1", percent(test["top1"])), ("test top-5", percent(test["top5"]))]
+        names = (("top1", "test top-1"), ("top5", "test top-5"))  # no top-5 of five classes and fewer
+        facts += [(title, percent(test[name])) for name, title in names if name in test]
     if best is not None:
         facts.append(("best validation top-1", percent(best)))
     if last:

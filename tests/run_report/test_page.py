@@ -71,6 +71,13 @@ def test_videos_that_are_gone_are_named_and_the_others_shown(copied_run, tmp_pat
     assert (f"frames of {there}" in text) == (lines[1].split(",")[1] != lines[1].split(",")[3])
 
 
+def test_a_run_of_five_classes_or_fewer_has_a_page_without_top5(copied_run):
+    path = copied_run / "metrics.jsonl"
+    path.write_text(re.sub(r'"top5": [0-9.]+, ', "", path.read_text()))
+    text = write_report(str(copied_run), max_seconds=0).path.read_text()
+    assert "test top-1" in text and "top-5" not in text
+
+
 def test_a_training_without_a_test_has_a_page_too(copied_run):
     (copied_run / "predictions.csv").unlink()
     text = write_report(str(copied_run)).path.read_text()
