@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log
+from slowfast_mlp.predict.load import find_device
 from slowfast_mlp.run_report.write import write_comparison, write_report
 
 EXAMPLE = """examples:
@@ -25,6 +26,7 @@ def main(argv: list[str]) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    find_device(arguments.device)  # a wrong name is no reason to leave frames out
     if arguments.out:
         demand_place(arguments.out, "--out")
     if arguments.compare:

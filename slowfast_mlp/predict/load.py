@@ -41,7 +41,7 @@ def load(
     """
     contents = checkpoints.read(checkpoint)
     config = _config(contents, checkpoint, config_file, overrides)
-    where = _device(device)
+    where = find_device(device)
     net = backbone.model(
         config.model,
         num_frames=config.data.num_frames,
@@ -130,7 +130,8 @@ def _config(contents: dict[str, Any], path: str, config_file: str | None, overri
     return config
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of a name such as auto, cpu, cuda, cuda:1 or mps. Raises UserError where it is not there."""
     if name == "auto":
         return dist.device(None)
     try:

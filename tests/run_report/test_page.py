@@ -143,6 +143,11 @@ def test_the_tool_names_a_folder_of_no_run(report, tmp_path):
     assert status == 2 and f"error: {tmp_path} holds no run" in error
 
 
+def test_the_tool_refuses_a_device_that_is_not_there(report, copied_run):
+    status, printed, error = report(copied_run, "--device", "gpu")
+    assert (status, printed) == (2, "") and "There is no device 'gpu': use auto, cpu" in error
+
+
 def test_a_run_ends_with_its_page_and_pictures_in_tensorboard(configure, checkpoint, tmp_path):
     run(
         configure(
