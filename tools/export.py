@@ -15,7 +15,7 @@ EXAMPLE = """examples:
   python tools/export.py checkpoint_epoch_00016.pyth model.pt2 --rounds 0 --json
 
 The file takes pixels (uint8 [batch, 3, time, height, width], 0 to 255, any batch) and gives logits; it holds
-the names of the classes and the form of a clip. ONNX needs pip install -e ".[export]".
+the names of the classes and the form of a clip. ONNX needs pip install onnx onnxscript onnxruntime.
 Exit status: 0 written, 2 not."""
 
 
