@@ -6,7 +6,7 @@ B batch, T time, S side of a clip, K classes.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,7 @@ def _facts(predictor: Predictor) -> dict[str, Any]:
         "clip_shape": list(clip.shape),
         "channel_order": clip.channel_order,
         "seconds_of_a_clip": clip.window_sec,
+        "view": asdict(predictor.view_format),
         "label_names": list(predictor.label_names),
     }
 
