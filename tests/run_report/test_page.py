@@ -143,6 +143,17 @@ def test_the_tool_names_a_folder_of_no_run(report, tmp_path):
     assert status == 2 and f"error: {tmp_path} holds no run" in error
 
 
+def test_the_tool_says_which_video_it_looks_at(report, copied_run, checkpoint, caplog):
+    path = copied_run / "metrics.jsonl"
+    found = re.search(r'"checkpoint": "([^"]*checkpoint_epoch_00001[^"]*)"', path.read_text())[1]
+    path.write_text(path.read_text().replace(found, checkpoint))
+    caplog.set_level("INFO")
+    first = (copied_run / "predictions.csv").read_text().splitlines()[1].split(",")[0]
+    status, printed, _ = report(copied_run, "--device", "cpu", "--out", copied_run / "b.html")
+    assert (status, printed) == (0, f"{copied_run / 'b.html'}\n")
+    assert "looking at video 1 of " in caplog.text and Path(first).parent.as_posix() in caplog.text
+
+
 def test_the_tool_refuses_a_device_that_is_not_there(report, copied_run):
     status, printed, error = report(copied_run, "--device", "gpu")
     assert (status, printed) == (2, "") and "There is no device 'gpu': use auto, cpu" in error
