@@ -31,9 +31,10 @@ logger = logging.getLogger(__name__)
 @dataclass(kw_only=True)
 class Looked:
     """Pictures of what the model sees: strips of frames with a title, what its layers do, and what was not to
-    be had.
+    be had. `are_mistakes` says of which videos.
     """
 
+    are_mistakes: bool = True
     strips: list[tuple[str, Picture]] = field(default_factory=list)
     layers: list[tuple[str, Picture]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -119,8 +120,7 @@ def _look(
         looked.remarks.append(f"No frames are shown, for the model cannot be had: {error}")
         return looked
     wrong = confident_mistakes(predictions, NUM_VIDEOS)
-    if not wrong:
-        looked.remarks.append("The test made no mistake; these are its first videos.")
+    looked.are_mistakes = bool(wrong)
     chosen = wrong or range(min(NUM_VIDEOS, len(predictions.paths)))
     started, seen = time.monotonic(), None
     for number, place in enumerate(chosen):
@@ -160,8 +160,11 @@ def _looked_at(looked: Looked) -> str:
         figure(name, image(picture, f"maps of {name}", is_photo=False), kind="wide")
         for name, picture in looked.layers
     )
+    which = (
+        "the most confident mistakes" if looked.are_mistakes else "the first videos, as no mistake was made"
+    )
     says = (
-        "Frames of the most confident mistakes, and below each how much the answer hangs on every place "
+        f"Frames of {which}, and below each how much the answer hangs on every place "
         "(integrated gradients from a clip of one colour; yellow: most)."
     )
     num_layers = len({name for name, _ in looked.layers})

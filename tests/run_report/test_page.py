@@ -1,5 +1,6 @@
 """The page of a run: what it says, and that it needs nothing else."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -76,6 +77,29 @@ def test_a_run_of_five_classes_or_fewer_has_a_page_without_top5(copied_run):
     path.write_text(re.sub(r'"top5": [0-9.]+, ', "", path.read_text()))
     text = write_report(str(copied_run), max_seconds=0).path.read_text()
     assert "test top-1" in text and "top-5" not in text
+
+
+def test_an_accuracy_that_is_alone_says_whose_it_is(copied_run):
+    path = copied_run / "metrics.jsonl"
+    lines = [re.sub(r'"top[15]": [0-9.]+, ', "", line) if '"train' in line else line for line in path.open()]
+    path.write_text(re.sub(r'"top5": [0-9.]+, ', "", "".join(lines)))
+    text = write_report(str(copied_run), max_seconds=0).path.read_text()
+    (chart,) = re.findall("<h3>Accuracy</h3>.*?</figure>", text, re.DOTALL)
+    assert "</svg>validation top-1" in chart
+
+
+def test_a_test_without_a_mistake_shows_its_first_videos_and_says_so(copied_run, checkpoint):
+    with (copied_run / "predictions.csv").open(newline="") as file:
+        rows = [row | {"class1": row["label"]} for row in csv.DictReader(file)]
+    with (copied_run / "predictions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows[:1])
+    path = copied_run / "metrics.jsonl"
+    path.write_text(re.sub(r'"checkpoint": "[^"]*"', f'"checkpoint": "{checkpoint}"', path.read_text()))
+    text = write_report(str(copied_run), device="cpu").path.read_text()
+    assert "Frames of the first videos, as no mistake was made, and below each" in text
+    assert "confident mistakes" not in text
 
 
 def test_a_training_without_a_test_has_a_page_too(copied_run):
