@@ -65,7 +65,7 @@ def run_tool(
         sys.stderr.write(f"error: {error}\n")
         return wrong
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
     except OSError as error:
         sys.stderr.write(f"error: {error.filename or 'a file'} cannot be used ({error.strerror or error}).\n")
@@ -76,9 +76,23 @@ def run_tool(
 
 
 def say(text: str) -> None:
-    """Writes lines to standard output, at once: who reads a pipe wants each when it is there."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Writes lines to standard output, at once: who reads a pipe wants each when it is there.
+
+    Raises UserError where there is no room.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _forget_output()
+        raise UserError(f"Standard output cannot be written to ({error.strerror}). Make room.") from error
+
+
+def _forget_output() -> None:
+    """What is left of the output goes nowhere: Python would try to write it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def has_colours() -> bool:

@@ -6,7 +6,7 @@ B batch, T time, S side of a clip, K classes.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ ONNX, PROGRAM = ".onnx", ".pt2"
 FACTS_FILE = "slowfast_mlp.json"  # of a program, beside its weights
 CHECKED_BATCHES = (1, 3)  # two, so that a batch that became fixed is found
 MAX_BATCH = 4096
-EXTRA = 'pip install -e ".[export]"'
 
 Runner = Callable[[Tensor], Tensor]  # clips -> logits
 
@@ -157,6 +156,7 @@ def _facts(predictor: Predictor) -> dict[str, Any]:
         "clip_shape": list(clip.shape),
         "channel_order": clip.channel_order,
         "seconds_of_a_clip": clip.window_sec,
+        "view": asdict(predictor.view_format),
         "label_names": list(predictor.label_names),
     }
 
@@ -187,7 +187,8 @@ def _any_batch() -> dict[str, Any]:
 def _demand_onnx() -> None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise UserError(f"ONNX needs {', '.join(missing)}: {EXTRA}; or end the file in {PROGRAM}.")
+        needed = " ".join(missing)
+        raise UserError(f"ONNX needs {needed}: pip install {needed}; or end the file in {PROGRAM}.")
 
 
 def _pixels(batch_size: int, shape: Sequence[int]) -> Tensor:

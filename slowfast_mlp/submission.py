@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-
-import submitit
 
 from slowfast_mlp.errors import UserError
 
@@ -60,8 +59,12 @@ def submit(
     max_restarts: int,
 ) -> str:
     """Submits a training and returns the number of its job. `folder`, which all nodes must see, receives what
-    the tasks print. Raises UserError where there is no SLURM.
+    the tasks print. Raises UserError where there is no submitit or no SLURM.
     """
+    if find_spec("submitit") is None:
+        raise UserError("This needs submitit: pip install submitit.")
+    import submitit
+
     if submitit.SlurmExecutor.affinity() < 0:
         raise UserError("There is no SLURM here (srun is not found): submit from a login node.")
     executor = submitit.SlurmExecutor(folder=Path(folder))

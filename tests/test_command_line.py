@@ -1,11 +1,14 @@
 """What the tools have in common: how they end, and what their help shows."""
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from slowfast_mlp.command_line import demand_place, run_tool, written_to
+from slowfast_mlp.command_line import demand_place, run_tool, say, written_to
 from slowfast_mlp.errors import UserError
 from tests.conftest import ROOT, main_of
 
@@ -17,6 +20,19 @@ def test_every_help_shows_a_command_that_can_be_copied(tool, capsys):
     with pytest.raises(SystemExit, match="0"):
         main_of(tool)(["--help"])
     assert f"  python tools/{tool}.py" in capsys.readouterr().out
+
+
+def test_without_submitit_the_help_is_there_and_a_submission_says_what_is_missing():
+    script = "import runpy, sys; sys.modules['submitit'] = None; sys.argv = sys.argv[1:]; "
+    script += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    words = [sys.executable, "-c", script, str(ROOT / "tools" / "submit.py")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = [
+        subprocess.run([*words, *rest], capture_output=True, text=True, env=environment)
+        for rest in (["--help"], ["--", "--cfg", "x.yaml"])
+    ]
+    assert [one.returncode for one in done] == [0, 1]
+    assert done[1].stderr == "error: This needs submitit: pip install submitit.\n"
 
 
 def ends_with(error):
@@ -56,6 +72,15 @@ def test_what_cannot_be_written_names_the_flag(tmp_path):
         open("/dev/full", "w") as full,
     ):
         full.write("text")
+
+
+def test_no_room_for_the_output_is_a_line(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        status = run_tool(lambda: say("text"))
+        monkeypatch.undo()
+    assert status == 2
+    assert "error: Standard output cannot be written to (No space left on device)" in capsys.readouterr().err
 
 
 def test_what_keeps_another_file_from_being_read_is_not_put_down_to_the_flag(tmp_path):

@@ -32,6 +32,7 @@ def test_the_page_leads_from_a_folder_of_videos_to_predictions(tmp_path):
     assert (tmp_path / "lists" / "val.csv").read_text().count("\n") == 2
     assert "test results" in printed[2]
     assert (tmp_path / "output" / "mine" / "predictions.csv").exists()
+    assert "report output/mine/report.html" in printed[2]
     assert printed[3].count(".mp4\n") == 5 and printed[3].count("waving ") == 5
 
 

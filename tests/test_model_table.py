@@ -8,6 +8,7 @@ import torch
 from slowfast_mlp import model_table
 from slowfast_mlp.build import backbone
 from slowfast_mlp.config.schema import Model
+from tests.conftest import main_of
 
 
 def test_every_row_names_a_model_that_can_be_built():
@@ -36,3 +37,9 @@ def test_the_formats_hold_the_same_cells():
     assert list(csv.reader(model_table.as_csv(rows).splitlines()))[1:] == rows
     assert model_table.as_markdown(rows).splitlines()[2] == "| " + " | ".join(rows[0]) + " |"
     assert model_table.as_text(rows).splitlines()[2].split()[:2] == rows[1][:2]
+
+
+def test_an_unknown_model_is_answered_with_those_of_the_table(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main_of("model_table")(["--model", "morpmlp"])
+    assert "--model morpmlp: no such model in the table; there is morphmlp, " in capsys.readouterr().err

@@ -15,13 +15,16 @@ EXAMPLE = """examples:
   python tools/export.py checkpoint_epoch_00016.pyth model.pt2 --rounds 0 --json
 
 The file takes pixels (uint8 [batch, 3, time, height, width], 0 to 255, any batch) and gives logits; it holds
-the names of the classes and the form of a clip. ONNX needs pip install -e ".[export]".
+the names of the classes and the form of a clip. ONNX needs pip install onnx onnxscript onnxruntime.
 Exit status: 0 written, 2 not."""
 
 
 def main(argv: list[str]) -> int:
     """Exports, and says how the file compares; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.batch < 1 or arguments.rounds < 0:
+        parser.error("--batch takes 1 or more, --rounds 0 or more")
     show_log(quiet=True)  # the exporters of ONNX have much to say
     if not (arguments.quiet or arguments.json):
         logging.getLogger("slowfast_mlp").setLevel(logging.INFO)

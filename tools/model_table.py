@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say
-from slowfast_mlp.model_table import FORMATS, table
+from slowfast_mlp.model_table import FORMATS, ROWS, table
 
 
 def main(argv: list[str]) -> int:
@@ -28,7 +28,8 @@ def _print_table(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             sys.stderr.write(f"{row[0]}, {row[1]} frames\n")  # some take seconds
         rows.append(row)
     if not rows:
-        parser.error(f"--model {arguments.model}: no such model in the table")
+        names = ", ".join(dict.fromkeys(row.name for row in ROWS))
+        parser.error(f"--model {arguments.model}: no such model in the table; there is {names}")
     say(FORMATS[arguments.format](rows))
     return 0
 

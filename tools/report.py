@@ -1,10 +1,12 @@
 """A run as one HTML page, or several side by side: python tools/report.py OUTPUT_DIR"""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log
+from slowfast_mlp.command_line import add_quiet, demand_place, make_parser, run_tool, say, show_log
+from slowfast_mlp.predict.load import find_device
 from slowfast_mlp.run_report.write import write_comparison, write_report
 
 EXAMPLE = """examples:
@@ -20,11 +22,12 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if bool(arguments.output_dir) == bool(arguments.compare):
         parser.error("name the OUTPUT_DIR of a run, or --compare several")
-    show_log(quiet=True)
+    show_log(quiet=arguments.quiet)
     return run_tool(lambda: _report(arguments))
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    find_device(arguments.device)  # a wrong name is no reason to leave frames out
     if arguments.out:
         demand_place(arguments.out, "--out")
     if arguments.compare:
@@ -33,7 +36,11 @@ def _report(arguments: argparse.Namespace) -> int:
     else:
         max_seconds = 0.0 if arguments.no_frames else None
         path = write_report(
-            arguments.output_dir, path=arguments.out, device=arguments.device, max_seconds=max_seconds
+            arguments.output_dir,
+            path=arguments.out,
+            device=arguments.device,
+            max_seconds=max_seconds,
+            tell=logging.getLogger(__name__).info,
         ).path
     say(str(path))
     return 0
@@ -52,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="FILE.html", help="default OUTPUT_DIR/report.html, or compared.html")
     add("--no-frames", action="store_true", help="without frames and token mixing: no model is loaded")
     add("--device", default="auto", help="for the frames: auto (a GPU if there is one), cpu, cuda, mps")
+    add_quiet(parser)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Submits a training to SLURM by way of submitit (pip install -e ".[slurm]"):
+"""Submits a training to SLURM by way of submitit (pip install submitit):
 
 python tools/submit.py --nodes 2 --gpus-per-node 8 -- --cfg configs/... KEY VALUE ...
 """
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     parser = make_parser(
         "submit.py",
         usage="submit.py [flags] -- --cfg FILE KEY VALUE ...",
-        description='Submits a training to SLURM by way of submitit (pip install -e ".[slurm]").',
+        description="Submits a training to SLURM by way of submitit (pip install submitit).",
         examples=EXAMPLE,
     )
     parser.add_argument(

@@ -36,18 +36,17 @@ class Line:
 
 def line_chart(lines: Sequence[Line], *, title: str, x_name: str, y_name: str) -> str:
     """Lines over shared axes, which name their units; the y axis holds 0 where that wastes no more than half
-    of it. Empty where no line has a point.
+    of it, and an axis of one value leads from 0 to it. Empty where no line has a point.
     """
     shown = [(number, line, list(_runs(thinned(line.points)))) for number, line in enumerate(lines)]
     points = [point for _, _, runs in shown for run in runs for point in run]
     if not points:
         return ""
     xs, ys = zip(*points)
-    x_ticks = nice_ticks(min(xs), max(xs))
-    y_ticks = nice_ticks(0 if 0 <= min(ys) < max(ys) / 2 else min(ys), max(ys))
-    axes = _Axes(
-        (min(*xs, *x_ticks[:1]), max(*xs, *x_ticks[-1:])), (min(*ys, *y_ticks[:1]), max(*ys, *y_ticks[-1:]))
-    )
+    x_ticks = nice_ticks(*_range(min(xs), max(xs)))
+    low, high = _range(min(ys), max(ys))
+    y_ticks = nice_ticks(0 if 0 <= low < high / 2 else low, high)
+    axes = _Axes((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
     parts = [*axes.frame(x_ticks, y_ticks, x_name, y_name)]
     for number, line, runs in shown:
         style = f'class="line" {_stroke(number)}'
@@ -60,6 +59,11 @@ def line_chart(lines: Sequence[Line], *, title: str, x_name: str, y_name: str) -
                 parts.append(f'<polyline points="{places}" {style}/>')
         parts += _hints(axes, line, runs, number)
     return _svg(parts, title, WIDTH, HEIGHT)
+
+
+def _range(low: float, high: float) -> tuple[float, float]:
+    """What an axis spans: of a single value the way from 0 to it, for a scale needs two."""
+    return (low, high) if low < high else (min(low, 0), max(high, 0) or (0 if low else 1))
 
 
 def _hints(axes: "_Axes", line: Line, runs: list[list[tuple[float, float]]], number: int) -> Iterator[str]:

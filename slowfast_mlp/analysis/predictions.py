@@ -58,8 +58,9 @@ def read_predictions(
         confidences = [_number(row.get("probability1")) for row in rows]
         paths = tuple(row["path"] for row in rows)
     except (KeyError, TypeError, ValueError) as error:
+        reason = f"it has no column {error.args[0]}" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{path} is not the predictions.csv of a test ({type(error).__name__}: {error}); its columns are "
+            f"{path} is not the predictions.csv of a test ({reason}); its columns are "
             f"{', '.join(map(str, rows[0]))}."
         ) from error
     least = max(labels + best) + 1

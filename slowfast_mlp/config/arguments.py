@@ -15,7 +15,8 @@ EXAMPLE = """example:
 
 Flags come first; everything behind them is KEY VALUE pairs, with or without --opts before them.
 --print-config shows every key. Several files run one after the other; an OUTPUT_DIR given here then gets a
-folder for each."""
+folder for each. Exit status: 0 done, 1 an error, 2 a command line that cannot be read, 75 stopped by a signal
+and saved: the same command goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from slowfast_mlp.errors import UserError
 
 # Ticks of a second that times are rounded to: those of MPEG, in which most frame rates are whole numbers.
 TICKS = 90_000
+ENDINGS = (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".ts")  # of containers that take h264
 
 
 class FrameWriter:

@@ -27,14 +27,22 @@ class ViewTransform:
 
     def __call__(self, frames: Tensor) -> Tensor:
         """[T, H, W, 3] uint8 -> [V, 3, T, S, S] uint8."""
-        centred = self.num_crops == 1 and self.single_crop == "centre"
-        short_size = self.short_size if centred else self.crop_size
-        size = short_side_size(*frames.shape[1:3], short_size)
+        size = short_side_size(*frames.shape[1:3], self.resized_short_size)
         frames = resize(frames, size, antialias=self.antialias, interpolation=self.interpolation)  # T H' W' 3
-        boxes = centre_box(*size, self.crop_size) if centred else three_boxes(*size, self.crop_size)
+        boxes = (centre_box if self.is_centred else three_boxes)(*size, self.crop_size)
         boxes = boxes[: self.num_crops]
         crops = [frames[:, top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
         return torch.stack(crops).permute(0, 4, 1, 2, 3)  # V 3 T S S
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the one crop is that of the centre, of a frame that may be larger than the crop."""
+        return self.num_crops == 1 and self.single_crop == "centre"
+
+    @property
+    def resized_short_size(self) -> int:
+        """What the short side becomes before crops are taken."""
+        return self.short_size if self.is_centred else self.crop_size
 
 
 def resize(
@@ -48,14 +56,18 @@ def resize(
     if frames.shape[1:3] == size:
         return frames
     images = frames.permute(0, 3, 1, 2)  # T 3 H W, channels last
-    mode = ("bicubic" if antialias else "bilinear") if interpolation == "auto" else interpolation
-    way = dict(size=size, mode=mode, align_corners=False)
+    way = dict(size=size, mode=resize_mode(interpolation, antialias=antialias), align_corners=False)
     if frames.device.type == "cpu":  # where torch has a way for uint8, several times as fast
         resized = F.interpolate(images, antialias=antialias, **way)
     else:
         resized = F.interpolate(images.float(), antialias=antialias, **way)
         resized = resized.round_().clamp_(0, 255).to(torch.uint8)
     return resized.permute(0, 2, 3, 1).contiguous()
+
+
+def resize_mode(interpolation: str, *, antialias: bool) -> str:
+    """bilinear or bicubic: what `resize` takes `interpolation` for."""
+    return ("bicubic" if antialias else "bilinear") if interpolation == "auto" else interpolation
 
 
 def random_box(

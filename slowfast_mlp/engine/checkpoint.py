@@ -204,6 +204,11 @@ def write_atomically(path: str, write: Any) -> None:
 
 def demand_file(path: str) -> None:
     """Raises UserError if there is no such file."""
+    if g_pathmgr.isdir(path):
+        found = newest_first(path) or newest_first(os.path.dirname(path.rstrip("/")))
+        raise UserError(
+            f"The checkpoint {path!r} is a folder. Name a file{f', such as {found[0]}' if found else ''}."
+        )
     if not g_pathmgr.isfile(path):
         raise UserError(f"There is no checkpoint {path!r}.")
 
@@ -220,8 +225,13 @@ def read(path: str) -> dict[str, Any]:
             _demand_checksums(file, path)
             contents = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DamagedFile(f"{path} is no PyTorch checkpoint of tensors and plain values: {reason}") from error
+        # torch's own words advise to load it all the same, which would run the code in it.
+        other = re.search(r"GLOBAL (\S+) was not", str(error))
+        holds = f": it holds {other[1]}" if other else ""
+        raise DamagedFile(
+            f"{path} is no PyTorch checkpoint of tensors and plain values{holds}. Give one of a training, or "
+            "weights that were saved without anything else."
+        ) from error
     except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         if isinstance(error, UserError):
             raise

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import NamedTuple
 from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.data.decode_error import DecodeError
 from slowfast_mlp.data.forward import Forward, Stream, TimedFrame, open_forward
-from slowfast_mlp.data.frame_writer import FrameWriter
+from slowfast_mlp.data.frame_writer import ENDINGS, FrameWriter
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.predict import output
 from slowfast_mlp.predict.captions import draw_caption
 from slowfast_mlp.predict.inputs import shown_path
 from slowfast_mlp.predict.predictor import Prediction, Predictor, Ranked
-from slowfast_mlp.predict.timeline import draw_timeline
+from slowfast_mlp.predict.timeline import draw_timeline, picture_endings
 
 Source = Record | Stream
 Caption = Callable[[float], Sequence[Ranked]]  # of a time in seconds
@@ -79,8 +79,8 @@ class Command:
         places = [
             Places(*files)
             for files in zip(
-                files_for(wanted.video, sources, ".mp4"),
-                files_for(wanted.timeline, sources, ".png"),
+                files_for(wanted.video, sources, ".mp4", endings=ENDINGS),
+                files_for(wanted.timeline, sources, ".png", endings=picture_endings()),
                 files_for(wanted.segments, sources, ".json"),
             )
         ]
@@ -115,6 +115,8 @@ class Command:
         """A video or stream, window by window, and the files that are made of the windows."""
         path = shown_path(source)
         windows: list[Prediction] = []
+        if not self._wanted.json:
+            self._say(path)
         try:
             with contextlib.closing(open_forward(source)) as video:
                 reason = self._slide(source, video, place, windows)
@@ -143,8 +145,6 @@ class Command:
         """
         path, is_live = shown_path(source), isinstance(source, Stream)
         keeps_all = place.timeline or place.segments or (place.video and not is_live)
-        if not self._wanted.json:
-            self._say(path)
         with contextlib.ExitStack() as stack:
             # Lines of windows and a bar would get into each other's way on one terminal.
             title = "" if is_live or self._is_terminal else "frames read"
@@ -228,15 +228,20 @@ class Places(NamedTuple):
     segments: Path | None
 
 
-def files_for(path: Path | None, sources: Sequence[Source], suffix: str) -> list[Path | None]:
+def files_for(
+    path: Path | None, sources: Sequence[Source], suffix: str, *, endings: Collection[str] = ()
+) -> list[Path | None]:
     """The file for every source: `path` itself for a single one, unless it is a folder; else files in the
-    folder `path`, named after the sources. Raises UserError where the folder is missing.
+    folder `path`, named after the sources and ending in `suffix`. Raises UserError where the folder is
+    missing, or `path` has none of the `endings`, if there are any: known now, not after hours.
     """
     if path is None:
         return [None] * len(sources)
     if len(sources) == 1 and not path.is_dir():
-        if not path.parent.is_dir():  # known now, not after hours
+        if not path.parent.is_dir():
             raise UserError(f"{path} cannot be written: there is no folder {path.parent}.")
+        if endings and path.suffix.lower() not in endings:
+            raise UserError(f"{path} cannot be written: its ending names no known form. End it in {suffix}.")
         return [path]
     if not path.is_dir():
         raise UserError(f"{path} must be a folder that exists: there are {len(sources)} videos to write.")

@@ -12,11 +12,12 @@ from slowfast_mlp.config.changes import model_changes, stored_config
 from slowfast_mlp.config.load import load_config, override
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.data.lists import read_label_names
+from slowfast_mlp.data.transforms import resize_mode
 from slowfast_mlp.engine import checkpoint as checkpoints
 from slowfast_mlp.engine import distributed as dist
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.predict.predictor import ClipFormat, Predictor
+from slowfast_mlp.predict.predictor import ClipFormat, Predictor, ViewFormat
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def load(
     """
     contents = checkpoints.read(checkpoint)
     config = _config(contents, checkpoint, config_file, overrides)
-    where = _device(device)
+    where = find_device(device)
     net = backbone.model(
         config.model,
         num_frames=config.data.num_frames,
@@ -63,6 +64,10 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
     data, test = config.data, config.test
     dataset = test.dataset or config.train.dataset
     window_sec = data.num_frames * data.sampling_rate / data.target_fps
+    sampling = lists.sampling(data, dataset)
+    transform = loaders.view_transform(
+        data, dataset, num_crops=test.num_spatial_crops, single_crop=test.single_crop
+    )
     return Predictor(
         net,
         label_names=names,
@@ -74,15 +79,25 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
         num_views=test.num_ensemble_views * test.num_spatial_crops,
         loader_of=partial(_loader_of, config, where),
         clips=loaders.clip_rule(data, dataset, offset=True),
-        transform=loaders.view_transform(
-            data, dataset, num_crops=test.num_spatial_crops, single_crop=test.single_crop
-        ),
+        transform=transform,
         clip_format=ClipFormat(
             shape=(3, data.num_frames, data.test_crop_size, data.test_crop_size),
-            window_sec=SEGMENTS_WINDOW_SEC if lists.sampling(data, dataset) == "segments" else window_sec,
+            window_sec=SEGMENTS_WINDOW_SEC if sampling == "segments" else window_sec,
             mean=data.mean,
             std=data.std,
             channel_order=data.channel_order,
+        ),
+        view_format=ViewFormat(
+            sampling=sampling,
+            sampling_rate=data.sampling_rate,
+            target_fps=data.target_fps,
+            use_offset_sampling=data.use_offset_sampling,
+            short_size=transform.resized_short_size,
+            interpolation=resize_mode(transform.interpolation, antialias=transform.antialias),
+            antialias=transform.antialias,
+            crop="three" if test.num_spatial_crops == 3 else test.single_crop,
+            num_clips=test.num_ensemble_views,
+            ensemble=test.ensemble,
         ),
         is_image_model=data.num_frames == 1,
         seed=config.rng_seed,
@@ -130,7 +145,8 @@ def _config(contents: dict[str, Any], path: str, config_file: str | None, overri
     return config
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of a name such as auto, cpu, cuda, cuda:1 or mps. Raises UserError where it is not there."""
     if name == "auto":
         return dist.device(None)
     try:

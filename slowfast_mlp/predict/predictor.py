@@ -70,6 +70,22 @@ class ClipFormat:
     channel_order: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewFormat:
+    """How the views of a test are made of a video: the names and meanings of docs/export.md."""
+
+    sampling: str  # dense or segments
+    sampling_rate: int
+    target_fps: float
+    use_offset_sampling: bool
+    short_size: int
+    interpolation: str  # bilinear or bicubic
+    antialias: bool
+    crop: str  # centre, first or three
+    num_clips: int
+    ensemble: str  # logits or probs
+
+
 class Predictor:
     """A model with the settings of its test; made by `load`."""
 
@@ -88,6 +104,7 @@ class Predictor:
         clips: Clips,
         transform: Callable[[Tensor], Tensor],
         clip_format: ClipFormat,
+        view_format: ViewFormat,
         is_image_model: bool,
         seed: int,
     ):
@@ -96,6 +113,7 @@ class Predictor:
         self.device = device
         self.num_views = num_views
         self.clip_format = clip_format
+        self.view_format = view_format
         self.window_sec = clip_format.window_sec
         self.is_image_model = is_image_model
         self._precision = precision

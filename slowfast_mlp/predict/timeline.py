@@ -41,6 +41,12 @@ def draw_timeline(windows: Sequence[Prediction], title: str) -> Image.Image:
     return canvas.picture()
 
 
+def picture_endings() -> set[str]:
+    """The endings of files that a picture can be saved as, such as .png."""
+    kinds = Image.registered_extensions()
+    return {ending for ending, kind in kinds.items() if kind in Image.SAVE}
+
+
 def main_classes(windows: Sequence[Prediction]) -> list[int]:
     """Up to as many classes as there are colours: those that are best in most windows, then the likeliest."""
     shares = torch.stack([window.probabilities for window in windows])  # N K

@@ -25,10 +25,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What the test of a row gave, accuracies in percent; of which weights and list; on what machine."""
+    """What the test of a row gave, accuracies in percent; of which weights and list; on what machine.
+
+    `top5` is None for five classes and fewer, of which every label is among the five best.
+    """
 
     top1: float
-    top5: float
+    top5: float | None = None
     top1_of_decoded: float
     num_videos: int
     num_decoded: int
@@ -75,7 +78,7 @@ def _tested(group: Sequence[tuple[Plan, dict[str, str]]]) -> Iterator[tuple[Plan
         )
     except UserError as error:
         if len(group) == 1:
-            logger.warning("%s cannot be tested: %s", names, error)
+            logger.warning("%s cannot be tested; the report says why", names)
             yield group[0][0], str(error)
             return
         logger.warning("%s: testing these rows one by one", error)

@@ -62,7 +62,7 @@ def analyse_videos(
         first = first or seen
         strip(seen, *_captions(predictor, record, seen)).save(path)
         _write_video(seen, path.with_suffix(".mp4"))
-        logger.info("%s", path)
+        logger.info("%s and %s", path, path.with_suffix(".mp4").name)
     if first is not None:
         _write_layers(predictor, first, out / "layers")
     return failed
@@ -126,6 +126,7 @@ def analyse_predictions(path: str, out: Path, *, label_names: str | None = None)
     _write_table(out / "pairs.csv", "label taken_for videos share", rows)
     places = confusion.confident_mistakes(predictions, NUM_MISTAKES)
     _write_table(out / "mistakes.csv", "path label taken_for probability", _mistakes(predictions, places))
+    logger.info("%s, with confusion.png and three tables beside it", out / "test.html")
 
 
 def _class_rows(predictions: Predictions) -> Iterator[tuple[object, ...]]:

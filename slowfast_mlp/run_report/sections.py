@@ -48,7 +48,8 @@ def head(run: RunFolder) -> str:
     last = run.newest("train_epoch") or run.newest("train")
     facts = []
     if test:
-        facts += [("test top-1", percent(test["top1"])), ("test top-5", percent(test["top5"]))]
+        names = (("top1", "test top-1"), ("top5", "test top-5"))  # no top-5 of five classes and fewer
+        facts += [(title, percent(test[name])) for name, title in names if name in test]
     if best is not None:
         facts.append(("best validation top-1", percent(best)))
     if last:
@@ -75,7 +76,9 @@ def curves(run: RunFolder) -> str:
     drawn = []
     for title, unit, wanted in CURVES:
         lines = [run.curve(kind, value, name=name, factor=factor) for kind, value, name, factor in wanted]
-        drawn.append(_chart(title, unit, [line for line in lines if line.points]))
+        # One line of several that might be there has to be named too.
+        shown = [line for line in lines if line.points]
+        drawn.append(_chart(title, unit, shown, is_named=len(wanted) > 1))
     return section("Curves", figures(drawn))
 
 
@@ -85,13 +88,14 @@ def curves_together(runs: Sequence[RunFolder]) -> str:
     for title, unit, wanted in CURVES:
         for kind, value, name, factor in wanted:
             lines = [run.curve(kind, value, name=run.name, factor=factor) for run in runs]
-            drawn.append(_chart(title if len(wanted) == 1 else f"{title}: {name}", unit, lines))
+            full_title = title if len(wanted) == 1 else f"{title}: {name}"
+            drawn.append(_chart(full_title, unit, lines, is_named=len(lines) > 1))
     return section("Curves", figures(drawn))
 
 
-def _chart(title: str, unit: str, lines: Sequence[Line]) -> str:
+def _chart(title: str, unit: str, lines: Sequence[Line], *, is_named: bool) -> str:
     chart = charts.line_chart(lines, title=title, x_name="epoch", y_name=unit)
-    keys = charts.legend([line.name for line in lines]) if len(lines) > 1 else ""
+    keys = charts.legend([line.name for line in lines]) if is_named else ""
     size = max((-(-len(line.points) // charts.MAX_POINTS) for line in lines), default=1)
     note = f" Each point is the mean of {size} lines of the log." if size > 1 else ""
     return figure(title, chart, keys + note)

@@ -1,7 +1,8 @@
 """report.html of a run, or a page that compares several."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,13 +25,16 @@ from slowfast_mlp.run_report.style import details, figure, heading, image, page,
 REPORT = "report.html"
 NUM_VIDEOS = 6  # whose frames are shown
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(kw_only=True)
 class Looked:
     """Pictures of what the model sees: strips of frames with a title, what its layers do, and what was not to
-    be had.
+    be had. `are_mistakes` says of which videos.
     """
 
+    are_mistakes: bool = True
     strips: list[tuple[str, Picture]] = field(default_factory=list)
     layers: list[tuple[str, Picture]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -48,17 +52,23 @@ class Written:
 
 
 def write_report(
-    output_dir: str, *, path: Path | None = None, device: str = "auto", max_seconds: float | None = None
+    output_dir: str,
+    *,
+    path: Path | None = None,
+    device: str = "auto",
+    max_seconds: float | None = None,
+    tell: Callable[[str], object] = logger.debug,
 ) -> Written:
     """Writes the page of the run in `output_dir`, into it unless `path` is given.
 
     Frames and token mixing are shown where a test was run, its checkpoint is there and a video can be read;
-    past `max_seconds` no further video is looked at, and 0 looks at none. Raises UserError.
+    past `max_seconds` no further video is looked at, and 0 looks at none. Each takes its time, and `tell`
+    hears of it before. Raises UserError.
     """
     run = read_run(output_dir)
     looked = Looked()
     if run.predictions is not None and max_seconds != 0:
-        looked = _look(run, run.predictions, device, max_seconds)
+        looked = _look(run, run.predictions, device, max_seconds, tell)
     body = (
         heading(run.name)
         + sections.head(run)
@@ -89,7 +99,13 @@ def write_comparison(output_dirs: Sequence[str], path: Path) -> None:
     write_page(path, page(title, "".join(parts)))
 
 
-def _look(run: RunFolder, predictions: Predictions, device: str, max_seconds: float | None) -> Looked:
+def _look(
+    run: RunFolder,
+    predictions: Predictions,
+    device: str,
+    max_seconds: float | None,
+    tell: Callable[[str], object],
+) -> Looked:
     """Looks at the most confident mistakes, or where there are none at the first videos."""
     looked = Looked()
     checkpoint = run.newest("test").get("checkpoint")
@@ -104,8 +120,7 @@ def _look(run: RunFolder, predictions: Predictions, device: str, max_seconds: fl
         looked.remarks.append(f"No frames are shown, for the model cannot be had: {error}")
         return looked
     wrong = confident_mistakes(predictions, NUM_VIDEOS)
-    if not wrong:
-        looked.remarks.append("The test made no mistake; these are its first videos.")
+    looked.are_mistakes = bool(wrong)
     chosen = wrong or range(min(NUM_VIDEOS, len(predictions.paths)))
     started, seen = time.monotonic(), None
     for number, place in enumerate(chosen):
@@ -116,6 +131,7 @@ def _look(run: RunFolder, predictions: Predictions, device: str, max_seconds: fl
             )
             break
         path = predictions.paths[place]
+        tell(f"looking at video {number + 1} of {len(chosen)}: {path}")
         try:
             seen = look(predictor, record_of(path))
         except (DecodeError, UserError) as error:
@@ -144,8 +160,11 @@ def _looked_at(looked: Looked) -> str:
         figure(name, image(picture, f"maps of {name}", is_photo=False), kind="wide")
         for name, picture in looked.layers
     )
+    which = (
+        "the most confident mistakes" if looked.are_mistakes else "the first videos, as no mistake was made"
+    )
     says = (
-        "Frames of the most confident mistakes, and below each how much the answer hangs on every place "
+        f"Frames of {which}, and below each how much the answer hangs on every place "
         "(integrated gradients from a clip of one colour; yellow: most)."
     )
     num_layers = len({name for name, _ in looked.layers})

@@ -77,6 +77,16 @@ def test_a_chart_of_nothing_is_nothing():
     assert line_chart([], title="", x_name="", y_name="") == ""
 
 
+@pytest.mark.parametrize(
+    ("value", "numbers"),
+    [(1.87386, ["0", "0.5", "1", "1.5", "2"]), (-3.0, ["-3", "-2", "-1", "0"]), (0.0, ["0", "0.2", "1"])],
+)
+def test_an_axis_of_one_value_leads_from_0_to_it(value, numbers):
+    svg = line_chart([Line(name="a", points=[(1, value)])], title="A", x_name="epoch", y_name="nats")
+    shown = [node.text for node in parsed(svg).iter("text") if node.get("text-anchor") == "end"]
+    assert set(numbers) <= set(shown)
+
+
 def test_a_single_point_is_a_dot():
     svg = line_chart([Line(name="a", points=[(3, 7.0)])], title="", x_name="", y_name="")
     assert not list(parsed(svg).iter("polyline"))

@@ -44,7 +44,10 @@ def test_files_without_probabilities_and_names_are_read_too(tmp_path):
     ("text", "message"),
     [
         ("", "names no video"),
-        ("path,what\na.mp4,0\n", "is not the predictions.csv of a test .*its columns are path, what"),
+        (
+            "path,what\na.mp4,0\n",
+            "is not the predictions.csv of a test .it has no column label.; its columns are path, what",
+        ),
         ("path,label,views,class1\na.mp4,zero,6,1\n", "is not the predictions.csv of a test"),
         ("path,label,views,class1\na.mp4,0,6,9\n", "has a class 9, and the model has 4 classes"),
     ],

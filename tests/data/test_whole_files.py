@@ -1,8 +1,11 @@
 """A file appears when it is whole, under a name that no other process writes to."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from slowfast_mlp.data.whole_files import written_whole
+from slowfast_mlp.data.whole_files import is_outlet, written_whole
 
 
 def names_in(folder):
@@ -42,3 +45,23 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
     with written_whole(tmp_path / ("x" * 255)) as beside:
         beside.write_text("whole")
     assert (tmp_path / ("x" * 255)).read_text() == "whole"
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with written_whole(tmp_path / "pipe") as beside:
+        beside.write_text("all of it")
+    assert os.read(reader, 100) == b"all of it"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_devices_and_the_names_of_open_files_are_never_replaced(tmp_path):
+    (tmp_path / "file").touch()
+    assert [is_outlet(Path(path)) for path in ("/dev/null", "/dev/stdout", tmp_path / "file", tmp_path)] == [
+        True,
+        True,
+        False,
+        False,
+    ]

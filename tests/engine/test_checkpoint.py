@@ -285,6 +285,24 @@ def test_weights_alone_are_not_a_run_to_resume(tmp_path):
         checkpoint.resume(checkpoint.read(str(tmp_path / "w.pth")), "w.pth", trained())
 
 
+def test_a_file_of_other_things_is_refused_without_the_advice_to_run_its_code(tmp_path):
+    (tmp_path / "notes.txt").write_text("no weights")
+    torch.save({"weights": Path("x")}, tmp_path / "w.pth")
+    for name, what in (("notes.txt", "plain values. Give one"), ("w.pth", "plain values: it holds pathlib")):
+        with pytest.raises(UserError, match=what) as refusal:
+            checkpoint.read(str(tmp_path / name))
+        assert "weights_only" not in str(refusal.value)
+
+
+def test_a_folder_for_a_checkpoint_is_answered_with_a_file_in_it(tmp_path):
+    newest = tmp_path / "checkpoints" / "checkpoint_epoch_00002.pyth"
+    newest.parent.mkdir()
+    newest.touch()
+    for folder in (tmp_path, newest.parent):
+        with pytest.raises(UserError, match=f"{folder}' is a folder. Name a file, such as {newest}"):
+            checkpoint.read(str(folder))
+
+
 def test_a_file_that_does_not_exist_is_named():
     with pytest.raises(UserError, match="There is no checkpoint 'nowhere.pth'"):
         checkpoint.read("nowhere.pth")

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from slowfast_mlp import models
 from slowfast_mlp.data.datasets.synthetic import CLASSES
+from slowfast_mlp.data.encode import write_video
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.export import Deployed, export, read_facts, runner, write
 from slowfast_mlp.lookup import find_module
@@ -20,6 +23,19 @@ from tests.models.test_every_model import TINY
 @pytest.fixture(scope="session")
 def predictor(checkpoint):
     return load(checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(predictor, tmp_path_factory):
+    """A folder with the model.onnx of the checkpoint."""
+    folder = tmp_path_factory.mktemp("onnx")
+    export(predictor, str(folder / "model.onnx"), max_difference=1e-4, num_rounds=0)
+    return folder
+
+
+def examples():
+    """The code of docs/export.md: to load ONNX, to make a clip for it, to load a program."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
 
 
 def test_an_onnx_file_gives_the_logits_of_the_test_for_pixels_of_any_batch(
@@ -47,12 +63,71 @@ def demand_logits(path, predictor, monkeypatch):
     assert facts["label_names"] == list(CLASSES)
     assert facts["clip_shape"] == list(clips.shape[1:])
     assert facts["channel_order"] == "RGB"
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
-    (example,) = [code for code in examples if Path(path).name in code]
+    assert facts["view"] == asdict(predictor.view_format)
+    (example,) = [code for code in examples() if Path(path).name in code]
     monkeypatch.chdir(Path(path).parent)
     variables = {}
     exec(example, variables)
     assert len(variables["logits"][0]) == len(CLASSES)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DATA.SAMPLING_RATE 2",
+        "DATA.SAMPLING segments DATA.CHANNEL_ORDER BGR",
+        "DATA.USE_OFFSET_SAMPLING False DATA.TEST_INTERPOLATION bicubic DATA.TEST_SHORT_SIZE 40",
+        "TEST.SINGLE_CROP first DATA.TARGET_FPS 20",
+    ],
+)
+def test_the_example_of_the_documentation_makes_of_a_video_what_the_test_makes_of_it(
+    checkpoint, onnx_folder, tmp_path, monkeypatch, words
+):
+    one_view = ["TEST.NUM_ENSEMBLE_VIEWS", "1", "TEST.NUM_SPATIAL_CROPS", "1"]
+    predictor = load(checkpoint, device="cpu", overrides=[*one_view, *words.split()])
+    load_file, make_clip, _ = examples()
+    variables = {}
+    monkeypatch.chdir(onnx_folder)
+    exec(load_file, variables)
+    # The same weights with other facts: an export of each would take most of the time.
+    variables["facts"] |= {
+        "view": asdict(predictor.view_format),
+        "channel_order": predictor.clip_format.channel_order,
+    }
+    time, row, column = (
+        torch.arange(n).reshape(s) for n, s in ((38, (-1, 1, 1)), (48, (-1, 1)), (96, (-1,)))
+    )
+    red, green, blue = (
+        5 * row + 0 * column + 0 * time,
+        2 * column + 0 * row + 0 * time,
+        6 * time + row + column,
+    )
+    frames = torch.stack([red, green, blue], dim=-1).clamp(0, 255).to(torch.uint8)  # T H W 3
+    write_video(tmp_path / "clip.mp4", frames, fps=30, options={"g": "12"}, codec="libx264")
+    monkeypatch.chdir(tmp_path)
+    exec(make_clip, variables)
+    expected = predictor.predict("clip.mp4").scores
+    assert torch.allclose(torch.from_numpy(variables["logits"][0]).double(), expected, atol=1e-5)
+
+
+def test_several_clips_and_crops_are_among_the_facts(predictor):
+    assert predictor.view_format.num_clips == 2
+    assert (predictor.view_format.crop, predictor.view_format.short_size) == ("three", 32)
+
+
+@pytest.mark.parametrize("words", [["--batch", "0"], ["--rounds", "-1"]])
+def test_a_measurement_of_nothing_is_a_wrong_command(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main_of("export")(["x.pyth", "x.pt2", *words])
+    assert "--batch takes 1 or more, --rounds 0 or more" in capsys.readouterr().err
+
+
+def test_without_the_packages_of_onnx_the_words_for_pip_are_given(predictor, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(
+        UserError, match="ONNX needs onnxscript: pip install onnxscript; or end the file in .pt2"
+    ):
+        export(predictor, str(tmp_path / "model.onnx"), max_difference=1e-4)
 
 
 def test_a_file_that_differs_too_much_is_not_left_behind(predictor, tmp_path):

@@ -97,6 +97,26 @@ def test_a_window_slides_and_writes_its_files(predict, write_numbered, tmp_path)
     assert (len(frames), video.fps, tuple(frames[0].pixels.shape)) == (43, 30.0, (240, 720, 3))
 
 
+@pytest.mark.parametrize(
+    ("flag", "name", "suffix"),
+    [("--timeline", "t", ".png"), ("--timeline", "t.mp4", ".png"), ("--write-video", "v.txt", ".mp4")],
+)
+def test_an_ending_that_cannot_be_written_is_refused_before_the_work(
+    predict, write_numbered, tmp_path, flag, name, suffix
+):
+    status, printed, error = predict(write_numbered("a.mp4", 40), flag, tmp_path / name, "--quiet")
+    assert (status, printed) == (2, "")
+    refusal = f"{tmp_path}/{name} cannot be written: its ending names no known form. End it in {suffix}."
+    assert error == f"error: {refusal}\n"
+
+
+def test_a_video_that_cannot_be_opened_stands_under_its_own_name_among_windows(predict, write_numbered):
+    path = write_numbered("a.mp4", 16)
+    status, printed, _ = predict(path, "/nowhere/b.mp4", "--stride-sec", "1", "--quiet")
+    assert status == 1
+    assert printed.splitlines()[2:] == ["/nowhere/b.mp4", "  cannot be opened (No such file or directory)"]
+
+
 def test_several_videos_write_into_a_folder(predict, write_numbered, tmp_path):
     paths = [write_numbered("a.mp4", 20), write_numbered("a.mp4", 30)]
     assert predict(*paths, "--segments", tmp_path / "s.json")[0] == 2

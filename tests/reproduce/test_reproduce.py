@@ -92,6 +92,22 @@ def test_rows_with_weights_and_data_are_tested_and_the_others_say_what_they_lack
     assert "batch 4/4" in logs["MORPHMLP_A"] and "batch" not in logs["POSMLP_B"]
 
 
+def test_a_row_of_five_classes_or_fewer_has_no_top5(reproduce, weights, data):
+    lines = (data / "test.csv").read_text().splitlines(keepends=True)
+    (data / "test.csv").write_text("".join(line for line in lines if int(line.split()[-1]) < 5))
+    path = weights("morphmlp", "MODEL.NUM_CLASSES 5")
+    given = ["--rows", "Zoo/MORPHMLP_A", "--checkpoint", f"Zoo/MORPHMLP_A={path}"]
+    given += ["--data", f"kinetics={data}", "--set", "Zoo/*", "MODEL.NUM_CLASSES", "5"]
+    for _ in range(2):  # tested, and read back
+        status, report, lines, _ = reproduce(*given)
+        assert status == 0
+        line = lines["Zoo/MORPHMLP_A"]
+        assert (line["state"], line["top5"], line["difference_top5"]) == ("tested", "", "")
+        assert (
+            f"| 50.0 | {float(line['top1']):.2f} | {float(line['top1']) - 50:+.2f} | 90.0 | - | - |" in report
+        )
+
+
 def test_the_command_of_a_row_gives_the_same_predictions(reproduce, weights, data, main, tmp_path):
     path = weights("posmlp", POSMLP)
     given = ["--data", f"kinetics={data}", "--checkpoint", f"Zoo/POSMLP_B={path}", "--rows", "Zoo/POSMLP_B"]

@@ -1,5 +1,6 @@
 """The page of a run: what it says, and that it needs nothing else."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -71,6 +72,36 @@ def test_videos_that_are_gone_are_named_and_the_others_shown(copied_run, tmp_pat
     assert (f"frames of {there}" in text) == (lines[1].split(",")[1] != lines[1].split(",")[3])
 
 
+def test_a_run_of_five_classes_or_fewer_has_a_page_without_top5(copied_run):
+    path = copied_run / "metrics.jsonl"
+    path.write_text(re.sub(r'"top5": [0-9.]+, ', "", path.read_text()))
+    text = write_report(str(copied_run), max_seconds=0).path.read_text()
+    assert "test top-1" in text and "top-5" not in text
+
+
+def test_an_accuracy_that_is_alone_says_whose_it_is(copied_run):
+    path = copied_run / "metrics.jsonl"
+    lines = [re.sub(r'"top[15]": [0-9.]+, ', "", line) if '"train' in line else line for line in path.open()]
+    path.write_text(re.sub(r'"top5": [0-9.]+, ', "", "".join(lines)))
+    text = write_report(str(copied_run), max_seconds=0).path.read_text()
+    (chart,) = re.findall("<h3>Accuracy</h3>.*?</figure>", text, re.DOTALL)
+    assert "</svg>validation top-1" in chart
+
+
+def test_a_test_without_a_mistake_shows_its_first_videos_and_says_so(copied_run, checkpoint):
+    with (copied_run / "predictions.csv").open(newline="") as file:
+        rows = [row | {"class1": row["label"]} for row in csv.DictReader(file)]
+    with (copied_run / "predictions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows[:1])
+    path = copied_run / "metrics.jsonl"
+    path.write_text(re.sub(r'"checkpoint": "[^"]*"', f'"checkpoint": "{checkpoint}"', path.read_text()))
+    text = write_report(str(copied_run), device="cpu").path.read_text()
+    assert "Frames of the first videos, as no mistake was made, and below each" in text
+    assert "confident mistakes" not in text
+
+
 def test_a_training_without_a_test_has_a_page_too(copied_run):
     (copied_run / "predictions.csv").unlink()
     text = write_report(str(copied_run)).path.read_text()
@@ -134,6 +165,22 @@ def test_the_tool_compares(report, run_folder, copied_run, tmp_path):
 def test_the_tool_names_a_folder_of_no_run(report, tmp_path):
     status, _, error = report(tmp_path)
     assert status == 2 and f"error: {tmp_path} holds no run" in error
+
+
+def test_the_tool_says_which_video_it_looks_at(report, copied_run, checkpoint, caplog):
+    path = copied_run / "metrics.jsonl"
+    found = re.search(r'"checkpoint": "([^"]*checkpoint_epoch_00001[^"]*)"', path.read_text())[1]
+    path.write_text(path.read_text().replace(found, checkpoint))
+    caplog.set_level("INFO")
+    first = (copied_run / "predictions.csv").read_text().splitlines()[1].split(",")[0]
+    status, printed, _ = report(copied_run, "--device", "cpu", "--out", copied_run / "b.html")
+    assert (status, printed) == (0, f"{copied_run / 'b.html'}\n")
+    assert "looking at video 1 of " in caplog.text and Path(first).parent.as_posix() in caplog.text
+
+
+def test_the_tool_refuses_a_device_that_is_not_there(report, copied_run):
+    status, printed, error = report(copied_run, "--device", "gpu")
+    assert (status, printed) == (2, "") and "There is no device 'gpu': use auto, cpu" in error
 
 
 def test_a_run_ends_with_its_page_and_pictures_in_tensorboard(configure, checkpoint, tmp_path):
