@@ -1,4 +1,4 @@
-"""The layer norm that a stage starts with."""
+"""The layer norm of maps."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from slowfast_mlp.kernels.plain import is_plain
 class MapNorm(nn.LayerNorm):
     """Layer norm over the channels of a map, in the type of the map.
 
-    Autocast on a GPU would make it, and with it the residuals of the whole stage, float32: fp16 needs its
-    range, bf16 does not, and it takes twice the memory.
+    Autocast on a GPU would make it float32, and with the norm that a stage starts with all its residuals:
+    fp16 needs its range, bf16 does not, and it takes twice the memory.
     """
 
     def forward(self, x: Tensor) -> Tensor:

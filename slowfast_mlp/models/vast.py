@@ -31,6 +31,7 @@ from slowfast_mlp.layers.affine_shift import (
 )
 from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors
 from slowfast_mlp.layers.kept import Kept
+from slowfast_mlp.layers.map_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
 
 TOTAL_STRIDE = 32
@@ -50,7 +51,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, *, mixer: nn.Module, mlp_ratio: int, norm_eps: float, drop_path: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm1 = MapNorm(dim, eps=norm_eps)
         self.mixer = mixer
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, dim * mlp_ratio, dim)
@@ -85,7 +86,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         kernel_size, stride, padding = geometry
         self.proj = nn.Conv2d(dim, out_dim, kernel_size, stride=stride, padding=padding)
-        self.norm = nn.LayerNorm(out_dim, eps=norm_eps)
+        self.norm = MapNorm(out_dim, eps=norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H', W', C']."""
@@ -103,7 +104,7 @@ class ConvStem(nn.Module):
         self.convs = nn.ModuleList(
             frame_conv(dim, out, kernel_frames, kernel_size=3, stride=2) for dim, out in pairwise(dims)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=norm_eps) for dim in dims[1:])
+        self.norms = nn.ModuleList(MapNorm(dim, eps=norm_eps) for dim in dims[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, 3] -> [B, T, H/4, W/4, C]."""
