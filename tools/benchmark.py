@@ -1,17 +1,16 @@
 """Measures on this machine: python tools/benchmark.py SECTION [flags]"""
 
 import argparse
-import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
 from slowfast_mlp.benchmark import data, evaluation, floor, model, step
+from slowfast_mlp.benchmark.references import load_reference
 from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
 from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log, written_to
-from slowfast_mlp.errors import UserError
 
 SECTIONS = {"data": data, "step": step, "floor": floor, "model": model, "eval": evaluation}
 REFERENCES = Path(__file__).parents[1] / "benchmarks" / "reference"
@@ -46,7 +45,8 @@ def _measure(arguments: argparse.Namespace) -> int:
         demand_place(arguments.json, "--json")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     load_before = load_average()
-    report = SECTIONS[arguments.section].run(arguments, reference=_reference, device=device)
+    reference = partial(load_reference, folder=REFERENCES)
+    report = SECTIONS[arguments.section].run(arguments, reference=reference, device=device)
     report.machine = {
         **describe_machine(device),
         "rounds": str(arguments.rounds),
@@ -57,20 +57,6 @@ def _measure(arguments: argparse.Namespace) -> int:
         with written_to(arguments.json, "--json"):
             write_json(report, arguments.json)
     return 0
-
-
-def _reference(name: str) -> ModuleType:
-    """The plain way to load (`loader`) or to compute a backbone (its MODEL.NAME): no part of the package.
-
-    Raises UserError where there is none.
-    """
-    path = REFERENCES / f"{name}.py"
-    if not path.is_file():
-        raise UserError(f"There is no straightforward form of {name} (benchmarks/reference/{name}.py).")
-    spec = importlib.util.spec_from_file_location(f"reference_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ import torch
 
 from slowfast_mlp import models
 from slowfast_mlp.data.datasets.synthetic import CLASSES
+from slowfast_mlp.data.to_input import scale_and_shift
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.export import Deployed, export, read_facts, runner, write
 from slowfast_mlp.lookup import find_module
@@ -88,7 +89,8 @@ def test_the_tool_writes_a_program_and_says_how_it_compares(
 def test_every_backbone_can_be_exported(name, ending, tmp_path):
     arguments = TINY[name]["arguments"]
     net = find_module(models, name, "MODEL.NAME").MODEL(num_classes=5, **arguments)
-    model = Deployed(net.eval(), mean=(0.45,) * 3, std=(0.225,) * 3).eval()
+    scale, shift = scale_and_shift((0.45,) * 3, (0.225,) * 3)
+    model = Deployed(net.eval(), scale=scale, shift=shift).eval()
     size = arguments["crop_size"]
     shape = (3, arguments["num_frames"], size, size)
     path = str(tmp_path / f"model{ending}")
