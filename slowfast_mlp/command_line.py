@@ -1,7 +1,6 @@
 """What the command lines of tools/ have in common: their help, what they show, and how they end."""
 
 import argparse
-import errno
 import logging
 import os
 import sys
@@ -9,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import NO_ROOM, UserError
 
 WRONG_COMMAND = 2  # argparse's own
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # told of a file that is open, without its name
 INTERRUPTED = 130  # 128 and SIGINT, as of shells
 
 
@@ -106,6 +104,7 @@ def written_to(path: Path, flag: str) -> Iterator[None]:
     except OSError as error:
         files = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
         is_of_path = any(path in (file, *file.parents) or file in path.parents for file in files)
+        # Of a file that is open the system says that there is no room, without its name.
         if not (is_of_path or (not files and error.errno in NO_ROOM)):
             raise
         where = files[0] if files else path

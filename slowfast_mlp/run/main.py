@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.build import backbone, solver
-from slowfast_mlp.config.changes import changed_settings
+from slowfast_mlp.config.changes import all_settings, changed_settings
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, company, report
 from slowfast_mlp.engine import distributed as dist
@@ -37,6 +37,7 @@ def run(config: Config) -> None:
                 enabled=is_first,
                 tensorboard=config.tensorboard.enable,
                 settings=_as_markdown(changed_settings(config)),
+                compared={key: value for key, value in all_settings(config).items() if key != "OUTPUT_DIR"},
             )
         )
         watchdog = stack.enter_context(company.watchdog(config.watchdog_sec))

@@ -201,11 +201,15 @@ def _validation(
     def validate(epoch: int, *, known: float | None = None) -> None:
         if judge is None or epoch < 0 or not _is_due(epoch, period, progress.num_epochs):
             return
-        if known is None:
-            evaluation, step = judge(), progress.steps_before(epoch + 1)
+        step, is_new = progress.steps_before(epoch + 1), known is None
+        if is_new:
+            evaluation = judge()
             known = evaluation.accuracy(1)
             report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
-        if best.add(known, epoch=epoch + 1):
+        is_best = best.add(known, epoch=epoch + 1)
+        if is_new:
+            log.outcome({"best_top1": best.top1, "final_top1": known}, step=step)
+        if is_best:
             keeper.keep_best()
 
     return validate
