@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slowfast_mlp.errors import NO_ROOM, UserError
+from slowfast_mlp.errors import NO_ROOM, Stopped, UserError
 
 WRONG_COMMAND = 2  # argparse's own
 INTERRUPTED = 130  # 128 and SIGINT, as of shells
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what a scheduler should put into its queue again
 
 
 def make_parser(
@@ -51,17 +52,36 @@ def parse_with_overrides(
     return arguments, overrides
 
 
+def whole_number(least: int) -> Callable[[str], int]:
+    """What makes a whole number of `least` or more of a flag's text, as argparse's `type`."""
+
+    def number(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = least - 1
+        if found < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        return found
+
+    return number
+
+
 def run_tool(
     work: Callable[[], int], *, after_ctrl_c: str = "interrupted", wrong: int = WRONG_COMMAND
 ) -> int:
     """The exit status of `work`, or of what ended it: `wrong` with a line for the user's mistakes and for
-    files that cannot be used, INTERRUPTED after Ctrl-C, 0 once nobody reads the output any more.
+    files that cannot be used, INTERRUPTED after Ctrl-C, TRY_AGAIN where a signal stopped a run that is saved,
+    0 once nobody reads the output any more.
     """
     try:
         return work()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return wrong
+    except Stopped as stop:
+        sys.stderr.write(f"{stop}. The same command goes on.\n")
+        return TRY_AGAIN
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import submitit
-
 from slowfast_mlp.errors import UserError
 
 SIGNAL_DELAY_SEC = 120
@@ -60,8 +58,12 @@ def submit(
     max_restarts: int,
 ) -> str:
     """Submits a training and returns the number of its job. `folder`, which all nodes must see, receives what
-    the tasks print. Raises UserError where there is no SLURM.
+    the tasks print. Raises UserError where there is no SLURM, or no submitit.
     """
+    try:
+        import submitit
+    except ImportError as error:
+        raise UserError('This needs submitit: pip install -e ".[slurm]".') from error
     if submitit.SlurmExecutor.affinity() < 0:
         raise UserError("There is no SLURM here (srun is not found): submit from a login node.")
     executor = submitit.SlurmExecutor(folder=Path(folder))

@@ -10,7 +10,15 @@ import torch
 from slowfast_mlp.benchmark import data, evaluation, floor, model, step
 from slowfast_mlp.benchmark.references import load_reference
 from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
-from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log, written_to
+from slowfast_mlp.command_line import (
+    demand_place,
+    make_parser,
+    run_tool,
+    say,
+    show_log,
+    whole_number,
+    written_to,
+)
 
 SECTIONS = {"data": data, "step": step, "floor": floor, "model": model, "eval": evaluation}
 REFERENCES = Path(__file__).parents[1] / "benchmarks" / "reference"
@@ -67,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, section in SECTIONS.items():
         of_section = sections.add_parser(name, help=section.DESCRIPTION, allow_abbrev=False)
         of_section.add_argument(
-            "--rounds", type=_positive, help=f"rounds of A B B A ({MIN_ROUNDS}; 1 with --quick)"
+            "--rounds", type=whole_number(1), help=f"rounds of A B B A ({MIN_ROUNDS}; 1 with --quick)"
         )
         of_section.add_argument(
             "--quick", action="store_true", help="small and short: whether it runs at all"
@@ -75,12 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         of_section.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
         section.add_arguments(of_section)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from slowfast_mlp.corpus.lists import (
 )
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
-from slowfast_mlp.corpus.tars import write_shards
+from slowfast_mlp.corpus.tars import SHARDS, demand_no_shards, write_shards
 from slowfast_mlp.corpus.treatment import Treatment, treat
 from slowfast_mlp.data.datasets.ssv2 import read_entries, read_label_ids
 from slowfast_mlp.errors import UserError
@@ -171,8 +171,10 @@ def _write_frame_lists(
     folders = list(dict.fromkeys(folder for listed in videos.values() for folder, _ in listed))
     counts, wrong = _count_all(folders, frames)
     place, new_names = frames.folder, {folder: folder for folder in counts}
-    if frames.folders_per_shard:
-        place = out / "shards"
+    if not frames.folders_per_shard:
+        demand_no_shards(out / SHARDS)
+    else:
+        place = out / SHARDS
         new_names = write_shards(
             counts,
             files_of=partial(_pictures_of, frames=frames, counts=counts),

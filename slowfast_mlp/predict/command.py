@@ -84,12 +84,13 @@ class Command:
                 files_for(wanted.segments, sources, ".json"),
             )
         ]
-        pairs = list(zip(sources, places))
-        whole = [pair for pair in pairs if not (wanted.slides or isinstance(pair[0], Stream))]
+        whole, sliding = [], []
+        for source, place in zip(sources, places):
+            slides = wanted.slides or isinstance(source, Stream)
+            (sliding if slides else whole).append((source, place))
         failed = self._whole(whole) if whole else []
-        for source, place in pairs:
-            if (source, place) not in whole:
-                failed += self._sliding(source, place)
+        for source, place in sliding:
+            failed += self._sliding(source, place)
         return failed
 
     def _whole(self, pairs: Sequence[tuple[Record, "Places"]]) -> list[Failed]:

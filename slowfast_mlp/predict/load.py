@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -91,10 +92,7 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
 
 def _loader_of(config: Config, where: torch.device, videos: lists.Records) -> Any:
     """The views of a test of these videos, one video at a time; a single one is read by this process."""
-    loading = config.data_loader
-    num_workers = None if len(videos) > 1 else 0
-    if loading.num_workers is None or num_workers == 0:
-        loading = type(loading)(num_workers=num_workers, pin_memory=loading.pin_memory)
+    loading = config.data_loader if len(videos) > 1 else replace(config.data_loader, num_workers=0)
     return loaders.eval_loader(
         config.data,
         loading,

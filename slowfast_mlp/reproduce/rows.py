@@ -25,10 +25,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What the test of a row gave, accuracies in percent; of which weights and list; on what machine."""
+    """What the test of a row gave, accuracies in percent; of which weights and list; on what machine. Of five
+    classes and fewer there is no top-5.
+    """
 
     top1: float
-    top5: float
+    top5: float | None = None
     top1_of_decoded: float
     num_videos: int
     num_decoded: int
@@ -50,10 +52,11 @@ def measure(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Result | str]]:
             continue
         try:
             identity = _identity(plan)
+            done = _finished(plan, identity)
         except UserError as error:
             yield plan, str(error)
             continue
-        if done := _finished(plan, identity):
+        if done:
             logger.info("%s is tested already: %s", plan.row.name, plan.output_dir)
             yield plan, done
         else:

@@ -48,7 +48,8 @@ def head(run: RunFolder) -> str:
     last = run.newest("train_epoch") or run.newest("train")
     facts = []
     if test:
-        facts += [("test top-1", percent(test["top1"])), ("test top-5", percent(test["top5"]))]
+        rates = (1, 5) if "top5" in test else (1,)  # of five classes and fewer there is no top-5
+        facts += [(f"test top-{k}", percent(test[f"top{k}"])) for k in rates]
     if best is not None:
         facts.append(("best validation top-1", percent(best)))
     if last:
