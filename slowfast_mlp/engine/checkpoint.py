@@ -221,7 +221,9 @@ def not_written(path: str, error: BaseException) -> UserError:
     reason = getattr(cause, "strerror", None) or _first_line(error)
     is_full = cause is None or cause.errno in NO_ROOM
     way_out = "Make room" if is_full else "See to its folder"
-    return UserError(f"{path} cannot be written ({reason}). {way_out} or set OUTPUT_DIR.")
+    return UserError(
+        f"{path} cannot be written ({reason}). {way_out} or choose another folder (OUTPUT_DIR, --out)."
+    )
 
 
 def demand_file(path: str) -> None:

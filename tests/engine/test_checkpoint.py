@@ -181,7 +181,7 @@ def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
     path.write_bytes(b"before")
     ended = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True)
     assert "file.pyth cannot be written (File too large). " in ended.stdout
-    assert ended.stdout.endswith("Make room or set OUTPUT_DIR.")
+    assert ended.stdout.endswith("Make room or choose another folder (OUTPUT_DIR, --out).")
     assert path.read_bytes() == b"before"
     assert [file.name for file in tmp_path.iterdir()] == ["file.pyth"]
 

@@ -113,7 +113,7 @@ def room_for(num_bytes):
 )
 def test_a_file_that_there_is_no_room_for_is_named_with_the_way_out(tmp_path, capsys, name, write):
     with (
-        pytest.raises(UserError, match=rf"/{name} cannot be written \(File too large\)\. Make room or set O"),
+        pytest.raises(UserError, match=rf"/{name} cannot be written \(File too large\)\. Make room or"),
         RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
         room_for(10),
     ):
