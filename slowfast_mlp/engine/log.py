@@ -23,8 +23,6 @@ PACKAGE = "slowfast_mlp"
 FILES = ("stdout.log", "metrics.jsonl", "json_stats.log")
 KINDS_OF_TRAINING = ("train", "train_epoch", "val")
 
-logger = logging.getLogger(__name__)
-
 
 class RunLog:
     """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks
@@ -171,10 +169,8 @@ class RunLog:
         self._logger.propagate = True
         files = [self._text, self._metrics, self._stats] if self.enabled else []
         for file in files + [self._writer] * (self._writer is not None):
-            try:
+            with suppress(OSError):  # every line was flushed, so this was raised when it was written
                 file.close()
-            except OSError as error:  # what is left of a line that was told not to be written
-                logger.warning("%s", not_written(self.output_dir, error))
 
     def __enter__(self) -> "RunLog":
         return self
