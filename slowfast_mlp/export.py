@@ -3,6 +3,7 @@
 B batch, T time, S side of a clip, K classes.
 """
 
+import copy
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -76,7 +77,8 @@ def export(
     """
     clip = predictor.clip_format
     scale, shift = clip.scale_and_shift()
-    model = Deployed(predictor.model, scale=scale, shift=shift).cpu().eval()
+    own = copy.deepcopy(predictor.model)  # the predictor's stays on its device
+    model = Deployed(own, scale=scale, shift=shift).cpu().eval()
     difference = write(
         model, path, clip_shape=clip.shape, facts=_facts(predictor), max_difference=max_difference
     )

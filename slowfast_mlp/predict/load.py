@@ -67,7 +67,6 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
     return Predictor(
         net,
         label_names=names,
-        device=where,
         precision=Precision(config.train.precision, where),
         to_input=loaders.to_input(data, where),
         ensemble=test.ensemble,

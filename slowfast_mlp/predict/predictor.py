@@ -83,7 +83,6 @@ class Predictor:
         model: nn.Module,
         *,
         label_names: Sequence[str],
-        device: torch.device,
         precision: Precision,
         to_input: Callable[[Views], Tensor],
         ensemble: str,
@@ -98,7 +97,6 @@ class Predictor:
     ):
         self.model = model
         self.label_names = tuple(label_names)
-        self.device = device
         self.num_views = num_views
         self.clip_format = clip_format
         self.window_sec = clip_format.window_sec

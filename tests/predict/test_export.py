@@ -95,3 +95,12 @@ def test_every_backbone_can_be_exported(name, ending, tmp_path):
     shape = (3, arguments["num_frames"], size, size)
     path = str(tmp_path / f"model{ending}")
     assert write(model, path, clip_shape=shape, facts={}, max_difference=1e-4) <= 1e-4
+
+
+@pytest.mark.gpu
+def test_a_predictor_on_a_gpu_predicts_on_after_it_was_exported(checkpoint, corpus, tmp_path):
+    video = str(next((corpus / "test").glob("*.mp4")))
+    on_gpu = load(checkpoint, device="cuda")
+    before = on_gpu.predict(video).scores
+    export(on_gpu, str(tmp_path / "model.pt2"), max_difference=1e-4, num_rounds=0)
+    assert torch.allclose(on_gpu.predict(video).scores, before)
