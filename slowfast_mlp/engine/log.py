@@ -63,7 +63,7 @@ class RunLog:
         self._tensorboard = tensorboard
         self._settings, self._compared = settings, dict(compared or {})
         self._purge_step: int | None = None
-        terminal, self._text_handler = logging.StreamHandler(sys.stdout), _Appending(self._text)
+        terminal, self._text_handler = _Lines(sys.stdout), _Appending(self._text)
         self._text_handler.setFormatter(
             logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
         )
@@ -197,7 +197,19 @@ class RunLog:
             raise not_written(self._text.name, failure) from failure
 
 
-class _Appending(logging.StreamHandler):
+class _Lines(logging.StreamHandler):
+    """Writes lines. A signal to stop that comes in the middle of one is no failure of it, as logging has it
+    of every exception.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, Stopped):
+            raise error
+        super().handleError(record)
+
+
+class _Appending(_Lines):
     """Writes lines to a file, and keeps the error where that fails: lines come from any thread, and the loop
     is the one to end.
     """

@@ -1,7 +1,11 @@
 """The files of a run."""
 
+import io
 import logging
+import os
 import resource
+import signal
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -14,7 +18,8 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from slowfast_mlp.engine.log import RunLog, duration
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.engine.signals import StopSignals
+from slowfast_mlp.errors import Stopped, UserError
 
 
 def test_metrics_have_full_precision_and_stats_pyslowfasts_form(tmp_path, capsys):
@@ -138,3 +143,21 @@ def test_what_ended_a_run_is_told_though_there_is_no_room_to_log_it(tmp_path, ca
         RunLog(str(tmp_path), enabled=True, tensorboard=False),
     ):
         raise UserError("the first mistake")
+
+
+class Interrupting(io.StringIO):
+    """A terminal on which every line is interrupted by a signal to stop."""
+
+    def write(self, text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(text)
+
+
+def test_a_signal_in_the_middle_of_a_line_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    with (
+        pytest.raises(Stopped, match="stopped by SIGTERM"),
+        StopSignals(),
+        RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
+    ):
+        log.say("hello")
