@@ -35,9 +35,7 @@ def demand_kept(sources: Iterable[Path], out: Path, written: Collection[str]) ->
     for source in sources:
         target = out / source.name
         if source.name in written and target.exists() and target.samefile(source):
-            raise UserError(
-                f"{source} would be written over by our list of that name: choose another --out."
-            )
+            raise UserError(f"{source} would be written over by our list of that name: choose another --out.")
 
 
 def find_official(folder: Path, names: Sequence[str]) -> Path:

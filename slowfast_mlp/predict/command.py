@@ -1,11 +1,12 @@
 """What tools/predict.py does with its videos: predicts, tells, draws, and says what could not be read."""
 
 import contextlib
+import os
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -231,23 +232,33 @@ class Places(NamedTuple):
 
 def files_for(path: Path | None, sources: Sequence[Source], suffix: str) -> list[Path | None]:
     """The file for every source: `path` itself for a single one, unless it is a folder; else files in the
-    folder `path`, named after the sources. Raises UserError where the folder is missing.
+    folder `path`, named after the sources. Raises UserError where the folder is missing, or a file would take
+    the place of a source.
     """
     if path is None:
         return [None] * len(sources)
     if len(sources) == 1 and not path.is_dir():
         if not path.parent.is_dir():  # known now, not after hours
             raise UserError(f"{path} cannot be written: there is no folder {path.parent}.")
-        return [path]
-    if not path.is_dir():
+        files = [path]
+    elif not path.is_dir():
         raise UserError(f"{path} must be a folder that exists: there are {len(sources)} videos to write.")
-    names: dict[str, int] = {}
-    files = []
+    else:
+        files = [path / f"{name}{suffix}" for name in _names_apart(sources)]
+    read = {os.path.realpath(source.path) for source in sources}
+    if lost := [file for file in files if os.path.realpath(file) in read]:
+        raise UserError(f"{lost[0]} is one of the videos, which would be lost. Name another file or folder.")
+    return files
+
+
+def _names_apart(sources: Sequence[Source]) -> list[str]:
+    """A name for every source, without ending: its own; of equal ones the others are numbered."""
+    names: dict[str, None] = {}
     for source in sources:
         stem = Path(shown_path(source)).stem or "stream"
-        names[stem] = names.get(stem, 0) + 1
-        files.append(path / f"{stem}{f'_{names[stem]}' if names[stem] > 1 else ''}{suffix}")
-    return files
+        numbered = (f"{stem}_{number}" for number in count(2))
+        names[next(name for name in chain([stem], numbered) if name not in names)] = None
+    return list(names)
 
 
 def _drawn_on(frames: Iterable[TimedFrame], writer: FrameWriter, caption: Caption) -> Iterator[TimedFrame]:
