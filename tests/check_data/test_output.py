@@ -32,6 +32,16 @@ def test_what_the_skip_list_leaves_out_is_not_checked_again(check, videos):
     assert status == 0 and "train: 1 videos, 0 with problems" in output
 
 
+def test_a_skip_list_written_again_still_has_what_it_left_out(check, videos):
+    skipped = videos / "skip.txt"
+    skipped.write_text(f"{videos}/empty.mp4\t2 times\thas no bytes\n")
+    lists = {"train": "whole0.mp4 0\nempty.mp4 1\nnowhere.mp4 1\n"}
+    flags = ("--split", "train", "--write-skip-list", skipped)
+    _, output, _ = check(lists, *flags, overrides=("DATA.SKIP_LIST", str(skipped)))
+    assert skipped.read_text() == f"{videos}/empty.mp4\n{videos}/nowhere.mp4\n"
+    assert output.splitlines()[-1] == f"2 paths written to {skipped}"
+
+
 def test_json_has_a_line_for_every_finding_and_one_for_all(check, videos):
     flags = ("--split", "train", "--json")
     status, output, _ = check(
