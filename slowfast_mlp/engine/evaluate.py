@@ -61,13 +61,17 @@ class Evaluation:
 
     def confidences(self) -> Tensor:
         """The probability of the best class of every video [V]; without meaning where it has no view."""
-        shares = self.scores.softmax(dim=1) if self.ensemble == "logits" else self.scores
-        return shares.amax(dim=1)
+        return probabilities(self.scores, self.ensemble).amax(dim=1)
 
     @property
     def num_decoded(self) -> int:
         """Videos with at least one view."""
         return int((self.num_views > 0).sum())
+
+
+def probabilities(scores: Tensor, ensemble: str) -> Tensor:
+    """Mean scores [..., K], those that `ensemble` names, as probabilities: the softmax of mean logits."""
+    return scores.softmax(dim=-1) if ensemble == "logits" else scores
 
 
 def evaluate(

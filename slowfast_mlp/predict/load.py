@@ -43,12 +43,7 @@ def load(
     contents = checkpoints.read(checkpoint)
     config = _config(contents, checkpoint, config_file, overrides)
     where = _device(device)
-    net = backbone.model(
-        config.model,
-        num_frames=config.data.num_frames,
-        crop_size=config.data.train_crop_size,
-        test_crop_size=config.data.test_crop_size,
-    )
+    net = backbone.model_for(config.model, config.data)
     weights = backbone.official_weights(config.model, contents, checkpoint)
     logger.info("%s: %s", checkpoint, checkpoints.load_weights(net, weights, source=checkpoint))
     names = read_label_names(label_names) if label_names else checkpoints.label_names_of(contents)

@@ -14,7 +14,7 @@ from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.data.to_input import scale_and_shift
 from slowfast_mlp.data.video import Views
 from slowfast_mlp.data.window import Cutter, slide
-from slowfast_mlp.engine.evaluate import Candidate, scores_of_views
+from slowfast_mlp.engine.evaluate import Candidate, probabilities, scores_of_views
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.predict.inputs import find_inputs, shown_path
@@ -212,12 +212,13 @@ class Predictor:
 
     def _prediction(self, path: str, scores: Tensor) -> Prediction:
         """The mean of the scores [V, K]; of no view, no scores."""
-        mean = scores.double().sum(dim=0) / max(1, len(scores))
-        shares = mean.softmax(dim=0) if self._ensemble == "logits" else mean
+        num_views = len(scores)
+        none = torch.empty(0, dtype=torch.float64)
+        mean = scores.double().sum(dim=0) / num_views if num_views else none
         return Prediction(
             path=path,
             label_names=self.label_names,
-            scores=mean if len(scores) else torch.empty(0, dtype=torch.float64),
-            probabilities=shares if len(scores) else torch.empty(0, dtype=torch.float64),
-            num_views=len(scores),
+            scores=mean,
+            probabilities=probabilities(mean, self._ensemble),
+            num_views=num_views,
         )

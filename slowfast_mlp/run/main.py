@@ -74,12 +74,7 @@ def _as_markdown(settings: dict[str, Any]) -> str:
 def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Multigrid]:
     """The model as it starts, and the shapes of the steps that would train it."""
     torch.manual_seed(config.rng_seed)
-    model = backbone.model(
-        config.model,
-        num_frames=config.data.num_frames,
-        crop_size=config.data.train_crop_size,
-        test_crop_size=config.data.test_crop_size,
-    ).to(device)
+    model = backbone.model_for(config.model, config.data).to(device)
     grid = solver.multigrid(
         config.multigrid, config.data, model, name=config.model.name, max_epoch=config.solver.max_epoch
     )
