@@ -1,7 +1,6 @@
 """What the command lines of tools/ have in common: their help, what they show, and how they end."""
 
 import argparse
-import errno
 import logging
 import os
 import sys
@@ -9,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import NO_ROOM, Stopped, UserError
 
 WRONG_COMMAND = 2  # argparse's own
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # told of a file that is open, without its name
 INTERRUPTED = 130  # 128 and SIGINT, as of shells
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what a scheduler should put into its queue again
 
 
 def make_parser(
@@ -53,17 +52,36 @@ def parse_with_overrides(
     return arguments, overrides
 
 
+def whole_number(least: int) -> Callable[[str], int]:
+    """What makes a whole number of `least` or more of a flag's text, as argparse's `type`."""
+
+    def number(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError:
+            found = least - 1
+        if found < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        return found
+
+    return number
+
+
 def run_tool(
     work: Callable[[], int], *, after_ctrl_c: str = "interrupted", wrong: int = WRONG_COMMAND
 ) -> int:
     """The exit status of `work`, or of what ended it: `wrong` with a line for the user's mistakes and for
-    files that cannot be used, INTERRUPTED after Ctrl-C, 0 once nobody reads the output any more.
+    files that cannot be used, INTERRUPTED after Ctrl-C, TRY_AGAIN where a signal stopped a run that is saved,
+    0 once nobody reads the output any more.
     """
     try:
         return work()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return wrong
+    except Stopped as stop:
+        sys.stderr.write(f"{stop}. The same command goes on.\n")
+        return TRY_AGAIN
     except BrokenPipeError:
         _forget_output()
         return 0
@@ -120,6 +138,7 @@ def written_to(path: Path, flag: str) -> Iterator[None]:
     except OSError as error:
         files = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
         is_of_path = any(path in (file, *file.parents) or file in path.parents for file in files)
+        # Of a file that is open the system says that there is no room, without its name.
         if not (is_of_path or (not files and error.errno in NO_ROOM)):
             raise
         where = files[0] if files else path

@@ -17,12 +17,7 @@ def convert(config: Config, source: str, target: str) -> tuple[checkpoint.LoadRe
     Returns what became of every entry, and the sha256 of the written file. Raises UserError.
     """
     torch.manual_seed(config.rng_seed)  # what the source lacks is drawn
-    net = backbone.model(
-        config.model,
-        num_frames=config.data.num_frames,
-        crop_size=config.data.train_crop_size,
-        test_crop_size=config.data.test_crop_size,
-    )
+    net = backbone.model_for(config.model, config.data)
     report = backbone.start_weights(config.model, net, source)
     contents = {"model_state": net.state_dict(), "cfg": dump_config(config)}
     checkpoint.write_atomically(target, lambda file: torch.save(contents, file))

@@ -1,5 +1,10 @@
 """The exceptions that are no bugs: a mistake of the user's, and a run that was asked to stop."""
 
+import errno
+
+# What a system says where there is no more room for a file.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class UserError(ValueError):
     """Something that the user can put right: a setting, a list, a file.

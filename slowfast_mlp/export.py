@@ -3,6 +3,7 @@
 B batch, T time, S side of a clip, K classes.
 """
 
+import copy
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -30,17 +31,19 @@ Runner = Callable[[Tensor], Tensor]  # clips -> logits
 
 
 class Deployed(nn.Module):
-    """A model that takes pixels: uint8 [B, 3, T, S, S] of 0 to 255 -> logits [B, K]."""
+    """A model that takes pixels: uint8 [B, 3, T, S, S] of 0 to 255 -> logits [B, K].
 
-    def __init__(self, model: nn.Module, *, mean: Sequence[float], std: Sequence[float]):
+    Pixels · `scale` + `shift`, [1, 3, 1, 1, 1] each, are what `model` was trained with.
+    """
+
+    def __init__(self, model: nn.Module, *, scale: Tensor, shift: Tensor):
         super().__init__()
         self.model = model
-        shape = (1, 3, 1, 1, 1)
-        self.register_buffer("scale", torch.tensor([1 / (255 * s) for s in std]).reshape(shape))
-        self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std)]).reshape(shape))
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Pixels -> logits; normalises as the training did."""
+        """Pixels [B, 3, T, S, S] uint8 -> logits [B, K]; normalises as the training did."""
         return self.model(torch.addcmul(self.shift, clips.float(), self.scale))
 
 
@@ -72,7 +75,9 @@ def export(
     measured; `compiled` adds torch.compile to those that are. Raises UserError.
     """
     clip = predictor.clip_format
-    model = Deployed(predictor.model, mean=clip.mean, std=clip.std).cpu().eval()
+    scale, shift = clip.scale_and_shift()
+    own = copy.deepcopy(predictor.model)  # the predictor's stays on its device
+    model = Deployed(own, scale=scale, shift=shift).cpu().eval()
     difference = write(
         model, path, clip_shape=clip.shape, facts=_facts(predictor), max_difference=max_difference
     )

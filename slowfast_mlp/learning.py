@@ -58,6 +58,6 @@ def _top1_of_run(path: str, output_dir: str, overrides: Sequence[str]) -> float:
         num_gpus=config.num_gpus,
         num_shards=config.num_shards,
         shard_id=config.shard_id,
-        init_method=None,
+        timeout_sec=config.dist_timeout_sec,
     )
     return last_metrics(output_dir, "test")["top1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slowfast_mlp.command_line import demand_place, run_tool, say, written_to
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import Stopped, UserError
 from tests.conftest import ROOT, main_of
 
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py"))
@@ -48,6 +48,7 @@ def ends_with(error):
         (UserError("DATA.X 1: use 2."), 2, "error: DATA.X 1: use 2.\n"),
         (OSError(errno.ENOSPC, "No space left", "/x"), 2, "error: /x cannot be used (No space left).\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted\n"),
+        (Stopped("stopped by SIGTERM"), 75, "stopped by SIGTERM. The same command goes on.\n"),
     ],
 )
 def test_what_is_no_bug_ends_a_tool_with_a_line(error, status, text, capsys):
@@ -94,3 +95,26 @@ def test_a_place_for_a_file_is_known_before_the_work(tmp_path):
         demand_place(tmp_path / "no" / "x.csv", "--report")
     with pytest.raises(UserError, match=f"^--report {tmp_path} cannot be written: it is a folder. Name a"):
         demand_place(tmp_path, "--report")
+
+
+@pytest.mark.parametrize(
+    ("tool", "words", "flag"),
+    [
+        ("export", ["a.pyth", "a.onnx", "--batch", "0"], "--batch: '0' is no whole number of 1 or more"),
+        ("export", ["a.pyth", "a.onnx", "--rounds", "-1"], "--rounds: '-1' is no whole number of 0 or more"),
+        ("prepare_data", ["kinetics", "--jobs", "x"], "--jobs: 'x' is no whole number of 1 or more"),
+        ("benchmark", ["floor", "--rounds", "1.5"], "--rounds: '1.5' is no whole number of 1 or more"),
+        ("predict", ["a.mp4", "--checkpoint", "a", "--window-sec", "nan"], "--window-sec takes more than 0"),
+        ("predict", ["a.mp4", "--checkpoint", "a", "--stride-sec", "inf"], "--stride-sec takes more than 0"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_a_wrong_command(tool, words, flag, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main_of(tool)(words)
+    assert flag in capsys.readouterr().err
+
+
+def test_a_job_without_submitit_is_answered_with_the_extra_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "submitit", None)  # as where it is not installed
+    assert main_of("submit")(["--", "--cfg", "x.yaml"]) == 1
+    assert capsys.readouterr().err == 'error: This needs submitit: pip install -e ".[slurm]".\n'

@@ -1,21 +1,15 @@
 """The runs that show that a model uses time: run small here, and in full by tools/learning_runs.py."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from slowfast_mlp.learning import Learning, markdown
-
-TOOL = Path(__file__).parents[1] / "tools" / "learning_runs.py"
+from tests.conftest import main_of
 
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location("learning_runs", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    """The main function of tools/learning_runs.py."""
+    return main_of("learning_runs")
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,9 @@ def test_tensorboard_shows_every_step_once_after_a_resume(configure, tmp_path):
     run(configure(*words))
     events = EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    final, best = events.Scalars("hparam/final_top1"), events.Scalars("hparam/best_top1")
+    top1 = [event.value for event in events.Scalars("val/top1")]
+    assert [event.value for event in final] == top1 and best[-1].value == max(top1)
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(configure, tmp_path, whole, capsys):

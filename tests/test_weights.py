@@ -1,8 +1,6 @@
 """Weights of every family: each wrapping, image to video, other class counts, and conversion."""
 
 import hashlib
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +9,8 @@ from slowfast_mlp.build import backbone
 from slowfast_mlp.config.schema import Model
 from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.errors import UserError
+from tests.conftest import main_of
 
-ROOT = Path(__file__).parents[1]
 SMALL = dict(depths=[1, 1, 1, 1], dims=[8, 16, 32, 64])
 # Name -> variant, arguments that make it small, and those of a video model that answers a still clip as its
 # image model does.
@@ -116,10 +114,7 @@ def test_position_tables_are_resampled_for_other_frame_counts(tmp_path):
 @pytest.fixture(scope="module")
 def convert():
     """The main function of tools/convert_checkpoint.py."""
-    spec = importlib.util.spec_from_file_location("convert", ROOT / "tools" / "convert_checkpoint.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return main_of("convert_checkpoint")
 
 
 def test_a_converted_checkpoint_is_ours_and_told_by_its_hash(tmp_path, convert, capsys):

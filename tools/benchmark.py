@@ -1,17 +1,24 @@
 """Measures on this machine: python tools/benchmark.py SECTION [flags]"""
 
 import argparse
-import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import torch
 
 from slowfast_mlp.benchmark import data, evaluation, floor, model, step
+from slowfast_mlp.benchmark.references import load_reference
 from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
-from slowfast_mlp.command_line import demand_place, make_parser, run_tool, say, show_log, written_to
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.command_line import (
+    demand_place,
+    make_parser,
+    run_tool,
+    say,
+    show_log,
+    whole_number,
+    written_to,
+)
 
 SECTIONS = {"data": data, "step": step, "floor": floor, "model": model, "eval": evaluation}
 REFERENCES = Path(__file__).parents[1] / "benchmarks" / "reference"
@@ -46,7 +53,8 @@ def _measure(arguments: argparse.Namespace) -> int:
         demand_place(arguments.json, "--json")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     load_before = load_average()
-    report = SECTIONS[arguments.section].run(arguments, reference=_reference, device=device)
+    reference = partial(load_reference, folder=REFERENCES)
+    report = SECTIONS[arguments.section].run(arguments, reference=reference, device=device)
     report.machine = {
         **describe_machine(device),
         "rounds": str(arguments.rounds),
@@ -59,20 +67,6 @@ def _measure(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _reference(name: str) -> ModuleType:
-    """The plain way to load (`loader`) or to compute a backbone (its MODEL.NAME): no part of the package.
-
-    Raises UserError where there is none.
-    """
-    path = REFERENCES / f"{name}.py"
-    if not path.is_file():
-        raise UserError(f"There is no straightforward form of {name} (benchmarks/reference/{name}.py).")
-    spec = importlib.util.spec_from_file_location(f"reference_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "benchmark.py", description="Measures parts of the project on this machine.", examples=EXAMPLE
@@ -81,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, section in SECTIONS.items():
         of_section = sections.add_parser(name, help=section.DESCRIPTION, allow_abbrev=False)
         of_section.add_argument(
-            "--rounds", type=_positive, help=f"rounds of A B B A ({MIN_ROUNDS}; 1 with --quick)"
+            "--rounds", type=whole_number(1), help=f"rounds of A B B A ({MIN_ROUNDS}; 1 with --quick)"
         )
         of_section.add_argument(
             "--quick", action="store_true", help="small and short: whether it runs at all"
@@ -89,12 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         of_section.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
         section.add_arguments(of_section)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,9 @@ def _check(arguments: argparse.Namespace, overrides: list[str]) -> int:
     for flag in ("report", "write_skip_list"):
         if path := getattr(arguments, flag):
             demand_place(path, f"--{flag.replace('_', '-')}")
+    config = load_config(arguments.cfg, overrides)
     report = check(
-        load_config(arguments.cfg, overrides),
+        config,
         split=arguments.split,
         decode=arguments.decode,
         num_processes=arguments.jobs,
@@ -60,7 +61,8 @@ def _check(arguments: argparse.Namespace, overrides: list[str]) -> int:
             write_csv(report, arguments.report)
     if arguments.write_skip_list:
         with written_to(arguments.write_skip_list, "--write-skip-list"):
-            num_skipped = write_skip_list(report, arguments.write_skip_list)
+            known = config.data.skip_list
+            num_skipped = write_skip_list(report, arguments.write_skip_list, known=known)
         if not arguments.json:
             say(f"{num_skipped} paths written to {arguments.write_skip_list}")
     return 1 if report.has_problems else 0

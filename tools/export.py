@@ -6,7 +6,7 @@ import logging
 import sys
 from dataclasses import asdict
 
-from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log
+from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log, whole_number
 from slowfast_mlp.export import Exported, export
 from slowfast_mlp.predict.load import load
 
@@ -68,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     add("out", metavar="OUT", help="the file; .onnx or .pt2 tells the format")
     add("--cfg", metavar="FILE.yaml", help="config of the model, for a checkpoint that holds none")
     add("--max-difference", type=float, default=1e-4, metavar="D", help="of a logit, else refused (1e-4)")
-    add("--batch", type=int, default=1, metavar="N", help="clips of a batch whose latency is measured (1)")
-    add("--rounds", type=int, default=5, metavar="N", help="of that measurement; 0 leaves it out (5)")
+    add("--batch", type=whole_number(1), default=1, metavar="N", help="clips of a batch that is timed (1)")
+    add("--rounds", type=whole_number(0), default=5, metavar="N", help="of timing; 0 leaves it out (5)")
     add("--no-compile", action="store_true", help="leave torch.compile out of it, which takes a minute")
     add("--json", action="store_true", help="a line of JSON")
     add_quiet(parser)

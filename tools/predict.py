@@ -1,10 +1,19 @@
 """Names what videos show: python tools/predict.py VIDEO ... --checkpoint FILE"""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import add_quiet, has_colours, make_parser, run_tool, say, show_log
+from slowfast_mlp.command_line import (
+    add_quiet,
+    has_colours,
+    make_parser,
+    run_tool,
+    say,
+    show_log,
+    whole_number,
+)
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.predict.command import Command, Failed, Wanted
 from slowfast_mlp.predict.inputs import find_inputs, read_list
@@ -91,12 +100,10 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if not arguments.videos and not arguments.list:
         parser.error("name a video, a folder, a pattern or a stream; or --list FILE")
-    if arguments.top_k < 1:
-        parser.error("--top-k takes 1 or more")
     for name in ("stride_sec", "window_sec", "max_sec"):
         value = getattr(arguments, name)
-        if value is not None and value <= 0:
-            parser.error(f"--{name.replace('_', '-')} takes more than 0")
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f"--{name.replace('_', '-')} takes more than 0 seconds, and not endlessly many")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--labels", metavar="FILE", help="names of the classes, a line each, instead of the checkpoint's")
     add("--list", metavar="FILE", help="file of paths, a line each; - is standard input")
     add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps")
-    add("--top-k", type=int, default=5, metavar="N", help="classes to show (5)")
+    add("--top-k", type=whole_number(1), default=5, metavar="N", help="classes to show (5)")
     add("--json", action="store_true", help="a line of JSON for every video or window")
     add_quiet(parser)
     add("--stride-sec", type=float, metavar="S", help="slide a window, S seconds on each time")

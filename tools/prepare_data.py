@@ -6,7 +6,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log, written_to
+from slowfast_mlp.command_line import (
+    add_quiet,
+    make_parser,
+    run_tool,
+    say,
+    show_log,
+    whole_number,
+    written_to,
+)
 from slowfast_mlp.corpus.folders import prepare_folders
 from slowfast_mlp.corpus.imagenet import LINKS, PictureShards, prepare_imagenet
 from slowfast_mlp.corpus.kinetics import prepare_kinetics
@@ -156,9 +164,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         part.set_defaults(prepare=prepare)
         add_flags(part)
         part.add_argument("--out", type=Path, required=True, help="folder to write into")
-        part.add_argument("--jobs", type=_at_least_one, default=default_num_processes(), help="processes")
+        part.add_argument("--jobs", type=whole_number(1), default=default_num_processes(), help="processes")
         part.add_argument(
-            "--timeout", type=_at_least_one, default=600, help="seconds after which a file is given up (600)"
+            "--timeout", type=whole_number(1), default=600, help="seconds until a file is given up (600)"
         )
         part.add_argument("--json", action="store_true", help="what was written as a line of JSON")
         add_quiet(part)
@@ -221,8 +229,8 @@ def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
 
 def _add_treatment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reencode", action="store_true", help="write the videos anew into OUT/videos")
-    parser.add_argument("--short-side", type=_at_least_one, help="most that the short side has (320)")
-    parser.add_argument("--gop", type=_at_least_one, help="frames from keyframe to keyframe (12)")
+    parser.add_argument("--short-side", type=whole_number(1), help="most that the short side has (320)")
+    parser.add_argument("--gop", type=whole_number(1), help="frames from keyframe to keyframe (12)")
     parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", help="quality (23)")
     parser.add_argument(
         "--fast-decode",
@@ -234,7 +242,7 @@ def _add_treatment(parser: argparse.ArgumentParser) -> None:
 
 def _add_shards(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
-        "--shards", type=_at_least_one, default=0, metavar="N", help=f"put N {what} each into tar files"
+        "--shards", type=whole_number(1), default=0, metavar="N", help=f"put N {what} each into tar files"
     )
 
 
@@ -243,13 +251,6 @@ def _share(text: str) -> float:
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return share
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
 
 
 # name -> what goes in, the function, the flags of its own

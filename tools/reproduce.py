@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log
-from slowfast_mlp.errors import Stopped, UserError
+from slowfast_mlp.errors import UserError
 from slowfast_mlp.reproduce.command import REPORT, reproduce
 from slowfast_mlp.reproduce.plan import Given
 from slowfast_mlp.reproduce.table import PAPERS, SYNTHETIC, matching, read_table
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TRY_AGAIN = 75  # as run_net.py
 
 EXAMPLES = """examples:
   python tools/reproduce.py --data kinetics=/data/k400 \\
@@ -50,11 +49,7 @@ def _reproduce(arguments: argparse.Namespace, command: str) -> int:
         settings=[tuple(words) for words in arguments.set],
         overrides=arguments.opts,
     )
-    try:
-        lines = reproduce(rows, given, output_dir=arguments.out, command=command, trains=arguments.synthetic)
-    except Stopped as stop:
-        sys.stderr.write(f"{stop}. The same command goes on.\n")
-        return TRY_AGAIN
+    lines = reproduce(rows, given, output_dir=arguments.out, command=command, trains=arguments.synthetic)
     failed = [line for line in lines if not line.result and not line.plan.missing]
     for line in failed:
         sys.stderr.write(f"{line.plan.row.name} could not be tested: {line.state}\n")

@@ -4,13 +4,12 @@ import shlex
 import sys
 from functools import partial
 
+from slowfast_mlp.command_line import INTERRUPTED, TRY_AGAIN
 from slowfast_mlp.config.arguments import parse_arguments
 from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.engine.launch import is_launched, launch
 from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.run.main import run_all
-
-TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: what a scheduler should put into its queue again
 
 
 def main(argv: list[str]) -> int:
@@ -49,7 +48,7 @@ def main(argv: list[str]) -> int:
         return TRY_AGAIN
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: the same command goes on from the last checkpoint\n")
-        return 130
+        return INTERRUPTED
     return 0
 
 

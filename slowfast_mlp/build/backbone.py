@@ -46,6 +46,12 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
     return net
 
 
+def model_for(section: schema.Model, data: schema.Data) -> nn.Module:
+    """The backbone for the clips that DATA asks for."""
+    sizes = dict(crop_size=data.train_crop_size, test_crop_size=data.test_crop_size)
+    return model(section, num_frames=data.num_frames, **sizes)
+
+
 def official_weights(section: schema.Model, contents: dict[str, Any], path: str) -> dict[str, torch.Tensor]:
     """The weights in the contents of a checkpoint, ours or the authors', under the names of our model."""
     return _hook(_model_module(section), "from_official")(checkpoint.weights_of(contents, path))

@@ -89,22 +89,27 @@ def course_changes(before: Config, now: Config) -> list[str]:
 
 def settings_of(path: str) -> dict[str, Any]:
     """The settings in a run's config file, by their outside keys. Raises UserError."""
-    return _flat(load_config(path))
+    return all_settings(load_config(path))
 
 
 def default_settings() -> dict[str, Any]:
     """What every setting is where nobody sets it, by its outside key."""
-    return _flat(Config())
+    return all_settings(Config())
+
+
+def all_settings(config: Config) -> dict[str, Any]:
+    """Every setting by its outside key."""
+    return _flat(config)
 
 
 def changed_settings(config: Config) -> dict[str, Any]:
     """The settings that are not what they are by default, by their outside keys."""
     defaults = default_settings()
-    return {key: value for key, value in _flat(config).items() if value != defaults[key]}
+    return {key: value for key, value in all_settings(config).items() if value != defaults[key]}
 
 
 def _differing(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
-    old, new = _flat(before), _flat(now)
+    old, new = all_settings(before), all_settings(now)
     return [(key, old[key], new[key]) for key in old if _essence(key, old[key]) != _essence(key, new[key])]
 
 

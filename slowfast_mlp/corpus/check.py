@@ -11,6 +11,7 @@ from typing import NamedTuple
 from slowfast_mlp.corpus.files import FileFacts, find_copies, look_at_files, looked_of
 from slowfast_mlp.data.records import Record, Records, wrong_label, wrong_names
 from slowfast_mlp.data.samplers import empty_classes
+from slowfast_mlp.data.skip_list import read_skip_list
 
 # In the order in which they are told. The first ones keep a video from being read at all.
 UNREADABLE = {
@@ -210,9 +211,12 @@ def write_csv(report: CheckReport, path: Path) -> None:
             )
 
 
-def write_skip_list(report: CheckReport, path: Path) -> int:
-    """Writes the paths of all videos that cannot be read, one a line; returns their number."""
+def write_skip_list(report: CheckReport, path: Path, *, known: str) -> int:
+    """Writes the paths of all videos that cannot be read, one a line, behind those of the list `known`
+    (DATA.SKIP_LIST; "" is none), which were not looked at; returns their number.
+    """
     bad = [v.record.path for v in report.videos if any(f.kind in UNREADABLE for f in v.findings)]
-    unique = list(dict.fromkeys(bad))
+    before = sorted(read_skip_list(known)) if known else []
+    unique = list(dict.fromkeys([*before, *bad]))
     path.write_text("".join(f"{name}\n" for name in unique), encoding="utf-8")
     return len(unique)

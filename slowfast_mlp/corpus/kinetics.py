@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from slowfast_mlp.corpus.lists import (
-    Prepared,
-    demand_folder,
-    index_videos,
-    read_text,
-)
-from slowfast_mlp.corpus.path_lists import write_path_lists
+from slowfast_mlp.corpus.lists import Prepared, demand_folder, demand_kept, index_videos, read_text
+from slowfast_mlp.corpus.path_lists import CATEGORIES, write_path_lists
 from slowfast_mlp.corpus.treatment import Treatment
 from slowfast_mlp.data.lists import read_label_names
 from slowfast_mlp.errors import UserError
@@ -45,6 +40,8 @@ def prepare_kinetics(
     demand_folder(videos, "--videos")
     clips = [clip for path in annotations for clip in read_annotations(path)]
     ids = _label_ids(clips, label_order)
+    sources = [*annotations, label_order] if label_order else annotations
+    demand_kept(sources, out, {CATEGORIES, *(f"{split}.csv" for split in SPLITS.values())})
     files, prepared = index_videos(videos), Prepared()
     found: list[tuple[Clip, str]] = []
     for clip in clips:

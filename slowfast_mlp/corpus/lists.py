@@ -28,6 +28,16 @@ def demand_folder(path: Path, flag: str) -> None:
         raise UserError(f"{flag} {path}: there is no such folder.")
 
 
+def demand_kept(sources: Iterable[Path], out: Path, written: Collection[str]) -> None:
+    """Refuses to write lists, of these names in `out`, over the files that they are made of. Raises
+    UserError.
+    """
+    for source in sources:
+        target = out / source.name
+        if source.name in written and target.exists() and target.samefile(source):
+            raise UserError(f"{source} would be written over by our list of that name: choose another --out.")
+
+
 def find_official(folder: Path, names: Sequence[str]) -> Path:
     """The first of `names` that the folder of the annotations holds. Raises UserError."""
     for name in names:

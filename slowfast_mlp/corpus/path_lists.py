@@ -6,6 +6,8 @@ from pathlib import Path
 from slowfast_mlp.corpus.lists import Prepared, settings_without_lists, write_lines, write_missing
 from slowfast_mlp.corpus.treatment import Treatment, treat
 
+CATEGORIES = "categories.txt"  # names and ids of the classes
+
 
 def write_path_lists(
     found: Mapping[str, Sequence[tuple[str, str]]],
@@ -31,8 +33,8 @@ def write_path_lists(
             written.add(split)
             write_lines(out / f"{split}.csv", lines)
             prepared.said.append(f"{out / split}.csv: {len(lines)} videos")
-    write_lines(out / "categories.txt", [f"{name}\t{number}" for name, number in ids.items()])
-    prepared.said += [f"{out / 'categories.txt'}: {len(ids)} classes", *remarks]
+    write_lines(out / CATEGORIES, [f"{name}\t{number}" for name, number in ids.items()])
+    prepared.said += [f"{out / CATEGORIES}: {len(ids)} classes", *remarks]
     write_missing(out, prepared)
     prepared.settings = {
         "TRAIN.DATASET": "kinetics",

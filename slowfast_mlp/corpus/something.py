@@ -13,15 +13,17 @@ from typing import Any
 from slowfast_mlp.corpus.lists import (
     Prepared,
     demand_folder,
+    demand_kept,
     find_official,
     index_videos,
     read_text,
     write_lines,
     write_missing,
 )
+from slowfast_mlp.corpus.path_lists import CATEGORIES
 from slowfast_mlp.corpus.processes import GivenUp, run_jobs
 from slowfast_mlp.corpus.progress import CountProgress
-from slowfast_mlp.corpus.tars import write_shards
+from slowfast_mlp.corpus.tars import SHARDS, demand_no_shards, write_shards
 from slowfast_mlp.corpus.treatment import Treatment, treat
 from slowfast_mlp.data.datasets.ssv2 import read_entries, read_label_ids
 from slowfast_mlp.errors import UserError
@@ -81,6 +83,9 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
     """
     demand_folder(videos, "--videos")
     names, entries = _read_v2(annotations)
+    if not treatment.videos_per_shard:
+        jsons = [f"{OFFICIAL_V2}{part}.json" for part in (*SPLITS, "labels")]
+        demand_kept([annotations / name for name in jsons], out, jsons)
     # Not in folders below: readers join folder, id and ending.
     files = {
         stem: path
@@ -135,7 +140,7 @@ def _write_jsons(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Pat
 def _write_kinetics_lists(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Path:
     path = out / f"{SPLITS[split]}.csv"
     write_lines(path, [f"{name} {label}" for _, label, name in kept])
-    write_lines(out / "categories.txt", [f"{name}\t{number}" for number, name in enumerate(names)])
+    write_lines(out / CATEGORIES, [f"{name}\t{number}" for number, name in enumerate(names)])
     return path
 
 
@@ -171,8 +176,10 @@ def _write_frame_lists(
     folders = list(dict.fromkeys(folder for listed in videos.values() for folder, _ in listed))
     counts, wrong = _count_all(folders, frames)
     place, new_names = frames.folder, {folder: folder for folder in counts}
-    if frames.folders_per_shard:
-        place = out / "shards"
+    if not frames.folders_per_shard:
+        demand_no_shards(out / SHARDS)
+    else:
+        place = out / SHARDS
         new_names = write_shards(
             counts,
             files_of=partial(_pictures_of, frames=frames, counts=counts),

@@ -9,6 +9,7 @@ from slowfast_mlp.corpus.progress import CountProgress
 from slowfast_mlp.data.shards import sizes_of_members, write_shard
 from slowfast_mlp.errors import UserError
 
+SHARDS = "shards"  # folder of --out
 # The files of a name: what each is called in the tar, and where it is. Must be picklable.
 FilesOf = Callable[[str], Iterable[tuple[str, Path]]]
 
@@ -43,6 +44,15 @@ def write_shards(
             raise UserError(f"{jobs[position][0]} cannot be written: {result.kind}, {result.reason}.")
         progress.add(failed=False)
     return places
+
+
+def demand_no_shards(folder: Path) -> None:
+    """Refuses to leave the shards of an earlier run, whose lists would be written over. Raises UserError."""
+    if any(folder.glob("shard-*.tar")):
+        raise UserError(
+            f"{folder} holds tar shards of an earlier run, and its lists lead there; without --shards they "
+            f"would lead to the files themselves. Add --shards, choose another --out, or remove {folder}."
+        )
 
 
 def file_itself(name: str, *, folder: Path) -> list[tuple[str, Path]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slowfast_mlp.corpus.reencode import SETTINGS_NAME, reencode_all
-from slowfast_mlp.corpus.tars import file_itself, write_shards
+from slowfast_mlp.corpus.tars import SHARDS, demand_no_shards, file_itself, write_shards
 from slowfast_mlp.data.encode import Encoding
 from slowfast_mlp.errors import UserError
 
@@ -34,8 +34,8 @@ class Treated(NamedTuple):
 
 def treat(names: Sequence[str], *, source: Path, out: Path, treatment: Treatment) -> Treated:
     """Writes `source`/name for every name into out/videos, out/shards or both, as the treatment says; what
-    is there already is kept. Raises UserError, also where videos that were written anew would be left for the
-    originals.
+    is there already is kept. Raises UserError, also where videos that were written anew, or shards, would be
+    left for the originals.
     """
     names = list(dict.fromkeys(names))
     treated = Treated(source, {name: name for name in names}, {})
@@ -55,15 +55,17 @@ def treat(names: Sequence[str], *, source: Path, out: Path, treatment: Treatment
             "without --reencode they would lead to the originals. Add --reencode, choose another --out, or "
             f"remove {out / REENCODED}."
         )
-    if treatment.videos_per_shard:
+    if not treatment.videos_per_shard:
+        demand_no_shards(out / SHARDS)
+    else:
         places = write_shards(
             treated.new_names.values(),
             files_of=partial(file_itself, folder=treated.folder),
-            target=out / "shards",
+            target=out / SHARDS,
             num_per_shard=treatment.videos_per_shard,
             num_processes=treatment.num_processes,
             timeout_sec=treatment.timeout_sec,
         )
         in_shards = {old: places[new] for old, new in treated.new_names.items()}
-        treated = Treated(out / "shards", in_shards, treated.failures)
+        treated = Treated(out / SHARDS, in_shards, treated.failures)
     return treated

@@ -15,7 +15,6 @@ from slowfast_mlp.data.records import Record, literal
 
 # Pictures do not tell a rate; at this one DATA.SAMPLING_RATE counts pictures, TARGET_FPS being 30.
 PICTURES_FPS = 30.0
-CHANNEL_ORDERS = ("RGB", "BGR")
 
 
 class Source(Protocol):

@@ -1,6 +1,6 @@
 """From views of uint8 to the model's input: the last steps of the way, on the device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -27,9 +27,7 @@ class ToInput:
         self._device = device
         self._augment = augment
         # On the device for good: sending them with every batch would make the host wait for it.
-        shape = (1, 3, 1, 1, 1)
-        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device).reshape(shape)
-        self._shift = torch.tensor([-m / s for m, s in zip(mean, std)], device=device).reshape(shape)
+        self._scale, self._shift = (part.to(device) for part in scale_and_shift(mean, std))
 
     def __call__(self, views: Views) -> Tensor:
         """Views -> [N, 3, T, S, S] float32: of 0 to 1, less `mean`, over `std` (per channel)."""
@@ -49,6 +47,15 @@ class ToInput:
         frames_of_view = (frames for frames in split_frames(clips, views.sizes) for _ in range(num_samples))
         augmented = [self._augment(frames, plan) for frames, plan in zip(frames_of_view, views.plans)]
         return torch.stack(augmented).permute(0, 4, 1, 2, 3)
+
+
+def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """What makes a model's clips of pixels of 0 to 255 by a product and a sum: (pixels / 255 - mean) / std is
+    pixels · scale + shift. Both are [1, 3, 1, 1, 1], as B C T H W.
+    """
+    shape = (1, 3, 1, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std]).reshape(shape)
+    return scale, torch.tensor([-m / s for m, s in zip(mean, std)]).reshape(shape)
 
 
 def split_frames(clips: Tensor, sizes: tuple[tuple[int, ...], ...]) -> Iterator[Tensor]:

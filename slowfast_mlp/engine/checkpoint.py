@@ -8,6 +8,7 @@ of an epoch what every rank has for itself (rank_states). Only tensors and plain
 """
 
 import argparse
+import errno
 import logging
 import os
 import pickle
@@ -24,7 +25,7 @@ from iopath.common.file_io import g_pathmgr
 from torch import Tensor, nn
 
 from slowfast_mlp.engine.optimizer import load_optimizer_state
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import NO_ROOM, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ WEIGHT_KEYS = ("model_state", "state_dict_ema", "state_dict", "model")
 # The parts of a training are saved as <name>_state; PySlowFast has another name for this one.
 STATE_KEYS = {"precision": "scaler_state"}
 NUM_NAMES_SHOWN = 5
+# What the system says of a file that it does not let one read, whatever is in it.
+OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT)
 
 
 class DamagedFile(UserError):
@@ -137,9 +140,12 @@ def save(output_dir: str, contents: Mapping[str, Any], name: str | None = None) 
 
     The file appears whole or not at all: it is written beside, flushed to the disk and renamed.
     """
-    g_pathmgr.mkdirs(folder(output_dir))
     name = name or file_name(contents["epoch"] + 1, contents["step"])
     path = os.path.join(folder(output_dir), name)
+    try:
+        g_pathmgr.mkdirs(folder(output_dir))
+    except OSError as error:
+        raise not_written(path, error) from error
     write_atomically(path, lambda file: torch.save(dict(contents), file))
     return path
 
@@ -147,20 +153,26 @@ def save(output_dir: str, contents: Mapping[str, Any], name: str | None = None) 
 def prune(output_dir: str, keep_last: int) -> None:
     """Deletes all but the newest checkpoints; best.pyth is none of them."""
     for path in newest_first(output_dir)[keep_last:]:
-        g_pathmgr.rm(path)
+        try:
+            g_pathmgr.rm(path)
+        except FileNotFoundError:
+            logger.info("%s is gone already", path)  # somebody tidies up too
 
 
 def keep_as_best(path: str) -> None:
-    """Gives a checkpoint the second name best.pyth, under which it is not pruned."""
+    """Gives a checkpoint the second name best.pyth, under which it is not pruned. Raises UserError."""
     best = os.path.join(os.path.dirname(path), BEST)
     beside = best + BESIDE
-    if os.path.exists(beside):
-        os.remove(beside)
     try:
-        os.link(path, beside)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(path, beside)
-    os.replace(beside, best)
+        if os.path.exists(beside):
+            os.remove(beside)
+        try:
+            os.link(path, beside)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, beside)
+        os.replace(beside, best)
+    except OSError as error:
+        raise not_written(best, error) from error
 
 
 def clear_leftovers(output_dir: str) -> None:
@@ -179,7 +191,7 @@ def set_aside(path: str) -> str:
 
 def write_atomically(path: str, write: Any) -> None:
     """Calls `write(file)` on a binary file beside `path` and renames it to `path` when it is safely on the
-    disk.
+    disk. Raises UserError, and leaves the file that was there as it was.
     """
     beside = path + BESIDE
     try:
@@ -187,19 +199,31 @@ def write_atomically(path: str, write: Any) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        local = g_pathmgr.get_local_path(path)
+        os.replace(g_pathmgr.get_local_path(beside), local)
+        # The new name too must be on the disk before an older file may go.
+        where = os.open(os.path.dirname(local) or ".", os.O_RDONLY)
+        try:
+            os.fsync(where)
+        finally:
+            os.close(where)
     except (OSError, RuntimeError) as error:  # torch.save answers a full disk with a RuntimeError
         if g_pathmgr.exists(beside):
             g_pathmgr.rm(beside)
-        reason = getattr(error, "strerror", None) or _first_line(error)
-        raise UserError(f"{path} cannot be written ({reason}). Make room or set OUTPUT_DIR.") from error
-    local = g_pathmgr.get_local_path(path)
-    os.replace(g_pathmgr.get_local_path(beside), local)
-    # The new name too must be on the disk before an older file may go.
-    where = os.open(os.path.dirname(local) or ".", os.O_RDONLY)
-    try:
-        os.fsync(where)
-    finally:
-        os.close(where)
+        raise not_written(path, error) from error
+
+
+def not_written(path: str, error: BaseException) -> UserError:
+    """What the user is told of a file of the run that could not be written: which, why, and what helps."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__  # torch.save has the disk's own words behind its own
+    reason = getattr(cause, "strerror", None) or _first_line(error)
+    is_full = cause is None or cause.errno in NO_ROOM
+    way_out = "Make room" if is_full else "See to its folder"
+    return UserError(
+        f"{path} cannot be written ({reason}). {way_out} or choose another folder (OUTPUT_DIR, --out)."
+    )
 
 
 def demand_file(path: str) -> None:
@@ -235,6 +259,11 @@ def read(path: str) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         if isinstance(error, UserError):
             raise
+        if isinstance(error, OSError) and error.errno in OUT_OF_REACH:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}), which says nothing of what is in it. See to "
+                "permissions, limits (ulimit -n) and mounts, and run the same command again."
+            ) from error
         size = os.path.getsize(g_pathmgr.get_local_path(path))
         raise DamagedFile(
             f"{path} is damaged or cut off, or no checkpoint ({size:,} bytes). Fetch it again."

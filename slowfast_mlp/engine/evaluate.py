@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,13 +61,17 @@ class Evaluation:
 
     def confidences(self) -> Tensor:
         """The probability of the best class of every video [V]; without meaning where it has no view."""
-        shares = self.scores.softmax(dim=1) if self.ensemble == "logits" else self.scores
-        return shares.amax(dim=1)
+        return probabilities(self.scores, self.ensemble).amax(dim=1)
 
     @property
     def num_decoded(self) -> int:
         """Videos with at least one view."""
         return int((self.num_views > 0).sum())
+
+
+def probabilities(scores: Tensor, ensemble: str) -> Tensor:
+    """Mean scores [..., K], those that `ensemble` names, as probabilities: the softmax of mean logits."""
+    return scores.softmax(dim=-1) if ensemble == "logits" else scores
 
 
 def evaluate(
@@ -95,18 +100,9 @@ def evaluate(
     sums = [VideoScores(len(labels), num_classes) for _ in candidates]
     failures = []
 
-    def score(views: Any) -> list[Tensor]:
-        logits: list[list[Tensor]] = [[] for _ in candidates]
-        with torch.inference_mode(), precision.autocast():
-            for clips in views.clips.split(batch_size):
-                clips = to_input(views._replace(clips=clips))
-                for candidate, of_model in zip(candidates, logits):
-                    of_model.append(candidate.model(clips))
-        return [
-            torch.cat([ENSEMBLES[candidate.ensemble](part.float()).cpu() for part in of_model])
-            for candidate, of_model in zip(candidates, logits)
-        ]
-
+    score = partial(
+        scores_of_views, candidates=candidates, precision=precision, batch_size=batch_size, to_input=to_input
+    )
     started = time.perf_counter()
     for done, (views, scores) in enumerate(_in_order(score, loader, device), start=1):
         failures.extend(views.failures)
@@ -117,6 +113,29 @@ def evaluate(
     return [
         _evaluation(of_video, candidate, failures, labels, views_per_video, device)
         for of_video, candidate in zip(sums, candidates)
+    ]
+
+
+def scores_of_views(
+    views: Any,
+    *,
+    candidates: Sequence[Candidate],
+    precision: Precision,
+    batch_size: int,
+    to_input: Callable[[Any], Tensor],
+) -> list[Tensor]:
+    """What every candidate, in eval mode, adds up for the clips [N, 3, T, S, S] of `views`: scores [N, K] on
+    the CPU, of `batch_size` clips at a time.
+    """
+    logits: list[list[Tensor]] = [[] for _ in candidates]
+    with torch.inference_mode(), precision.autocast():
+        for clips in views.clips.split(batch_size):
+            clips = to_input(views._replace(clips=clips))
+            for candidate, of_model in zip(candidates, logits):
+                of_model.append(candidate.model(clips))
+    return [
+        torch.cat([ENSEMBLES[candidate.ensemble](part.float()).cpu() for part in of_model])
+        for candidate, of_model in zip(candidates, logits)
     ]
 
 

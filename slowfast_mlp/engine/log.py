@@ -5,16 +5,18 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import simplejson
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
-from slowfast_mlp.engine.checkpoint import write_atomically
+from slowfast_mlp.engine.checkpoint import not_written, write_atomically
 from slowfast_mlp.errors import Stopped, UserError
 
 PACKAGE = "slowfast_mlp"
@@ -24,12 +26,22 @@ KINDS_OF_TRAINING = ("train", "train_epoch", "val")
 
 class RunLog:
     """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks
-    but 0). `settings`, in markdown, is what TensorBoard shows of them.
+    but 0). `settings`, in markdown, is what TensorBoard shows of them as a text; `compared`, by their outside
+    keys, those by which its HPARAMS tab compares runs.
 
-    Files are appended to, so that a resumed run goes on in them after `rewind`.
+    Files are appended to, so that a resumed run goes on in them after `rewind`. What is called to write
+    raises UserError where a file cannot be written.
     """
 
-    def __init__(self, output_dir: str, *, enabled: bool, tensorboard: bool, settings: str = ""):
+    def __init__(
+        self,
+        output_dir: str,
+        *,
+        enabled: bool,
+        tensorboard: bool,
+        settings: str = "",
+        compared: Mapping[str, Any] | None = None,
+    ):
         self.enabled = enabled
         self.output_dir = output_dir
         self._logger = logging.getLogger(PACKAGE)
@@ -49,12 +61,14 @@ class RunLog:
                 f"OUTPUT_DIR {output_dir} cannot be written to ({error.strerror}). Choose another."
             ) from error
         self._tensorboard = tensorboard
-        self._settings = settings
+        self._settings, self._compared = settings, dict(compared or {})
         self._purge_step: int | None = None
-        terminal, file = logging.StreamHandler(sys.stdout), logging.StreamHandler(self._text)
-        file.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        terminal, self._text_handler = _Lines(sys.stdout), _Appending(self._text)
+        self._text_handler.setFormatter(
+            logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+        )
         terminal.setFormatter(_Plain())
-        self._handlers = [terminal, file]
+        self._handlers = [terminal, self._text_handler]
         self._logger.propagate = False
         for handler in self._handlers:
             self._logger.addHandler(handler)
@@ -63,6 +77,7 @@ class RunLog:
         """A line, or several, for people: terminal and stdout.log."""
         if self.enabled:
             self._logger.info(text)
+            self._demand_said()
 
     def metrics(self, kind: str, *, step: int, **values: Any) -> None:
         """Values at full precision: a line of metrics.jsonl, and TensorBoard scalars `kind`/name at `step`.
@@ -71,29 +86,47 @@ class RunLog:
         """
         if not self.enabled:
             return
-        self._write(self._metrics, {"kind": kind, "step": step, **values})
-        if self._tensorboard:
-            writer = self._open_tensorboard()
-            for name, value in values.items():
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    writer.add_scalar(f"{kind}/{name}", value, step)
-            writer.flush()
+        self._demand_said()
+        self._append(self._metrics, simplejson.dumps(_finite({"kind": kind, "step": step, **values})))
+        numbers = {name: value for name, value in values.items() if _is_number(value)}
+        self._scalars(numbers, kind=kind, step=step)
+
+    def outcome(self, rates: Mapping[str, float], *, step: int) -> None:
+        """What the run has come to at `step`, in percent: the columns by which TensorBoard's HPARAMS tab
+        compares runs.
+        """
+        if self.enabled:
+            self._scalars(rates, kind="hparam", step=step)
 
     def picture(self, name: str, pixels: Tensor, *, step: int) -> None:
         """A picture [H, W, 3] uint8 in TensorBoard."""
         if self.enabled and self._tensorboard:
-            writer = self._open_tensorboard()
-            writer.add_image(name, pixels.numpy(), step, dataformats="HWC")
-            writer.flush()
+            with self._tensorboard_writer() as writer:
+                writer.add_image(name, pixels.numpy(), step, dataformats="HWC")
 
-    def _open_tensorboard(self) -> SummaryWriter:
-        """Its writer, which begins with the settings. Opened late, for `rewind` says what it takes back."""
-        if self._writer is None:
-            folder = os.path.join(self.output_dir, "tensorboard")
-            self._writer = SummaryWriter(folder, purge_step=self._purge_step)
-            if self._settings:
-                self._writer.add_text("settings", self._settings)
-        return self._writer
+    def _scalars(self, numbers: Mapping[str, float], *, kind: str, step: int) -> None:
+        if self._tensorboard:
+            with self._tensorboard_writer() as writer:
+                for name, value in numbers.items():
+                    writer.add_scalar(f"{kind}/{name}", value, step)
+
+    @contextmanager
+    def _tensorboard_writer(self) -> Iterator[SummaryWriter]:
+        """TensorBoard's writer, flushed at the end; it begins with the settings. Opened late, for `rewind`
+        says what it takes back.
+        """
+        folder = os.path.join(self.output_dir, "tensorboard")
+        try:
+            if self._writer is None:
+                self._writer = SummaryWriter(folder, purge_step=self._purge_step)
+                if self._settings:
+                    self._writer.add_text("settings", self._settings)
+                if self._compared:
+                    self._writer.file_writer.add_summary(_start_of_session(self._compared))
+            yield self._writer
+            self._writer.flush()
+        except OSError as error:
+            raise not_written(folder, error) from error
 
     def rewind(self, *, step: int, epoch: int) -> None:
         """Takes back what an earlier run wrote of training beyond `step` steps of the run, `epoch` of its
@@ -126,8 +159,7 @@ class RunLog:
             return
         line = "json_stats: " + simplejson.dumps(_finite(values), sort_keys=True)
         for file in (self._text, self._stats) if epoch_level else (self._text,):
-            file.write(f"{line}\n")
-            file.flush()
+            self._append(file, line)
 
     def close(self) -> None:
         """Ends the files; the package's logger is as it was before."""
@@ -135,11 +167,10 @@ class RunLog:
             self._logger.removeHandler(handler)
         self._logger.setLevel(logging.NOTSET)
         self._logger.propagate = True
-        if self.enabled:
-            for file in (self._text, self._metrics, self._stats):
+        files = [self._text, self._metrics, self._stats] if self.enabled else []
+        for file in files + [self._writer] * (self._writer is not None):
+            with suppress(OSError):  # every line was flushed, so this was raised when it was written
                 file.close()
-        if self._writer:
-            self._writer.close()
 
     def __enter__(self) -> "RunLog":
         return self
@@ -148,12 +179,49 @@ class RunLog:
         if self.enabled and error is not None:  # the terminal is told by whoever catches it
             is_told = isinstance(error, (UserError, Stopped))
             lines = [str(error)] if is_told else traceback.format_exception(error)
-            self._text.write(f"{'' if isinstance(error, Stopped) else 'error: '}{''.join(lines)}\n")
+            with suppress(UserError):  # on a full disk too the error itself is what is to be told
+                self._append(self._text, f"{'' if isinstance(error, Stopped) else 'error: '}{''.join(lines)}")
         self.close()
 
-    def _write(self, file: Any, record: dict[str, Any]) -> None:
-        file.write(simplejson.dumps(_finite(record)) + "\n")
-        file.flush()
+    def _append(self, file: TextIO, line: str) -> None:
+        try:
+            file.write(f"{line}\n")
+            file.flush()
+        except OSError as error:
+            raise not_written(file.name, error) from error
+
+    def _demand_said(self) -> None:
+        """Raises UserError if a line could not be written to stdout.log since the last call."""
+        failure, self._text_handler.failure = self._text_handler.failure, None
+        if failure:
+            raise not_written(self._text.name, failure) from failure
+
+
+class _Lines(logging.StreamHandler):
+    """Writes lines. A signal to stop that comes in the middle of one is no failure of it, as logging has it
+    of every exception.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, Stopped):
+            raise error
+        super().handleError(record)
+
+
+class _Appending(_Lines):
+    """Writes lines to a file, and keeps the error where that fails: lines come from any thread, and the loop
+    is the one to end.
+    """
+
+    failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self.failure = error
+        else:
+            super().handleError(record)
 
 
 class _Plain(logging.Formatter):
@@ -199,6 +267,21 @@ def last_metrics(output_dir: str, kind: str) -> dict[str, Any]:
     if not found:
         raise UserError(f"{path} has no line of the kind {kind!r}: the run did not come so far.")
     return found[-1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _start_of_session(settings: Mapping[str, Any]) -> Any:
+    """TensorBoard's summary of the settings of a run.
+
+    Its description of the whole experiment is left out: TensorBoard would take that of one run for all, and
+    without it lists what any run has, the settings that differ first.
+    """
+    shown = {key: value if _is_number(value) else str(value) for key, value in settings.items()}
+    _, start, _ = hparams(shown, {})
+    return start
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:

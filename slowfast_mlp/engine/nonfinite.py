@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slowfast_mlp.engine.checkpoint import write_atomically
+from slowfast_mlp.engine.checkpoint import not_written, write_atomically
 from slowfast_mlp.engine.distributed import gather_objects, rank
 
 SKIPPED_STEPS = "skipped_steps.jsonl"
@@ -101,8 +101,11 @@ class SkippedSteps:
             epoch + 1, len(skipped), skipped[-1][0] + 1, self.path,
         )  # fmt: skip
         if rank() == 0:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
+            try:
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+            except OSError as error:
+                raise not_written(self.path, error) from error
 
     def _line(self, epoch: int, step: int, records: list[int]) -> dict[str, Any]:
         return {

@@ -216,9 +216,12 @@ class OutputLock:
         else:
             return
         logger.error(
-            "error: %s is no longer this run's: it was deleted, or taken over while this run stood still. "
-            "It ends here without saving, so as not to write over another's files.",
+            "%s is no longer this run's: it or its folder was deleted or moved, or another run took over "
+            "while this one stood still. It ends here without saving, so as not to write over another's "
+            "files. Once no other run is in %s, and what was moved is back, the same command goes on from "
+            "the newest checkpoint there.",
             self.path,
+            self.path.parent,
         )
         os._exit(1)
 

@@ -115,6 +115,7 @@ def test(
         views=views,
         **_counts(evaluation),
     )
+    log.outcome({"test_top1": rates["top1"]}, step=tested["epoch"] or 0)
     in_percent = {f"{name}_acc": f"{rate:.2f}" for name, rate in rates.items()}
     log.json_stats(epoch_level=True, split="test_final", **in_percent)
 

@@ -1,11 +1,12 @@
 """What tools/predict.py does with its videos: predicts, tells, draws, and says what could not be read."""
 
 import contextlib
+import os
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,12 +85,13 @@ class Command:
                 files_for(wanted.segments, sources, ".json"),
             )
         ]
-        pairs = list(zip(sources, places))
-        whole = [pair for pair in pairs if not (wanted.slides or isinstance(pair[0], Stream))]
+        whole, sliding = [], []
+        for source, place in zip(sources, places):
+            slides = wanted.slides or isinstance(source, Stream)
+            (sliding if slides else whole).append((source, place))
         failed = self._whole(whole) if whole else []
-        for source, place in pairs:
-            if (source, place) not in whole:
-                failed += self._sliding(source, place)
+        for source, place in sliding:
+            failed += self._sliding(source, place)
         return failed
 
     def _whole(self, pairs: Sequence[tuple[Record, "Places"]]) -> list[Failed]:
@@ -233,7 +235,8 @@ def files_for(
 ) -> list[Path | None]:
     """The file for every source: `path` itself for a single one, unless it is a folder; else files in the
     folder `path`, named after the sources and ending in `suffix`. Raises UserError where the folder is
-    missing, or `path` has none of the `endings`, if there are any: known now, not after hours.
+    missing, `path` has none of the `endings`, if there are any, or a file would take the place of a source:
+    known now, not after hours.
     """
     if path is None:
         return [None] * len(sources)
@@ -242,16 +245,25 @@ def files_for(
             raise UserError(f"{path} cannot be written: there is no folder {path.parent}.")
         if endings and path.suffix.lower() not in endings:
             raise UserError(f"{path} cannot be written: its ending names no known form. End it in {suffix}.")
-        return [path]
-    if not path.is_dir():
+        files = [path]
+    elif not path.is_dir():
         raise UserError(f"{path} must be a folder that exists: there are {len(sources)} videos to write.")
-    names: dict[str, int] = {}
-    files = []
+    else:
+        files = [path / f"{name}{suffix}" for name in _names_apart(sources)]
+    read = {os.path.realpath(source.path) for source in sources}
+    if lost := [file for file in files if os.path.realpath(file) in read]:
+        raise UserError(f"{lost[0]} is one of the videos, which would be lost. Name another file or folder.")
+    return files
+
+
+def _names_apart(sources: Sequence[Source]) -> list[str]:
+    """A name for every source, without ending: its own; of equal ones the others are numbered."""
+    names: dict[str, None] = {}
     for source in sources:
         stem = Path(shown_path(source)).stem or "stream"
-        names[stem] = names.get(stem, 0) + 1
-        files.append(path / f"{stem}{f'_{names[stem]}' if names[stem] > 1 else ''}{suffix}")
-    return files
+        numbered = (f"{stem}_{number}" for number in count(2))
+        names[next(name for name in chain([stem], numbered) if name not in names)] = None
+    return list(names)
 
 
 def _drawn_on(frames: Iterable[TimedFrame], writer: FrameWriter, caption: Caption) -> Iterator[TimedFrame]:

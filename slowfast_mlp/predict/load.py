@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,12 +44,7 @@ def load(
     contents = checkpoints.read(checkpoint)
     config = _config(contents, checkpoint, config_file, overrides)
     where = find_device(device)
-    net = backbone.model(
-        config.model,
-        num_frames=config.data.num_frames,
-        crop_size=config.data.train_crop_size,
-        test_crop_size=config.data.test_crop_size,
-    )
+    net = backbone.model_for(config.model, config.data)
     weights = backbone.official_weights(config.model, contents, checkpoint)
     logger.info("%s: %s", checkpoint, checkpoints.load_weights(net, weights, source=checkpoint))
     names = read_label_names(label_names) if label_names else checkpoints.label_names_of(contents)
@@ -71,7 +67,6 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
     return Predictor(
         net,
         label_names=names,
-        device=where,
         precision=Precision(config.train.precision, where),
         to_input=loaders.to_input(data, where),
         ensemble=test.ensemble,
@@ -106,10 +101,7 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
 
 def _loader_of(config: Config, where: torch.device, videos: lists.Records) -> Any:
     """The views of a test of these videos, one video at a time; a single one is read by this process."""
-    loading = config.data_loader
-    num_workers = None if len(videos) > 1 else 0
-    if loading.num_workers is None or num_workers == 0:
-        loading = type(loading)(num_workers=num_workers, pin_memory=loading.pin_memory)
+    loading = config.data_loader if len(videos) > 1 else replace(config.data_loader, num_workers=0)
     return loaders.eval_loader(
         config.data,
         loading,

@@ -20,7 +20,7 @@ class Segment(NamedTuple):
 
 def table(prediction: Prediction, k: int, *, colours: bool) -> str:
     """The path, and a line for each of the k best classes."""
-    lines = [prediction.path + (f"  {clock(prediction.start_sec)}" if prediction.start_sec else "")]
+    lines = [prediction.path]
     rows = prediction.top(k)
     width = max((len(row.name) for row in rows), default=0)
     for place, row in enumerate(rows, start=1):

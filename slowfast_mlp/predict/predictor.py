@@ -11,9 +11,10 @@ from slowfast_mlp.data.clips import Clips
 from slowfast_mlp.data.decode_error import DecodeError
 from slowfast_mlp.data.forward import Forward, Stream, TimedFrame, open_forward
 from slowfast_mlp.data.records import Record, Records
+from slowfast_mlp.data.to_input import scale_and_shift
 from slowfast_mlp.data.video import Views
 from slowfast_mlp.data.window import Cutter, slide
-from slowfast_mlp.engine.evaluate import ENSEMBLES
+from slowfast_mlp.engine.evaluate import Candidate, probabilities, scores_of_views
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.predict.inputs import find_inputs, shown_path
@@ -69,6 +70,10 @@ class ClipFormat:
     std: tuple[float, ...]
     channel_order: str
 
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """[1, 3, 1, 1, 1] each: pixels of 0 to 255 · scale + shift are what the model gets."""
+        return scale_and_shift(self.mean, self.std)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViewFormat:
@@ -94,7 +99,6 @@ class Predictor:
         model: nn.Module,
         *,
         label_names: Sequence[str],
-        device: torch.device,
         precision: Precision,
         to_input: Callable[[Views], Tensor],
         ensemble: str,
@@ -110,7 +114,6 @@ class Predictor:
     ):
         self.model = model
         self.label_names = tuple(label_names)
-        self.device = device
         self.num_views = num_views
         self.clip_format = clip_format
         self.view_format = view_format
@@ -216,19 +219,24 @@ class Predictor:
 
     def _scores(self, views: Views) -> Tensor:
         """Scores [V, K] of the views, as a test adds them up."""
-        with torch.inference_mode(), self._precision.autocast():
-            parts = (views._replace(clips=clips) for clips in views.clips.split(self._batch_size))
-            logits = [self.model(self._to_input(part)) for part in parts]
-        return torch.cat([ENSEMBLES[self._ensemble](part.float()).cpu() for part in logits])
+        (scores,) = scores_of_views(
+            views,
+            candidates=[Candidate(model=self.model, ensemble=self._ensemble)],
+            precision=self._precision,
+            batch_size=self._batch_size,
+            to_input=self._to_input,
+        )
+        return scores
 
     def _prediction(self, path: str, scores: Tensor) -> Prediction:
         """The mean of the scores [V, K]; of no view, no scores."""
-        mean = scores.double().sum(dim=0) / max(1, len(scores))
-        shares = mean.softmax(dim=0) if self._ensemble == "logits" else mean
+        num_views = len(scores)
+        none = torch.empty(0, dtype=torch.float64)
+        mean = scores.double().sum(dim=0) / num_views if num_views else none
         return Prediction(
             path=path,
             label_names=self.label_names,
-            scores=mean if len(scores) else torch.empty(0, dtype=torch.float64),
-            probabilities=shares if len(scores) else torch.empty(0, dtype=torch.float64),
-            num_views=len(scores),
+            scores=mean,
+            probabilities=probabilities(mean, self._ensemble),
+            num_views=num_views,
         )

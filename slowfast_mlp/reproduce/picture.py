@@ -29,7 +29,7 @@ class Point(NamedTuple):
     measured: float | None
 
     @property
-    def heights(self) -> list[float]:
+    def accuracies(self) -> list[float]:
         """The accuracies that there are."""
         return [top1 for top1 in (self.published, self.measured) if top1 is not None]
 
@@ -54,7 +54,7 @@ class Box(NamedTuple):
 
 def draw(points: Sequence[Point]) -> Image.Image | None:
     """The picture of all points that have an accuracy, None where none has; two panels side by side."""
-    points = [point for point in points if point.heights]
+    points = [point for point in points if point.accuracies]
     if not points:
         return None
     names = list(dict.fromkeys(point.panel for point in points))
@@ -84,8 +84,8 @@ class _Panel:
         self._axes = Box(x + LEFT, y + TOP, x + RIGHT, y + BOTTOM)
         logs = [math.log10(point.gflops) for point in points]
         self._x_range = _widened(min(logs), max(logs), by=0.12, least=0.3)
-        heights = [top1 for point in points for top1 in point.heights]
-        low, high = _widened(min(heights), max(heights), by=0.12, least=2.0)
+        accuracies = [top1 for point in points for top1 in point.accuracies]
+        low, high = _widened(min(accuracies), max(accuracies), by=0.12, least=2.0)
         self._y_range = max(0.0, low), min(100.0 + (high - low) / 25, high)
 
     def draw(self, title: str, colour_of: dict[str, str]) -> None:
@@ -95,7 +95,7 @@ class _Panel:
         for point in self._points:
             taken += list(self._marks(point, colour_of[point.family]))
         # From the best down: labels of neighbours then go to the sides where there is room.
-        for point in sorted(self._points, key=lambda point: -max(point.heights)):
+        for point in sorted(self._points, key=lambda point: -max(point.accuracies)):
             taken.append(self._label(point, taken))
 
     def _grid(self, title: str) -> None:
@@ -117,21 +117,21 @@ class _Panel:
     def _marks(self, point: Point, colour: str) -> Iterator[Box]:
         """Draws a ring where it was published and a disc where it was measured; gives the room they take."""
         x = self._x(point.gflops)
-        if len(point.heights) == 2:
-            first, second = map(self._y, point.heights)
+        if len(point.accuracies) == 2:
+            first, second = map(self._y, point.accuracies)
             self._pen.line(_larger((x, first, x, second)), colour, 2 * SHARPNESS)
             yield Box(x - 2, min(first, second), x + 2, max(first, second))
         if point.published is not None:
             _ring(self._pen, (x, self._y(point.published)), colour)
         if point.measured is not None:
             _disc(self._pen, (x, self._y(point.measured)), colour)
-        for top1 in point.heights:
+        for top1 in point.accuracies:
             y = self._y(top1)
             yield Box(x - DOT, y - DOT, x + DOT, y + DOT)
 
     def _label(self, point: Point, taken: Sequence[Box]) -> Box:
         """Writes the name near the upper mark, where nothing is yet; farther away with a line to it."""
-        x, y = self._x(point.gflops), self._y(max(point.heights))
+        x, y = self._x(point.gflops), self._y(max(point.accuracies))
         font = ImageFont.load_default(16)
         width, height = font.getlength(point.label) + 4, 20.0
         places = list(_places(x, y, width, height))

@@ -142,11 +142,6 @@ def _plan(row: Row, *, checkpoint: str, data: str, overrides: Sequence[str], out
     words += [*overrides, "OUTPUT_DIR", output_dir]
     config = load_config(row.config, words)
     dataset = dataset_of_test(config)
-    missing = (
-        [] if config.test.checkpoint_file_path else [f"no checkpoint given: --checkpoint {row.name}=PATH"]
-    )
-    if not config.data.path_to_data_dir and dataset != NEEDS_NO_DATA:
-        missing.append(f"no data given: --data {dataset}=FOLDER")
     return Plan(
         row=row,
         overrides=tuple(words),

@@ -53,10 +53,11 @@ def measure(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Result | str]]:
             continue
         try:
             identity = _identity(plan)
+            done = _finished(plan, identity)
         except UserError as error:
             yield plan, str(error)
             continue
-        if done := _finished(plan, identity):
+        if done:
             logger.info("%s is tested already: %s", plan.row.name, plan.output_dir)
             yield plan, done
         else:

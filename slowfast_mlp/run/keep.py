@@ -188,8 +188,8 @@ class Keeper:
         error = ""
         try:
             self._writer.wait()
-        except UserError as failure:
-            error = str(failure)
+        except (UserError, OSError) as failure:
+            error = f"{failure}" if isinstance(failure, UserError) else f"{failure}."
         if error := next(filter(None, dist.gather_objects(error)), ""):
             newest = checkpoint.newest(self.config.output_dir)
             remains = f"the same command goes on from {newest}" if newest else "there is no checkpoint yet"

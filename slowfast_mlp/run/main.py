@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.build import backbone, solver
-from slowfast_mlp.config.changes import changed_settings
+from slowfast_mlp.config.changes import all_settings, changed_settings
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, company, report
 from slowfast_mlp.engine import distributed as dist
@@ -37,6 +37,7 @@ def run(config: Config) -> None:
                 enabled=is_first,
                 tensorboard=config.tensorboard.enable,
                 settings=_as_markdown(changed_settings(config)),
+                compared={key: value for key, value in all_settings(config).items() if key != "OUTPUT_DIR"},
             )
         )
         watchdog = stack.enter_context(company.watchdog(config.watchdog_sec))
@@ -73,12 +74,7 @@ def _as_markdown(settings: dict[str, Any]) -> str:
 def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Multigrid]:
     """The model as it starts, and the shapes of the steps that would train it."""
     torch.manual_seed(config.rng_seed)
-    model = backbone.model(
-        config.model,
-        num_frames=config.data.num_frames,
-        crop_size=config.data.train_crop_size,
-        test_crop_size=config.data.test_crop_size,
-    ).to(device)
+    model = backbone.model_for(config.model, config.data).to(device)
     grid = solver.multigrid(
         config.multigrid, config.data, model, name=config.model.name, max_epoch=config.solver.max_epoch
     )

@@ -24,7 +24,7 @@ def refusals(config: Config, videos: Mapping[str, lists.Records]) -> list[str]:
     Labels and files are left out, and what depends on the machine of the run (processes, precision).
     """
     found = _Found()
-    model = found.try_to(partial(_model, config))
+    model = found.try_to(partial(backbone.model_for, config.model, config.data))
     for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
         if path:
             found.try_to(partial(checkpoint.demand_file, path))
@@ -53,15 +53,6 @@ class _Found:
         except UserError as error:
             self.texts += [str(error)] if str(error) not in self.texts else []
             return None
-
-
-def _model(config: Config) -> nn.Module:
-    return backbone.model(
-        config.model,
-        num_frames=config.data.num_frames,
-        crop_size=config.data.train_crop_size,
-        test_crop_size=config.data.test_crop_size,
-    )
 
 
 def _try_training(found: _Found, config: Config, model: nn.Module | None, videos: lists.Records) -> None:

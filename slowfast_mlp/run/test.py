@@ -114,7 +114,7 @@ def tell(config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, vi
         raise UserError(
             f"{100 * failed:.1f} % of the test videos gave no view, more than TEST.MAX_FAILED_FRACTION "
             f"{config.test.max_failed_fraction}; they are counted as wrong and listed in "
-            f"{os.path.join(config.output_dir, report.FAILED_VIDEOS)}."
+            f"{os.path.join(config.output_dir, report.FAILED_VIDEOS)}. Mend them, or allow more."
         )
 
 

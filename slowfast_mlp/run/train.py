@@ -1,7 +1,6 @@
 """Training: from the newest checkpoint, or from the start, to the last epoch."""
 
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from slowfast_mlp.build.loaders import TrainSampler
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.engine import checkpoint, replicas, report
 from slowfast_mlp.engine import distributed as dist
-from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.evaluate import Candidate, Evaluation
@@ -22,7 +20,6 @@ from slowfast_mlp.engine.log import RunLog, validation_after
 from slowfast_mlp.engine.metrics import BestValidation
 from slowfast_mlp.engine.nonfinite import SkippedSteps
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.engine.prefetch import on_device
 from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.rank_state import RankState
 from slowfast_mlp.engine.signals import StopSignals
@@ -30,6 +27,7 @@ from slowfast_mlp.engine.train import train_one_epoch
 from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.run.keep import Keeper
 from slowfast_mlp.run.resume import Start, resume_or_start, write_config
+from slowfast_mlp.run.settle import RunningStatistics, first_clips_of
 from slowfast_mlp.run.test import evaluator_of
 
 
@@ -56,7 +54,8 @@ def train(
     nets = {"buffers": model}  # by the name of their statistics in the state; what is judged is the last
     if ema:
         parts["ema"], nets["ema_buffers"] = ema, ema.model
-    settle = _settled_statistics(config, nets, loader, stage["to_input"], precision, device, videos, watchdog)
+    first_clips = first_clips_of(loader, stage["to_input"], device, watchdog)
+    statistics = _running_statistics(config, nets, precision, first_clips, validates="val" in videos)
     start = resume_or_start(config, parts, sampler, num_epochs, label_names)
     write_config(config, name="config.yaml")
     failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
@@ -71,7 +70,7 @@ def train(
     )
     judge = _judge(config, list(nets.values())[-1], precision, device, videos.get("val"), watchdog)
     validate = _validation(log, judge, best, keeper)
-    end_epoch = _end_of_epochs(settle, keeper, watchdog)
+    end_epoch = _end_of_epochs(statistics, keeper, watchdog)
     with stop.deferred():
         if start.step == 0:
             keeper.take_up(start.path)
@@ -98,51 +97,37 @@ def _nothing(skipped: Tensor) -> None:
     """What follows a step where nothing does."""
 
 
-def _end_of_epochs(settle: Callable[..., bool], keeper: Keeper, watchdog: Watchdog) -> Callable[[int], None]:
+def _end_of_epochs(
+    statistics: RunningStatistics, keeper: Keeper, watchdog: Watchdog
+) -> Callable[[int], None]:
     """A function that settles the running statistics after an epoch index, and saves."""
 
     def end_epoch(epoch: int) -> None:
         is_last = epoch + 1 == keeper.progress.num_epochs
-        is_settled = settle(epoch, is_last=is_last, must_stop=keeper.must_leave)
+        is_settled = statistics.settle(epoch, is_last=is_last, must_stop=keeper.must_leave)
         watchdog.note("saving the checkpoint")
         keeper.end_epoch(epoch, is_settled=is_settled)
 
     return end_epoch
 
 
-def _settled_statistics(
+def _running_statistics(
     config: Config,
     nets: Mapping[str, nn.Module],
-    loader: DataLoader,
-    to_input: Callable[[Any], Tensor],
     precision: Precision,
-    device: torch.device,
-    videos: Mapping[str, lists.Records],
-    watchdog: Watchdog,
-) -> Callable[..., None]:
-    """A function that gives all ranks the same running statistics after an epoch index: the mean of theirs;
-    or, with BN.USE_PRECISE_STATS, those over the epoch's first batches if a validation or checkpoint is due.
-    It returns False where `must_stop` ended that early.
-    """
-    num_precise = solver.precise_batches(config.bn, nets["buffers"], name=config.model.name)
-    # Not those that a signal asks for: whether there was one must not show in what comes after.
-    periods = [config.train.checkpoint_period] + [config.train.eval_period] * ("val" in videos)
-
-    watched = watchdog.watch(loader, "the running statistics of batch norm")
-
-    def settle(epoch: int, *, is_last: bool, must_stop: Callable[[], bool]) -> bool:
-        for net in nets.values():
-            replicas.average_buffers(net)
-        if not num_precise or not (is_last or any((epoch + 1) % period == 0 for period in periods)):
-            return True
-        loader.batch_sampler.forget()  # a run that came into the middle of the epoch looks at its start too
-        for net in nets.values():
-            views = islice(on_device(watched, device), num_precise)
-            if not recompute_statistics(net, map(to_input, views), precision, must_stop=must_stop):
-                return False
-        return True
-
-    return settle
+    first_clips: Callable[[int], Iterator[Tensor]],
+    *,
+    validates: bool,
+) -> RunningStatistics:
+    """Those of the networks, settled anew where a validation or checkpoint follows."""
+    return RunningStatistics(
+        nets=list(nets.values()),
+        precision=precision,
+        num_precise=solver.precise_batches(config.bn, nets["buffers"], name=config.model.name),
+        # Not those that a signal asks for: whether there was one must not show in what comes after.
+        periods=[config.train.checkpoint_period] + [config.train.eval_period] * validates,
+        first_clips=first_clips,
+    )
 
 
 def _skipped_steps(start: Start, config: Config, videos: lists.Records, device: torch.device) -> SkippedSteps:
@@ -201,11 +186,15 @@ def _validation(
     def validate(epoch: int, *, known: float | None = None) -> None:
         if judge is None or epoch < 0 or not _is_due(epoch, period, progress.num_epochs):
             return
-        if known is None:
-            evaluation, step = judge(), progress.steps_before(epoch + 1)
+        step, is_new = progress.steps_before(epoch + 1), known is None
+        if is_new:
+            evaluation = judge()
             known = evaluation.accuracy(1)
             report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
-        if best.add(known, epoch=epoch + 1):
+        is_best = best.add(known, epoch=epoch + 1)
+        if is_new:
+            log.outcome({"best_top1": best.top1, "final_top1": known}, step=step)
+        if is_best:
             keeper.keep_best()
 
     return validate

@@ -53,16 +53,17 @@ def analyse_videos(
     out.mkdir(parents=True, exist_ok=True)
     number = None if label is None else _label_number(predictor.label_names, label)
     failed, first = [], None
-    for record, path in zip(records, files_for(out, records, ".png")):
+    files = zip(files_for(out, records, ".png"), files_for(out, records, ".mp4"))
+    for record, (picture, video) in zip(records, files):
         try:
             seen = look(predictor, record, label=number, baseline=baseline)
         except DecodeError as error:
             failed.append((shown_path(record), error.reason))
             continue
         first = first or seen
-        strip(seen, *_captions(predictor, record, seen)).save(path)
-        _write_video(seen, path.with_suffix(".mp4"))
-        logger.info("%s and %s", path, path.with_suffix(".mp4").name)
+        strip(seen, *_captions(predictor, record, seen)).save(picture)
+        _write_video(seen, video)
+        logger.info("%s and %s", picture, video.name)
     if first is not None:
         _write_layers(predictor, first, out / "layers")
     return failed

@@ -14,7 +14,8 @@ from slowfast_mlp.benchmark.waits import count_waits
 from slowfast_mlp.data.decode import open_video
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.errors import UserError
-from tests.conftest import main_of, numbers_shown
+from tests.conftest import numbers_shown
+from tests.models.reference import reference
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +25,9 @@ def small_corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def reference():
+def plain_way():
     """The plain way to load."""
-    return main_of("benchmark").__globals__["_reference"]("loader")
+    return reference("loader")
 
 
 def test_a_clip_of_a_file_without_b_frames_decodes_from_the_keyframe_before_to_its_last_frame(write_numbered):
@@ -73,19 +74,19 @@ def test_all_views_of_a_test_come_from_one_read(small_corpus, num_clips, num_cro
     assert decodes_of_test(small_corpus["gop12"], **views) == 1
 
 
-def test_the_plain_way_gives_the_frames_of_the_same_numbers(write_numbered, reference):
+def test_the_plain_way_gives_the_frames_of_the_same_numbers(write_numbered, plain_way):
     path = write_numbered("plain.mp4", 90, g="30")
-    frames = reference.clip(path, start=20.0, span=16.0, num_frames=4)
+    frames = plain_way.clip(path, start=20.0, span=16.0, num_frames=4)
     assert numbers_shown(frames) == [20, 25, 30, 35]
-    assert numbers_shown(reference.decode_all(path)) == list(range(90))
+    assert numbers_shown(plain_way.decode_all(path)) == list(range(90))
 
 
-def test_the_plain_way_makes_the_same_view_but_for_rounding(small_corpus, reference):
+def test_the_plain_way_makes_the_same_view_but_for_rounding(small_corpus, plain_way):
     records = small_corpus["jpg"]
     (job,) = passes.make_jobs(records, passes.SEGMENTS, num_epochs=1, crop_size=64)
     plan = replace(job.plans[0], ops=(("Invert", 0),), erasure=None)
-    plain = reference.training_views_of_pictures(passes.picture_paths(job), [plan])
-    frames = reference.read_pictures(passes.picture_paths(job))
+    plain = plain_way.training_views_of_pictures(passes.picture_paths(job), [plan])
+    frames = plain_way.read_pictures(passes.picture_paths(job))
     ours = passes.HOST_MODES["exact"](frames, plan).permute(3, 0, 1, 2).unsqueeze(0)
     assert plain.shape == ours.shape == (1, 3, 16, 64, 64)
     assert ((plain * 0.225 + 0.45) * 255 - ours.float()).abs().max() < 1.01
@@ -105,9 +106,9 @@ def test_the_profile_finds_time_in_every_stage_of_training_from_videos(small_cor
     assert profile.calls["augment.py", "augment_exactly"] == 3 * passes.NUM_SAMPLES
 
 
-def test_the_profile_finds_time_in_every_stage_of_the_plain_way(small_corpus, reference):
+def test_the_profile_finds_time_in_every_stage_of_the_plain_way(small_corpus, plain_way):
     jobs = passes.make_jobs(small_corpus["gop12"], passes.DENSE, num_epochs=1, crop_size=64)
-    profile = stages.profile(passes.plain_pass(reference, jobs, passes.DENSE), stages.PLAIN)
+    profile = stages.profile(passes.plain_pass(plain_way, jobs, passes.DENSE), stages.PLAIN)
     assert [title for title, seconds in profile.seconds.items() if seconds <= 0] == []
 
 

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from slowfast_mlp.benchmark.traffic import saved_bytes, traffic_of
+from tests.models.reference import reference
 
 
 def test_an_operator_reads_its_inputs_and_writes_its_output_once():
@@ -76,12 +77,11 @@ def test_what_autograd_keeps_counts_once_and_without_parameters():
 def test_the_counts_of_the_authors_formulation_are_those_that_their_own_code_showed(name):
     """721 kernels and 7.18 GB forward, 152 permute copies, 1595 MiB kept for the backward pass."""
     from slowfast_mlp.models.morphmlp import VARIANTS, MorphMLP
-    from tests.conftest import main_of
 
     with torch.device("meta"):
         model = MorphMLP(num_classes=400, num_frames=16, crop_size=224, **VARIANTS["S"])
         clips = torch.empty(1, 3, 16, 224, 224)
-    plain = main_of("benchmark").__globals__["_reference"](name).build(model)
+    plain = reference(name).build(model)
     with torch.no_grad():
         traffic = traffic_of(lambda: plain.eval()(clips))
     assert (traffic.kernels, len(traffic.permute_copies)) == (721, 152)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -179,10 +180,35 @@ def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
     path = tmp_path / "file.pyth"
     path.write_bytes(b"before")
     ended = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True)
-    assert "file.pyth cannot be written (" in ended.stdout
-    assert ended.stdout.endswith("Make room or set OUTPUT_DIR.")
+    assert "file.pyth cannot be written (File too large). " in ended.stdout
+    assert ended.stdout.endswith("Make room or choose another folder (OUTPUT_DIR, --out).")
     assert path.read_bytes() == b"before"
     assert [file.name for file in tmp_path.iterdir()] == ["file.pyth"]
+
+
+def test_a_folder_that_is_gone_is_named_and_so_is_a_place_that_is_taken(tmp_path):
+    with pytest.raises(
+        UserError, match=r"gone/x cannot be written \(No such file .*\)\. See to its folder or"
+    ):
+        checkpoint.write_atomically(str(tmp_path / "gone" / "x"), lambda file: file.write(b"1"))
+    (tmp_path / "best.pyth").mkdir()
+    (tmp_path / "epoch.pyth").touch()
+    with pytest.raises(UserError, match=r"best\.pyth cannot be written \(Is a directory\)"):
+        checkpoint.keep_as_best(str(tmp_path / "epoch.pyth"))
+
+
+def test_a_checkpoint_that_cannot_be_reached_is_not_called_damaged(tmp_path):
+    path = tmp_path / "whole.pyth"
+    torch.save({"x": torch.ones(3)}, path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(UserError, match=r"whole\.pyth cannot be read \(Too many open files\)") as refused:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            checkpoint.read(str(path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert not isinstance(refused.value, checkpoint.DamagedFile)
+    assert torch.equal(checkpoint.read(str(path))["x"], torch.ones(3))
 
 
 @pytest.mark.parametrize("contents", [b"error", b"Repository not found", b"<html></html>", b"\x80\x02."])

@@ -1,10 +1,25 @@
 """The files of a run."""
 
+import io
 import logging
+import os
+import resource
+import signal
+import sys
+from contextlib import contextmanager
 
+import pytest
 import simplejson
+from tensorboard import context
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.data.provider import ListHyperparametersResult
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from slowfast_mlp.engine.log import RunLog, duration
+from slowfast_mlp.engine.signals import StopSignals
+from slowfast_mlp.errors import Stopped, UserError
 
 
 def test_metrics_have_full_precision_and_stats_pyslowfasts_form(tmp_path, capsys):
@@ -46,3 +61,103 @@ def test_other_ranks_are_silent(tmp_path, capsys):
 
 def test_durations_are_hours_minutes_seconds():
     assert [duration(s) for s in (0, 59.9, 3600, 90061)] == ["0:00:00", "0:00:59", "1:00:00", "25:01:01"]
+
+
+def hparams_tab(folder):
+    """What TensorBoard's own HPARAMS tab has for the runs in a folder: settings with whether they differ, and
+    the run, settings and last figures of every row.
+    """
+    events = EventMultiplexer().AddRunsFromDirectory(str(folder))
+    events.Reload()
+    board = TBContext(logdir=str(folder), data_provider=MultiplexerDataProvider(events, str(folder)))
+    request, tab = context.RequestContext(), backend_context.Context(board)
+    none = ListHyperparametersResult(hyperparameters=[], session_groups=[])
+    found = tab.experiment_from_metadata(request, "", True, tab.hparams_metadata(request, ""), none)
+    all_of_it = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[0, 1, 2, 3])
+    rows = list_session_groups.Handler(request, tab, "", all_of_it).run().session_groups
+    return [(setting.name, setting.differs) for setting in found.hparam_infos], {
+        row.sessions[0].name: (dict(row.hparams), {m.name.tag: m.value for m in row.metric_values})
+        for row in rows
+    }
+
+
+def test_tensorboard_compares_runs_by_all_their_settings_and_what_they_came_to(tmp_path):
+    for name, base_lr in (("a", 0.1), ("b", 0.2)):
+        compared = {"MODEL.ARGS": {"drop_path": 0.1}, "SOLVER.BASE_LR": base_lr}
+        with RunLog(str(tmp_path / name), enabled=True, tensorboard=True, compared=compared) as log:
+            log.outcome({"best_top1": 100 * base_lr, "final_top1": 100 * base_lr}, step=5)
+            log.outcome({"best_top1": 100 * base_lr, "final_top1": 4}, step=9)
+        assert len(list((tmp_path / name / "tensorboard").iterdir())) == 1
+    settings, runs = hparams_tab(tmp_path)
+    assert settings == [("SOLVER.BASE_LR", True), ("MODEL.ARGS", False)]
+    assert set(runs) == {"a/tensorboard", "b/tensorboard"}
+    hparams, figures = runs["b/tensorboard"]
+    assert hparams["SOLVER.BASE_LR"].number_value == 0.2
+    assert hparams["MODEL.ARGS"].string_value == "{'drop_path': 0.1}"
+    assert figures == {"hparam/best_top1": 20, "hparam/final_top1": 4}
+
+
+@contextmanager
+def room_for(num_bytes):
+    """No file grows beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("metrics.jsonl", lambda log: log.metrics("train", step=1, loss=1.0)),
+        ("stdout.log", lambda log: log.say("hello" * 10)),
+        ("stdout.log", lambda log: log.json_stats(epoch_level=False, loss=1.0)),
+    ],
+)
+def test_a_file_that_there_is_no_room_for_is_named_with_the_way_out(tmp_path, capsys, name, write):
+    with (
+        pytest.raises(UserError, match=rf"/{name} cannot be written \(File too large\)\. Make room or"),
+        RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
+        room_for(10),
+    ):
+        write(log)
+
+
+def test_a_line_of_another_part_that_was_not_written_is_raised_at_the_next_of_the_loop(tmp_path, capsys):
+    with (
+        room_for(10),
+        pytest.raises(UserError, match=r"stdout\.log cannot be written"),
+        RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
+    ):
+        logging.getLogger("slowfast_mlp.anything").warning("a worker died")
+        log.metrics("train", step=1)
+    assert capsys.readouterr().out == "warning: a worker died\n"
+
+
+def test_what_ended_a_run_is_told_though_there_is_no_room_to_log_it(tmp_path, capsys):
+    with (
+        pytest.raises(UserError, match="the first mistake"),
+        room_for(10),
+        RunLog(str(tmp_path), enabled=True, tensorboard=False),
+    ):
+        raise UserError("the first mistake")
+
+
+class Interrupting(io.StringIO):
+    """A terminal on which every line is interrupted by a signal to stop."""
+
+    def write(self, text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().write(text)
+
+
+def test_a_signal_in_the_middle_of_a_line_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    with (
+        pytest.raises(Stopped, match="stopped by SIGTERM"),
+        StopSignals(),
+        RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
+    ):
+        log.say("hello")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -73,3 +74,13 @@ def test_steps_that_come_again_are_taken_off_the_list(make, tmp_path):
     assert lines[2] == {
         "epoch": 2, "step": 1, "rank": 0, "rng_seed": 3, "records": [10], "videos": ["10.mp4"],
     }  # fmt: skip
+
+
+def test_a_list_that_cannot_be_written_is_named(make, tmp_path):
+    (tmp_path / "skipped_steps.jsonl").mkdir()
+    counter = make()
+    steps(counter, True)
+    with pytest.raises(
+        UserError, match=r"skipped_steps\.jsonl cannot be written \(Is a directory\)\. See to"
+    ):
+        counter.look(epoch=0, num_steps=9)

@@ -154,5 +154,6 @@ def test_a_run_that_lost_its_lock_ends_without_touching_the_new_owners(tmp_path)
     leave_lock(tmp_path)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert "run.lock is no longer this run's" in errors
+    assert errors.startswith(f"{tmp_path}/run.lock is no longer this run's: it or its folder was deleted")
+    assert f"Once no other run is in {tmp_path}" in errors and "the same command goes on" in errors
     assert (tmp_path / "run.lock").exists()

@@ -1,15 +1,10 @@
-"""The straightforward forms of backbones in benchmarks/reference."""
+"""What stands in benchmarks/reference: straightforward forms of backbones, and of the loader."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
+from functools import partial
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "reference"
+from slowfast_mlp.benchmark.references import load_reference
+from tests.conftest import ROOT
 
-
-def reference(name: str) -> ModuleType:
-    """The module whose `build(model)` gives the straightforward form with the same weights."""
-    spec = importlib.util.spec_from_file_location(f"reference_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# MODEL.NAME -> the module whose `build(model)` gives the straightforward form with the same weights;
+# "loader" -> the plain way to load.
+reference = partial(load_reference, folder=ROOT / "benchmarks" / "reference")

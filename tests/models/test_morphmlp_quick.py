@@ -7,7 +7,7 @@ from torchvision.ops import StochasticDepth
 from slowfast_mlp.engine.recompute import recompute_blocks
 from slowfast_mlp.kernels.residual_parts import draw_scale
 from slowfast_mlp.models.morphmlp import MorphMLP
-from tests.conftest import main_of
+from tests.models.reference import reference
 
 TINY = dict(num_frames=4, crop_size=32, depths=(1, 1, 2, 1), dims=(8, 16, 32, 64))
 SIZES = {
@@ -30,7 +30,7 @@ def build(dtype=torch.float64, **arguments):
         for parameter in quick.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     quick.to(dtype)
-    return quick, main_of("benchmark").__globals__["_reference"]("morphmlp").build(quick)
+    return quick, reference("morphmlp").build(quick)
 
 
 def clips_for(arguments, dtype=torch.float64, batch=3):

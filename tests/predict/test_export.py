@@ -12,6 +12,7 @@ import torch
 from slowfast_mlp import models
 from slowfast_mlp.data.datasets.synthetic import CLASSES
 from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.data.to_input import scale_and_shift
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.export import Deployed, export, read_facts, runner, write
 from slowfast_mlp.lookup import find_module
@@ -163,8 +164,18 @@ def test_the_tool_writes_a_program_and_says_how_it_compares(
 def test_every_backbone_can_be_exported(name, ending, tmp_path):
     arguments = TINY[name]["arguments"]
     net = find_module(models, name, "MODEL.NAME").MODEL(num_classes=5, **arguments)
-    model = Deployed(net.eval(), mean=(0.45,) * 3, std=(0.225,) * 3).eval()
+    scale, shift = scale_and_shift((0.45,) * 3, (0.225,) * 3)
+    model = Deployed(net.eval(), scale=scale, shift=shift).eval()
     size = arguments["crop_size"]
     shape = (3, arguments["num_frames"], size, size)
     path = str(tmp_path / f"model{ending}")
     assert write(model, path, clip_shape=shape, facts={}, max_difference=1e-4) <= 1e-4
+
+
+@pytest.mark.gpu
+def test_a_predictor_on_a_gpu_predicts_on_after_it_was_exported(checkpoint, corpus, tmp_path):
+    video = str(next((corpus / "test").glob("*.mp4")))
+    on_gpu = load(checkpoint, device="cuda")
+    before = on_gpu.predict(video).scores
+    export(on_gpu, str(tmp_path / "model.pt2"), max_difference=1e-4, num_rounds=0)
+    assert torch.allclose(on_gpu.predict(video).scores, before)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from slowfast_mlp.data.datasets.synthetic import CLASSES
 from slowfast_mlp.data.forward import open_forward
 from slowfast_mlp.data.records import Record
+from slowfast_mlp.predict.command import files_for
 from tests.conftest import ROOT, main_of
 
 
@@ -248,3 +250,21 @@ def test_the_commands_of_the_documentation_run(checkpoint, write_numbered, tmp_p
     assert {"timeline.png", "segments.json", "named.mp4"} <= {path.name for path in tmp_path.iterdir()}
     with av.open(str(tmp_path / "named.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 100
+
+
+def test_a_video_is_not_written_over_by_itself_with_names_on_it(predict, write_numbered, tmp_path):
+    paths = [shutil.copy(write_numbered(name, 20), tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    before = paths[0].read_bytes()
+    for words in ([paths[0], "--write-video", paths[0]], [*paths, "--write-video", tmp_path]):
+        status, printed, error = predict(*words)
+        assert (status, printed) == (2, "")
+        assert error == (
+            f"error: {paths[0]} is one of the videos, which would be lost. Name another file or folder.\n"
+        )
+    assert paths[0].read_bytes() == before
+
+
+def test_every_video_has_a_file_of_its_own_whatever_the_others_are_called(tmp_path):
+    sources = [Record(name, 0) for name in ("a.mp4", "x/a.mp4", "a_2.mp4", "y/a.mp4")]
+    names = [path.name for path in files_for(tmp_path, sources, ".json")]
+    assert names == ["a.json", "a_2.json", "a_2_2.json", "a_3.json"]

@@ -93,3 +93,13 @@ def test_json_holds_what_was_written_and_the_settings(prepare, kinetics):
     assert written["said"][0] == f"{kinetics}/out/train.csv: 2 videos"
     assert written["left_out"] == ["train gone_000000_000010: there is no file, abseiling"]
     assert written["settings"]["MODEL.NUM_CLASSES"] == "2"
+
+
+def test_lists_of_videos_in_shards_are_not_led_back_to_the_files(prepare, kinetics):
+    prepare(*kinetics_words(kinetics, "--shards", "3"))
+    before = (kinetics / "out/train.csv").read_text()
+    status, _, error = prepare(*kinetics_words(kinetics))
+    assert status == 2
+    assert f"{kinetics}/out/shards holds tar shards of an earlier run, and its lists lead there" in error
+    assert f"Add --shards, choose another --out, or remove {kinetics}/out/shards." in error
+    assert (kinetics / "out/train.csv").read_text() == before

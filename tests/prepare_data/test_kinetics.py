@@ -173,3 +173,11 @@ def test_shards_hold_the_files_and_the_lists_lead_into_them(prepare, kinetics):
     prepare(*kinetics_words(kinetics, "--shards", "3"))
     assert (out / "shards/shard-00000.tar").stat().st_mtime_ns == written
     assert (out / "shards/shard-00001.tar").exists()
+
+
+def test_official_annotations_are_not_written_over_by_the_list_of_that_name(prepare, kinetics):
+    before = (kinetics / "train.csv").read_text()
+    status, _, error = prepare(*kinetics_words(kinetics, "--out", kinetics))
+    assert status == 2
+    assert f"error: {kinetics}/train.csv would be written over by our list of that name: choose" in error
+    assert (kinetics / "train.csv").read_text() == before

@@ -57,6 +57,10 @@ def test_frame_folders_in_shards_train_and_test_as_from_files(prepare, ssv1, com
     status, _, error = prepare(*ssv1_words(ssv1, "--shards", "9"))
     assert status == 2
     assert f"{out}/shards/shard-00001.tar is of an earlier run that wrote more shards; remove it" in error
+    status, _, error = prepare(*ssv1_words(ssv1))
+    assert status == 2
+    assert f"{out}/shards holds tar shards of an earlier run, and its lists lead there" in error
+    assert "shard-00000.tar/7 5 1\n" in (out / "somesomev1_rgb_train_split.txt").read_text()
 
 
 def test_ssv1_folders_with_a_gap_are_left_out_with_the_reason(prepare, ssv1):

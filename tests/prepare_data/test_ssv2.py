@@ -96,3 +96,13 @@ def test_ssv2_frames_are_listed_as_the_forks_do(prepare, tmp_path):
     assert (tmp_path / "out/somesomev2_rgb_train_split.txt").read_text() == "1 3 0\n2 4 1\n3 5 0\n"
     assert (tmp_path / "out/somesomev2_rgb_validation_split.txt").read_text() == "4 6 1\n"
     assert (tmp_path / "out/category.txt").read_text() == "Opening something\nClosing something\n"
+
+
+def test_official_annotations_are_not_written_over_by_those_of_the_videos_that_are_there(
+    prepare, ssv2, tmp_path
+):
+    before = ids(tmp_path / "something-something-v2-train.json")
+    status, _, error = prepare(*ssv2, "--out", tmp_path)
+    assert status == 2
+    assert "something-something-v2-train.json would be written over by our list of that name" in error
+    assert ids(tmp_path / "something-something-v2-train.json") == before == ["1", "2", "3"]

@@ -226,3 +226,28 @@ def test_one_command_trains_tests_and_reports_on_the_embedded_videos(tmp_path):
     assert [path.name for path in (tmp_path / "training").iterdir()] == ["MORPHMLP_NANO_8x3"]
     assert main_of("reproduce")([*words, "--opts", *opts.split()]) == 0
     assert num_tests(tmp_path / "rows" / "Synthetic" / "MORPHMLP_NANO_8x3") == 1
+
+
+def test_a_row_of_five_classes_and_fewer_has_no_top5(reproduce, weights, data, tmp_path):
+    for split in ("train", "val", "test"):
+        lines = [line.split() for line in (data / f"{split}.csv").read_text().splitlines()]
+        (data / f"{split}.csv").write_text("".join(f"{path} {int(label) % 3}\n" for path, label in lines))
+    three = "MODEL.NUM_CLASSES 3"
+    path = weights("three", three)
+    (tmp_path / "table.csv").write_text(f"name,config,overrides,top5\nThree,tiny.yaml,{three},90\n")
+    status, report, lines, _ = reproduce("--data", f"kinetics={data}", "--checkpoint", f"Three={path}")
+    assert status == 0
+    assert lines["Three"]["state"] == "tested" and lines["Three"]["top1"] != ""
+    assert (lines["Three"]["top5"], lines["Three"]["difference_top5"]) == ("", "")
+    assert "| 90.0 | - | - |" in report
+    assert reproduce("--data", f"kinetics={data}", "--checkpoint", f"Three={path}")[0] == 0
+
+
+def test_a_damaged_result_costs_its_own_row_alone(reproduce, weights, data, tmp_path):
+    given = ["--data", f"kinetics={data}", "--checkpoint", f"Zoo/MORPHMLP_A*={weights('morphmlp')}"]
+    (tmp_path / "out" / "rows" / "Zoo" / "MORPHMLP_A").mkdir(parents=True)
+    (tmp_path / "out" / "rows" / "Zoo" / "MORPHMLP_A" / "result.json").write_text("{")
+    status, _, lines, error = reproduce(*given)
+    assert status == 1
+    assert lines["Zoo/MORPHMLP_A_left"]["state"] == "tested"
+    assert "result.json is damaged" in lines["Zoo/MORPHMLP_A"]["state"] and "Delete it" in error

@@ -1,6 +1,5 @@
 """A real Chromium without a window, spoken to over two pipes (the DevTools protocol), without a library."""
 
-import base64
 import json
 import os
 import select
@@ -66,11 +65,6 @@ class Browser:
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
-
-    def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        """The page, or what the window shows of it, as a PNG."""
-        data = self.ask("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
-        path.write_bytes(base64.b64decode(data))
 
     def requests(self) -> list[str]:
         """The addresses that the page asked for, since `show`."""

@@ -111,3 +111,11 @@ def test_the_commands_of_the_documentation_run(
         assert main_of(Path(tool).stem)(words) == 0, capsys.readouterr().err
     for name in ("output/run/report.html", "compared.html", "pictures/clip.png", "mistakes/test.html"):
         assert (tmp_path / name).is_file(), name
+
+
+def test_pictures_are_not_written_over_the_videos(analyse, checkpoint, write_numbered, tmp_path):
+    path = shutil.copy(write_numbered("a.mp4", 20), tmp_path / "a.mp4")
+    before = path.read_bytes()
+    status, _, error = analyse(path, "--checkpoint", checkpoint, "--out", tmp_path, "--device", "cpu")
+    assert status == 2 and f"{path} is one of the videos, which would be lost" in error
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"] and path.read_bytes() == before

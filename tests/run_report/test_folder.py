@@ -7,6 +7,7 @@ import pytest
 
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run_report.folder import read_run
+from slowfast_mlp.run_report.write import write_report
 
 
 def metrics(folder, *lines):
@@ -92,3 +93,10 @@ def test_failed_videos_of_test_and_training_are_read(copied_run):
         ("test", "a.mp4", "6 views missing", "no frames"),
         ("training", "b.mp4", "2 times", "cut off"),
     )
+
+
+def test_a_test_of_five_classes_and_fewer_has_no_top5_and_a_page_all_the_same(tmp_path):
+    tested = {"checkpoint": "a.pyth", "views": "1 x 1 views"}
+    metrics(tmp_path, {"kind": "test", "step": 1, "epoch": 1, "top1": 60.0, **tested})
+    text = write_report(str(tmp_path)).path.read_text()
+    assert "60.00 %" in text and "test top-1" in text and "top-5" not in text

@@ -198,6 +198,8 @@ def test_a_run_ends_with_its_page_and_pictures_in_tensorboard(configure, checkpo
     assert {"report/confusion", "report/video 1"} <= set(board.Tags()["images"])
     (settings,) = board.Tensors("settings/text_summary")
     assert b"| MODEL.VARIANT | Nano |" in settings.tensor_proto.string_val[0]
+    assert board.Scalars("hparam/test_top1")[0].value == board.Scalars("test/top1")[0].value
+    assert b"MODEL.VARIANT" in board.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
 
 
 def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_is_whole(configure, checkpoint, tmp_path):
