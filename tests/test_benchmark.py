@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from slowfast_mlp.benchmark import evaluation
-from tests.conftest import main_of
+from slowfast_mlp.benchmark.references import load_reference
+from tests.conftest import ROOT, main_of
 
 
 @pytest.fixture
@@ -200,15 +201,15 @@ def test_the_section_eval_measures_loader_and_backbone_beside_the_plain_way(benc
 
 
 def test_the_section_eval_says_so_where_a_backbone_has_no_reference():
-    tool = main_of("benchmark").__globals__
+    parse = main_of("benchmark").__globals__["_parser"]().parse_args
 
     def reference(name):
-        return tool["_reference"](name if name == "loader" else "a backbone without one")
+        return load_reference(
+            name if name == "loader" else "a backbone without one", ROOT / "benchmarks" / "reference"
+        )
 
     words = ["eval", "--quick", "--precision", "fp32", "--rounds", "1"]
-    report = evaluation.run(
-        tool["_parser"]().parse_args(words), reference=reference, device=torch.device("cpu")
-    )
+    report = evaluation.run(parse(words), reference=reference, device=torch.device("cpu"))
     assert [row[1] for row in report.tables[0].rows] == ["plain loader", "loader", "loader and backbone"] * 2
     assert [row[-1] for row in report.tables[0].rows][2::3] == ["-", "-"]
     assert "There is no straightforward form of a backbone without one" in report.remarks[0]

@@ -112,9 +112,3 @@ def test_a_number_that_makes_no_sense_is_a_wrong_command(tool, words, flag, caps
     with pytest.raises(SystemExit, match="2"):
         main_of(tool)(words)
     assert flag in capsys.readouterr().err
-
-
-def test_a_job_without_submitit_is_answered_with_the_extra_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "submitit", None)  # as where it is not installed
-    assert main_of("submit")(["--", "--cfg", "x.yaml"]) == 1
-    assert capsys.readouterr().err == 'error: This needs submitit: pip install -e ".[slurm]".\n'

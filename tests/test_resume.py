@@ -19,7 +19,7 @@ from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.run.main import run
 from tests.conftest import TINY
-from tests.test_run import FULL, LARGE, assert_equal, metrics, weights
+from tests.test_run import FULL, LARGE, NO_WORKERS, assert_equal, metrics, weights
 
 # 2 steps an epoch, 3 epochs; a line every 2 steps, so that odd steps have a window under way.
 STEPS = [*FULL, "SOLVER.MAX_EPOCH", "3", "TRAIN.CHECKPOINT_PERIOD_STEPS", "1", "TRAIN.KEEP_LAST", "None"]
@@ -162,7 +162,7 @@ def test_minutes_save_within_an_epoch(configure, tmp_path):
 
 
 def test_two_processes_resume_within_an_epoch_bit_for_bit(configure, tmp_path):
-    words = [*STEPS, "TRAIN.CHECKPOINT_PERIOD_STEPS", "3"]
+    words = [*STEPS, "TRAIN.CHECKPOINT_PERIOD_STEPS", "3", *NO_WORKERS]
     launch(partial(run, configure(*words, out="whole")), num_gpus=0, processes=2)
     broken = copied(tmp_path / "whole", tmp_path / "broken")
     leave_only(broken, "checkpoint_epoch_00002_step_00001.pyth")
@@ -179,7 +179,7 @@ SHARDED = [
 
 @pytest.mark.parametrize(("processes", "large"), [(1, LARGE), (2, SHARDED)], ids=["one", "two"])
 def test_what_large_runs_set_resumes_within_an_epoch_bit_for_bit(configure, tmp_path, processes, large):
-    words = [*STEPS, *large]
+    words = [*STEPS, *large, *NO_WORKERS]
     launch(partial(run, configure(*words, out="whole")), num_gpus=0, processes=processes)
     broken = copied(tmp_path / "whole", tmp_path / "broken")
     leave_only(broken, "checkpoint_epoch_00002_step_00001.pyth")
@@ -284,6 +284,7 @@ def test_a_run_that_too_many_skipped_steps_ended_goes_on_with_the_next_step(conf
 
 def test_another_number_of_processes_goes_on_in_the_same_order(configure, tmp_path, capsys):
     words = [*STEPS, "MIXUP.ENABLE", "False", "MODEL.SYNC_BN", "True", "MODEL.ARGS.drop_path", "0"]
+    words += NO_WORKERS
     launch(partial(run, configure(*words, out="two")), num_gpus=0, processes=2)
     broken = copied(tmp_path / "two", tmp_path / "broken")
     leave_only(broken, "checkpoint_epoch_00002_step_00001.pyth")

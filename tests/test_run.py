@@ -94,6 +94,8 @@ def test_a_resumed_run_equals_the_unbroken_one(configure, tmp_path):
     ).read_bytes()
 
 
+# Every process that several ranks start for their loaders costs seconds.
+NO_WORKERS = ["DATA_LOADER.NUM_WORKERS", "0"]
 FULL = [
     *("AUG.ENABLE", "True", "AUG.AA_TYPE", "rand-m7-n4-mstd0.5-inc1", "AUG.NUM_SAMPLE", "2"),
     *("AUG.RE_PROB", "0.5", "MIXUP.ENABLE", "True", "DATA.RANDOM_FLIP", "True", "TEST.ENABLE", "False"),
@@ -145,7 +147,7 @@ def test_a_run_with_what_large_runs_set_resumes_bit_for_bit_and_tests_the_averag
 
 
 def test_two_processes_train_with_shards_as_without(configure, tmp_path):
-    arguments = ["TEST.ENABLE", "False", "TRAIN.EVAL_PERIOD", "0", "SOLVER.MAX_EPOCH", "1"]
+    arguments = ["TEST.ENABLE", "False", "TRAIN.EVAL_PERIOD", "0", "SOLVER.MAX_EPOCH", "1", *NO_WORKERS]
     for shard in ("False", "True"):
         config = configure(*arguments, "TRAIN.SHARD_OPTIMIZER", shard, out=shard)
         launch(partial(run, config), num_gpus=0, processes=2)

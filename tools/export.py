@@ -23,8 +23,6 @@ def main(argv: list[str]) -> int:
     """Exports, and says how the file compares; returns the exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.batch < 1 or arguments.rounds < 0:
-        parser.error("--batch takes 1 or more, --rounds 0 or more")
     show_log(quiet=True)  # the exporters of ONNX have much to say
     if not (arguments.quiet or arguments.json):
         logging.getLogger("slowfast_mlp").setLevel(logging.INFO)

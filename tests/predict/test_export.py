@@ -116,13 +116,6 @@ def test_several_clips_and_crops_are_among_the_facts(predictor):
     assert (predictor.view_format.crop, predictor.view_format.short_size) == ("three", 32)
 
 
-@pytest.mark.parametrize("words", [["--batch", "0"], ["--rounds", "-1"]])
-def test_a_measurement_of_nothing_is_a_wrong_command(words, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main_of("export")(["x.pyth", "x.pt2", *words])
-    assert "--batch takes 1 or more, --rounds 0 or more" in capsys.readouterr().err
-
-
 def test_without_the_packages_of_onnx_the_words_for_pip_are_given(predictor, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(
