@@ -59,6 +59,8 @@ def _check(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.report:
         with written_to(arguments.report, "--report"):
             write_csv(report, arguments.report)
+        if not arguments.json:
+            say(f"every video is in {arguments.report}")
     if arguments.write_skip_list:
         with written_to(arguments.write_skip_list, "--write-skip-list"):
             known = config.data.skip_list

@@ -63,7 +63,7 @@ class RunLog:
         self._tensorboard = tensorboard
         self._settings, self._compared = settings, dict(compared or {})
         self._purge_step: int | None = None
-        terminal, self._text_handler = _Lines(sys.stdout), _Appending(self._text)
+        terminal, self._text_handler = _Terminal(sys.stdout), _Appending(self._text)
         self._text_handler.setFormatter(
             logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
         )
@@ -207,6 +207,25 @@ class _Lines(logging.StreamHandler):
         if isinstance(error, Stopped):
             raise error
         super().handleError(record)
+
+
+class _Terminal(_Lines):
+    """Writes lines for whoever looks on. That they are gone (`| head`, a closed connection) is no reason for
+    a run to end, nor to be told of with every line.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handleError(record)
+        # Under the stream itself, which Python flushes once more when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
+        logging.getLogger(PACKAGE).warning(
+            "standard output takes no more (%s); the run goes on, and says what it does in stdout.log",
+            error.strerror,
+        )
 
 
 class _Appending(_Lines):

@@ -11,7 +11,8 @@ from tests.conftest import ROOT, TINY
 def test_the_report_has_a_line_for_every_video_and_the_skip_list_the_unreadable_ones(check, videos):
     report, skipped = videos / "report.csv", videos / "skip.txt"
     lists = {"train": "whole0.mp4 0\nempty.mp4 9\nempty.mp4 9\n"}
-    check(lists, "--split", "train", "--report", report, "--write-skip-list", skipped)
+    _, output, _ = check(lists, "--split", "train", "--report", report, "--write-skip-list", skipped)
+    assert f"every video is in {report}" in output
     rows = list(csv.DictReader(report.open(newline="")))
     assert [rows[0][name] for name in ("split", "path", "label", "num_frames", "fps", "codec")] == [
         "train", f"{videos}/whole0.mp4", "0", "40", "30.0", "h264",

@@ -161,3 +161,21 @@ def test_a_signal_in_the_middle_of_a_line_stops_the_run(tmp_path, monkeypatch):
         RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
     ):
         log.say("hello")
+
+
+def test_a_run_goes_on_when_nobody_looks_on_any_more(tmp_path, monkeypatch, capsys):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with RunLog(str(tmp_path), enabled=True, tensorboard=False) as log:
+            log.say("first")
+            log.say("second")
+            log.say("third")
+        monkeypatch.undo()
+    lines = [line.split(" ", 2)[2] for line in (tmp_path / "stdout.log").read_text().splitlines()]
+    reason = (
+        "standard output takes no more (Broken pipe); the run goes on, and says what it does in stdout.log"
+    )
+    assert sorted(lines) == sorted(["INFO first", f"WARNING {reason}", "INFO second", "INFO third"])
+    assert capsys.readouterr().err == ""
