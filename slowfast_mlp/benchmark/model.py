@@ -210,7 +210,7 @@ def _measure(
     """The table of a precision and a pass, and its lines of the history."""
     logger.info("measuring %s %s, %s, %s", case.name, case.variant, kind, mode)
     batch = len(case.clips)
-    flops = count_flops(case.subjects[0], kind, case.clips, case.labels) / batch
+    flops = count_flops(case.subjects[0], kind, case.clips) / batch
     counts = {subject.name: count(subject, kind, case.clips, case.labels, mode) for subject in case.subjects}
     works = {subject.name: pass_of(subject, kind, case.clips, case.labels, mode) for subject in case.subjects}
     costs = rounds.measure(works, num_rounds=num_rounds, cost=cost_on(device))

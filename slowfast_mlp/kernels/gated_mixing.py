@@ -67,8 +67,13 @@ def gated_mixing(x: Tensor, weights: Weights, *, scale: Tensor | None, form: For
     with without_autocast(x):
         if torch.is_grad_enabled():
             return _GatedMixing.apply(form, scale, x, *tensors)
-        tiles = _tiles(x, scale, _tile_size(x, weights))
-        return _join([_forward(*tile, weights, form)[0] for tile in tiles])
+        size = _tile_size(x, weights)
+        if size >= len(x):
+            return _forward(x, scale, weights, form)[0]
+        whole = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for tile, rows in zip(_tiles(x, scale, size), whole.split(size)):
+            _forward(*tile, weights, form, into=rows)
+        return whole
 
 
 class _GatedMixing(Function):
@@ -106,11 +111,17 @@ class _GatedMixing(Function):
 
 
 def _forward(
-    x: Tensor, scale: Tensor | None, weights: Weights, form: Form, *, keeps: bool = False
+    x: Tensor,
+    scale: Tensor | None,
+    weights: Weights,
+    form: Form,
+    *,
+    keeps: bool = False,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """[S, T, N, C] -> the result [S, T, N, C]; if it `keeps` them also z [M, C], 1 / the standard deviation
     [M, 1], what GELU gets [2·I·D, M] and, for every branch, what is mixed [D, M] or, where computing it again
-    is cheap, nothing.
+    is cheap, nothing. The result is written `into` that, where given.
     """
     tokens = x.flatten(0, 2)  # M C
     normal, _, inverse = torch.native_layer_norm(tokens, tokens.shape[1:], None, None, form.eps)
@@ -124,16 +135,23 @@ def _forward(
         gate.mul_(mixed[-1])
     gated = gates  # by now
     if scale is None and form.residual and x.dtype == gated.dtype and not by_onednn(gated):
-        out = (tokens + weights.narrow_bias).addmm_(gated.t(), weights.narrow.t()).view(x.shape)
+        rows = None if into is None else into.view(tokens.shape)
+        out = torch.add(tokens, weights.narrow_bias, out=rows)
+        out = out.addmm_(gated.t(), weights.narrow.t()).view(x.shape)
     else:
         out = linear(gated.t(), weights.narrow, weights.narrow_bias).view(x.shape)
         scale = None if scale is None else scale.to(x.dtype)[:, None, None, None]
-        if form.residual:
-            out = add_branch(x, out, scale)
+        if form.residual and scale is None and into is not None:
+            out = torch.add(x, out, out=into)
         else:
-            out = out.to(x.dtype) if scale is None else out * scale
+            out = add_branch(x, out, scale) if form.residual else _scaled(out, scale).to(x.dtype)
+            out = out if into is None else into.copy_(out)
     kept = [rows if inner == 1 else None for rows, inner in zip(mixed, form.inner)]
     return (out, normal, inverse, hidden, *kept) if keeps else (out,)
+
+
+def _scaled(out: Tensor, scale: Tensor | None) -> Tensor:
+    return out if scale is None else out * scale
 
 
 def _widened(normal: Tensor, weights: Weights) -> Tensor:
