@@ -379,3 +379,13 @@ def test_two_processes_stop_together_when_too_many_videos_fail(configure, tmp_pa
     listed = (tmp_path / "out" / "failed_train_videos.txt").read_text().splitlines()
     times = [int(line.split("\t")[1].removesuffix(" times")) for line in listed]
     assert str(stop.value).startswith(f"{sum(times)} clips could not")
+
+
+def test_a_quiet_command_leaves_the_terminal_to_warnings(main, tmp_path, corpus, capfd):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    words = ["DATA.PATH_TO_DATA_DIR", str(corpus), "OUTPUT_DIR", str(tmp_path / "out"), "NUM_GPUS", "0"]
+    flags = ["--quiet", "--cfg", str(tmp_path / "tiny.yaml")]
+    assert main([*flags, *words, "SOLVER.MAX_EPOCH", "1", "TEST.ENABLE", "False"]) == 0
+    shown = capfd.readouterr().out.splitlines()
+    assert all(line.startswith("warning: ") for line in shown)
+    assert "INFO train  epoch 1/1" in (tmp_path / "out" / "stdout.log").read_text()

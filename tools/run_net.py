@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         # Processes that a launcher started meet once and stay together; else every config starts its own.
         for together in [configs] if is_launched() else [[config] for config in configs]:
             launch(
-                partial(run_all, together),
+                partial(run_all, together, quiet=arguments.quiet),
                 num_gpus=together[0].num_gpus,
                 num_shards=together[0].num_shards,
                 shard_id=together[0].shard_id,

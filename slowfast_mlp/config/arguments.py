@@ -26,6 +26,7 @@ class Arguments:
     configs: tuple[str, ...]
     overrides: tuple[tuple[str, ...], ...]
     print_config: bool
+    quiet: bool
     init_method: str | None
 
 
@@ -42,6 +43,9 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     )
     parser.add_argument("--cfg", nargs="+", required=True, metavar="FILE.yaml", help="config files")
     parser.add_argument("--print-config", action="store_true", help="show the resolved config and stop")
+    parser.add_argument(
+        "--quiet", action="store_true", help="warnings alone; OUTPUT_DIR/stdout.log has all lines"
+    )
     parser.add_argument("--num_shards", help="machines (as NUM_SHARDS); not needed under torchrun")
     parser.add_argument("--shard_id", help="number of this machine, from 0 (as SHARD_ID)")
     parser.add_argument("--init_method", help="where machines meet: tcp://FIRST_MACHINE:PORT")
@@ -54,6 +58,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         configs=tuple(parsed.cfg),
         overrides=tuple(tuple(_own_output_dir(pairs, path, len(parsed.cfg))) for path in parsed.cfg),
         print_config=parsed.print_config,
+        quiet=parsed.quiet,
         init_method=parsed.init_method,
     )
 

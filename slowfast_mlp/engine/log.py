@@ -26,8 +26,8 @@ KINDS_OF_TRAINING = ("train", "train_epoch", "val")
 
 class RunLog:
     """The files of a run in `output_dir`, and its terminal. Silent in every call when not `enabled` (ranks
-    but 0). `settings`, in markdown, is what TensorBoard shows of them as a text; `compared`, by their outside
-    keys, those by which its HPARAMS tab compares runs.
+    but 0); `quiet` leaves the terminal to warnings. `settings`, in markdown, is what TensorBoard shows of
+    them as a text; `compared`, by their outside keys, those by which its HPARAMS tab compares runs.
 
     Files are appended to, so that a resumed run goes on in them after `rewind`. What is called to write
     raises UserError where a file cannot be written.
@@ -39,6 +39,7 @@ class RunLog:
         *,
         enabled: bool,
         tensorboard: bool,
+        quiet: bool = False,
         settings: str = "",
         compared: Mapping[str, Any] | None = None,
     ):
@@ -68,6 +69,7 @@ class RunLog:
             logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
         )
         terminal.setFormatter(_Plain())
+        terminal.setLevel(logging.WARNING if quiet else logging.INFO)
         self._handlers = [terminal, self._text_handler]
         self._logger.propagate = False
         for handler in self._handlers:

@@ -23,8 +23,10 @@ from slowfast_mlp.run.test import test
 from slowfast_mlp.run.train import train
 
 
-def run(config: Config) -> None:
-    """Trains and tests as the config says, as one of the run's processes. Raises UserError and Stopped."""
+def run(config: Config, *, quiet: bool = False) -> None:
+    """Trains and tests as the config says, as one of the run's processes; `quiet` shows warnings alone.
+    Raises UserError and Stopped.
+    """
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
     is_first = dist.rank() == 0
     with ExitStack() as stack:
@@ -36,6 +38,7 @@ def run(config: Config) -> None:
                 config.output_dir,
                 enabled=is_first,
                 tensorboard=config.tensorboard.enable,
+                quiet=quiet,
                 settings=_as_markdown(changed_settings(config)),
                 compared={key: value for key, value in all_settings(config).items() if key != "OUTPUT_DIR"},
             )
@@ -81,7 +84,7 @@ def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Mu
     return model, grid
 
 
-def run_all(configs: Sequence[Config]) -> None:
+def run_all(configs: Sequence[Config], *, quiet: bool = False) -> None:
     """Runs one after the other, in the same processes."""
     for config in configs:
-        run(config)
+        run(config, quiet=quiet)

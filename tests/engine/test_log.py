@@ -179,3 +179,11 @@ def test_a_run_goes_on_when_nobody_looks_on_any_more(tmp_path, monkeypatch, caps
     )
     assert sorted(lines) == sorted(["INFO first", f"WARNING {reason}", "INFO second", "INFO third"])
     assert capsys.readouterr().err == ""
+
+
+def test_a_quiet_run_shows_warnings_alone_and_writes_all(tmp_path, capsys):
+    with RunLog(str(tmp_path), enabled=True, tensorboard=False, quiet=True) as log:
+        log.say("first")
+        logging.getLogger("slowfast_mlp.data").warning("a video is damaged")
+    assert capsys.readouterr().out == "warning: a video is damaged\n"
+    assert "INFO first" in (tmp_path / "stdout.log").read_text()
