@@ -21,8 +21,7 @@ Exit status: 0 written, 2 not."""
 
 def main(argv: list[str]) -> int:
     """Exports, and says how the file compares; returns the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     show_log(quiet=True)  # the exporters of ONNX have much to say
     if not (arguments.quiet or arguments.json):
         logging.getLogger("slowfast_mlp").setLevel(logging.INFO)
