@@ -267,7 +267,7 @@ def _weights(tensors: Sequence[Any]) -> Weights:
 
 def _tile_size(x: Tensor, weights: Weights) -> int:
     """How many of the sequences x [S, T, N, C] are worked on at a time: all, but on a CPU."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return len(x)
     bytes_of_sequence = len(weights.widen) * x.shape[1] * x.shape[2] * weights.widen.itemsize
     return max(1, min(len(x), CPU_TILE_BYTES // bytes_of_sequence))

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -151,6 +153,9 @@ class Command:
             # Lines of windows and a bar would get into each other's way on one terminal.
             title = "" if is_live or self._is_terminal else "frames read"
             frames = stack.enter_context(contextlib.closing(self._frames(video, title)))
+            if is_live:
+                is_ending = stack.enter_context(_ctrl_c_seen())
+                frames = takewhile(lambda _: not is_ending(), frames)
             if place.video and is_live:
                 writer = stack.enter_context(FrameWriter(place.video, fps=video.fps))
                 frames = _drawn_on(frames, writer, lambda _: self._rows(windows[-1]) if windows else [])
@@ -264,6 +269,27 @@ def _names_apart(sources: Sequence[Source]) -> list[str]:
         numbered = (f"{stem}_{number}" for number in count(2))
         names[next(name for name in chain([stem], numbered) if name not in names)] = None
     return list(names)
+
+
+@contextlib.contextmanager
+def _ctrl_c_seen() -> Iterator[Callable[[], bool]]:
+    """Within it, what is yielded says whether Ctrl-C was pressed. It raises KeyboardInterrupt as ever, but
+    that is lost where it comes in the middle of what native code calls.
+    """
+    seen = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        seen.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # the only one that hears of signals
+        yield seen.is_set
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield seen.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drawn_on(frames: Iterable[TimedFrame], writer: FrameWriter, caption: Caption) -> Iterator[TimedFrame]:

@@ -1,6 +1,7 @@
 """The loop: it waits for the device at log lines only; and the model compiled for it."""
 
 import shutil
+from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -34,7 +35,13 @@ class Batch(NamedTuple):
     failures: tuple = ()
 
 
-def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_step=None):
+@pytest.fixture
+def prepared():
+    with ExitStack() as logs:
+        yield partial(prepare, logs)
+
+
+def prepare(logs, folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_step=None):
     """A model, and a function that trains it for an epoch of NUM_STEPS steps with all that a run may set."""
     model, clips, labels = jobs.model_and_batch()
     model.to(device)
@@ -48,7 +55,7 @@ def prepared(folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_ste
             before_step(next(steps))
         return views.clips
 
-    log = RunLog(str(folder), enabled=True, tensorboard=False)
+    log = logs.enter_context(RunLog(str(folder), enabled=True, tensorboard=False))
     failed = FailedVideos(str(folder), max_fraction=1.0)
     kept = dict(max_in_a_row=3, seed=0, path_of=str, device=device)
     return model, partial(
@@ -107,7 +114,9 @@ class Methods(TorchFunctionMode):
 
 
 @pytest.mark.parametrize(("log_period", "waits"), [(6, 1), (2, 3)])
-def test_the_host_looks_at_the_device_once_a_log_line_and_never_between(tmp_path, log_period, waits):
+def test_the_host_looks_at_the_device_once_a_log_line_and_never_between(
+    prepared, tmp_path, log_period, waits
+):
     found = []
     _, train = prepared(tmp_path, log_period=log_period)
     with Ops(found), Methods(found):
@@ -124,7 +133,7 @@ def test_what_counts_the_waits_sees_them():
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_no_step_waits(tmp_path):
+def test_on_a_gpu_no_step_waits(prepared, tmp_path):
     # The last step ends with a line; "error" makes every wait before it one.
     def before_step(step):
         torch.cuda.set_sync_debug_mode("error" if 0 < step < NUM_STEPS - 1 else "default")
@@ -132,7 +141,7 @@ def test_on_a_gpu_no_step_waits(tmp_path):
     prepared(tmp_path, torch.device("cuda"), before_step=before_step)[1]()
 
 
-def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(tmp_path, capsys):
+def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(prepared, tmp_path, capsys):
     model, train = prepared(tmp_path / "spoilt", spoil=2)
     train()
     assert all(value.isfinite().all() for value in model.state_dict().values())
@@ -144,7 +153,7 @@ def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(tmp_path
     )
 
 
-def test_the_average_of_the_weights_does_not_follow_a_step_that_was_skipped(tmp_path):
+def test_the_average_of_the_weights_does_not_follow_a_step_that_was_skipped(prepared, tmp_path):
     model, train = prepared(tmp_path, spoil=2)
     ema, averages = Ema(model, decay=0.9), []
 

@@ -17,7 +17,7 @@ from PIL import Image
 from slowfast_mlp.data.datasets.synthetic import CLASSES
 from slowfast_mlp.data.forward import open_forward
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.predict.command import files_for
+from slowfast_mlp.predict.command import _ctrl_c_seen, files_for
 from tests.conftest import ROOT, main_of
 
 
@@ -201,6 +201,16 @@ def test_interrupting_a_stream_ends_it_and_writes_its_files(checkpoint, tmp_path
     assert tool.returncode == 0
     assert lines[1].startswith("  0:00.0 - 0:00.5  ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.png", "v.mp4"]
+
+
+def test_a_ctrl_c_that_is_lost_in_native_code_is_seen_all_the_same():
+    before = signal.getsignal(signal.SIGINT)
+    with _ctrl_c_seen() as is_seen:
+        assert not is_seen()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert is_seen()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def environment():
