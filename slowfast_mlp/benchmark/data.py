@@ -14,7 +14,7 @@ import torch
 from slowfast_mlp.benchmark import model_rate, passes, rounds, stages
 from slowfast_mlp.benchmark.corpus import SMALL, Sizes, ensure_corpus, size_in_kib
 from slowfast_mlp.benchmark.counters import counters_table
-from slowfast_mlp.benchmark.report import Report, Table, load_average, number
+from slowfast_mlp.benchmark.report import Report, Table, load_average, number, spread_cells
 from slowfast_mlp.data.clips import Clips
 from slowfast_mlp.data.datasets.kinetics import parse_list
 from slowfast_mlp.data.decode import DecodeError
@@ -119,10 +119,8 @@ def _table(group: Group, costs: Mapping[str, list[rounds.Cost]]) -> Table:
         ms = rounds.summary([1000 * seconds / group.num_clips for seconds in cpu])
         wall = rounds.summary([1000 * cost.wall_sec / group.num_clips for cost in passed])
         must, aimed = group.targets.get(name, ("", ""))
-        spread = f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}"
-        quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
         ratio = rounds.ratio(cpu, base).median
-        rows.append((name, ms.median, quartiles, spread, wall.median, 1000 / ms.median, ratio, must, aimed))
+        rows.append((name, ms.median, *spread_cells(ms), wall.median, 1000 / ms.median, ratio, must, aimed))
     note = f"{group.note} Load average after it: {load_average()}."
     return Table(title=group.title, note=note, columns=COLUMNS, rows=rows)
 

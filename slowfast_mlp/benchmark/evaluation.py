@@ -15,7 +15,7 @@ from slowfast_mlp.benchmark import passes, rounds
 from slowfast_mlp.benchmark.corpus import SMALL, Sizes, ensure_corpus
 from slowfast_mlp.benchmark.floor import MODES
 from slowfast_mlp.benchmark.model_rate import build_model
-from slowfast_mlp.benchmark.report import Report, Table, load_average, number
+from slowfast_mlp.benchmark.report import Report, Table, load_average, spread_cells
 from slowfast_mlp.benchmark.timing import cost_on, headline
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video import collate_views
@@ -95,10 +95,8 @@ def _row(
 ) -> tuple:
     ms = rounds.summary([1000 * value / num_videos for value in seconds])
     wall = rounds.summary([1000 * cost.wall_sec / num_videos for cost in passed])
-    quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
-    spread = f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}"
     times = "-" if plain is None else rounds.ratio(seconds, plain).median
-    return views, part, ms.median, quartiles, spread, wall.median, 1000 / ms.median, times
+    return views, part, ms.median, *spread_cells(ms), wall.median, 1000 / ms.median, times
 
 
 def view_subjects(

@@ -19,7 +19,7 @@ from slowfast_mlp.benchmark import history, rounds
 from slowfast_mlp.benchmark.floor import MODES, Floor, measure_floor
 from slowfast_mlp.benchmark.model_rate import CROP_SIZE, NUM_CLASSES, NUM_FRAMES, build_model
 from slowfast_mlp.benchmark.peers import PEERS, build_peer, weights_of_peer
-from slowfast_mlp.benchmark.report import Report, Table, describe_machine, load_average, number
+from slowfast_mlp.benchmark.report import Report, Table, describe_machine, load_average, spread_cells
 from slowfast_mlp.benchmark.subjects import (
     FORWARD,
     PASSES,
@@ -249,8 +249,7 @@ def _row(
     return (
         name,
         ms.median,
-        f"{number(ms.p25)}-{number(ms.p75)}",
-        f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}",
+        *spread_cells(ms),
         1000 / ms.median,
         rounds.ratio(seconds, base).median,
         ms.median / 1000 / (flops / floor.flops_per_sec),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.benchmark import rounds
-from slowfast_mlp.benchmark.report import Table, load_average, number
+from slowfast_mlp.benchmark.report import Table, load_average, spread_cells
 from slowfast_mlp.benchmark.timing import cost_on, headline
 
 NUM_STEPS = 5  # of a pass
@@ -31,9 +31,7 @@ def steps_table(
     rows = []
     for subject, taken in seconds.items():
         ms = rounds.summary([1000 * value for value in taken])
-        quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
-        spread = f"{ms.spread:.0f}{' noisy' if ms.is_noisy else ''}"
-        rows.append((subject, ms.median, quartiles, spread, rounds.ratio(taken, seconds[DEFAULT]).median))
+        rows.append((subject, ms.median, *spread_cells(ms), rounds.ratio(taken, seconds[DEFAULT]).median))
     count = sum(parameter.numel() for parameter in model.parameters())
     return Table(
         title=f"Optimiser: {name}, {count / 1e6:.1f} M parameters in {len(list(model.parameters()))} tensors",

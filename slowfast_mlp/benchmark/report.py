@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from slowfast_mlp.benchmark.rounds import Summary
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -54,6 +56,12 @@ def load_average() -> str:
 def number(value: float) -> str:
     """Three figures that matter."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def spread_cells(figures: Summary, *, decimals: int = 0) -> tuple[str, str]:
+    """Cells of a table beside a median: quartiles, and the spread in percent, marked where it is noisy."""
+    noisy = " noisy" if figures.is_noisy else ""
+    return f"{number(figures.p25)}-{number(figures.p75)}", f"{figures.spread:.{decimals}f}{noisy}"
 
 
 def as_markdown(report: Report) -> str:

@@ -23,7 +23,7 @@ from slowfast_mlp.benchmark.marks import Marks
 from slowfast_mlp.benchmark.model_rate import NUM_CLASSES, build_model
 from slowfast_mlp.benchmark.optimisers import steps_table
 from slowfast_mlp.benchmark.passes import DENSE, NUM_SAMPLES, input_maker, train_videos
-from slowfast_mlp.benchmark.report import Report, Table, load_average, number
+from slowfast_mlp.benchmark.report import Report, Table, load_average, spread_cells
 from slowfast_mlp.benchmark.waits import count_waits
 from slowfast_mlp.build import solver
 from slowfast_mlp.config.schema import Solver
@@ -319,10 +319,15 @@ def _loops_table(
         ms = rounds.summary([1000 * value / num_steps for value in seconds])
         wall = rounds.summary([1000 * cost.wall_sec / num_steps for cost in costs[name]])
         overhead = 100 * (1 / rounds.ratio(seconds, times[BARE]).median - 1)
-        quartiles = f"{number(ms.p25)}-{number(ms.p75)}"
-        spread = f"{ms.spread:.1f}{' noisy' if ms.is_noisy else ''}"
         rows.append(
-            (name, ms.median, quartiles, spread, wall.median, 1000 * batch / ms.median, f"{overhead:+.2f}")
+            (
+                name,
+                ms.median,
+                *spread_cells(ms, decimals=1),
+                wall.median,
+                1000 * batch / ms.median,
+                f"{overhead:+.2f}",
+            )
         )
     return Table(
         title=title,
