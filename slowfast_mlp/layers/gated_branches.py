@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.gated_mixing import Form, Weights, gated_mixing
 from slowfast_mlp.layers.kept import Kept
 
@@ -33,7 +34,7 @@ def mix_branches(
 
     Branches have one epsilon and one width D. `kept` is of these branches alone.
     """
-    dtype = _autocast_dtype(x.device.type)
+    dtype = compute_dtype(x)
     weights = kept.get(_parameters(branches), dtype, lambda: fold(branches, dtype))
     num_tokens = x.shape[3]
     # A window (t, h, w) of less space than the map's is of time alone: what lies between its frames is inner.
@@ -44,10 +45,10 @@ def mix_branches(
     return gated_mixing(x.flatten(0, 1), weights, scale=scale, form=form).view(x.shape)
 
 
-def fold(branches: Sequence[Branch], dtype: torch.dtype | None) -> Weights:
+def fold(branches: Sequence[Branch], dtype: torch.dtype) -> Weights:
     """The parameters of all branches: gains and biases of the norms within `widen`, groups outermost.
 
-    `dtype` is that of the products, or None for that of the parameters.
+    `dtype` is that of the products.
     """
     num_groups = [branch.position.num_groups for branch in branches]
     # widen(gain · z + bias) = (widen · gain) z + widen bias
@@ -62,7 +63,7 @@ def fold(branches: Sequence[Branch], dtype: torch.dtype | None) -> Weights:
     maps = [branch.position.weights() for branch in branches]
     map_biases = [branch.position.token_proj_n_bias.flatten() for branch in branches]
     tensors = [widen.flatten(0, 2), widen_bias.flatten(), torch.cat(narrow).t(), narrow_bias]
-    cast = [tensor if dtype is None else tensor.to(dtype) for tensor in (*tensors, *maps, *map_biases)]
+    cast = [tensor.to(dtype) for tensor in (*tensors, *maps, *map_biases)]
     maps = cast[len(tensors) :]
     return Weights(*cast[: len(tensors)], tuple(maps[: len(branches)]), tuple(maps[len(branches) :]))
 
@@ -72,13 +73,6 @@ def drop_scale(drop_path: StochasticDepth, x: Tensor) -> Tensor | None:
     if not drop_path.training or drop_path.p == 0:
         return None
     return drop_path(torch.ones(len(x), device=x.device, dtype=torch.float32))
-
-
-def _autocast_dtype(device_type: str) -> torch.dtype | None:
-    """What products are computed in, where that is not the parameters' own dtype."""
-    knows = torch.amp.is_autocast_available(device_type)  # the meta device does not
-    is_cast = knows and torch.is_autocast_enabled(device_type)
-    return torch.get_autocast_dtype(device_type) if is_cast else None
 
 
 def _groups_first(rows: Tensor, num_parts: int, num_groups: int) -> Tensor:
