@@ -16,13 +16,19 @@ setup(
         *find_packages(include=["slowfast_mlp", "slowfast_mlp.*"]),
         "slowfast_mlp.tools",
         "slowfast_mlp.configs",
+        "slowfast_mlp.benchmarks",
     ],
     # So that an installed wheel has them: python -m slowfast_mlp.tools.run_net --cfg configs/...
-    package_dir={"slowfast_mlp.tools": "tools", "slowfast_mlp.configs": "configs"},
+    package_dir={
+        "slowfast_mlp.tools": "tools",
+        "slowfast_mlp.configs": "configs",
+        "slowfast_mlp.benchmarks": "benchmarks",
+    },
     package_data={
         "slowfast_mlp.configs": ["*.yaml", "*/*.yaml"],
         "slowfast_mlp.tools": ["slurm/*"],
-        "slowfast_mlp.reproduce": ["*.csv"],
+        "slowfast_mlp.apps.reproduce": ["*.csv"],
+        "slowfast_mlp.benchmarks": ["reference/*.py"],
     },
     install_requires=[
         "torch>=2.6",

@@ -13,8 +13,8 @@ import torch
 import torchvision.transforms
 from torchvision.transforms import _functional_tensor
 
-from slowfast_mlp.benchmark import passes
-from slowfast_mlp.benchmark.rounds import measure, ratio, summary
+from slowfast_mlp.apps.timing import measure, ratio, summary
+from slowfast_mlp.benchmarks import loader_passes
 from slowfast_mlp.data.records import Record
 
 NUM_VIDEOS, NUM_ROUNDS = 4, 5
@@ -72,13 +72,13 @@ def main(corpus: str) -> None:
     for name in ("gop250", "gop12"):
         paths = [str(path) for path in sorted((Path(corpus) / name).glob("*.mp4"))[:NUM_VIDEOS]]
         records = [Record(path=path, label=0) for path in paths]
-        jobs = passes.make_jobs(records, passes.DENSE, num_epochs=1)
+        jobs = loader_passes.make_jobs(records, loader_passes.DENSE, num_epochs=1)
         subjects = {title: their_pass(recipe, paths) for title, recipe in RECIPES.items()}
         clips = dict.fromkeys(subjects, len(paths))
         for mode in ("exact", "fused", "device"):
-            videos = passes.train_videos(records, passes.DENSE, mode)
-            subjects[f"ours, {mode}"] = partial(passes.our_pass(videos, jobs))
-            clips[f"ours, {mode}"] = passes.NUM_SAMPLES * len(paths)
+            videos = loader_passes.train_videos(records, loader_passes.DENSE, mode)
+            subjects[f"ours, {mode}"] = partial(loader_passes.our_pass(videos, jobs))
+            clips[f"ours, {mode}"] = loader_passes.NUM_SAMPLES * len(paths)
         costs = measure(subjects, num_rounds=NUM_ROUNDS)
         seconds = {title: [cost.cpu_sec / clips[title] for cost in costs[title]] for title in subjects}
         for title, values in seconds.items():

@@ -1,6 +1,8 @@
 """The exceptions that are no bugs: a mistake of the user's, and a run that was asked to stop."""
 
+import difflib
 import errno
+from collections.abc import Sequence
 
 # What a system says where there is no more room for a file.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -20,3 +22,21 @@ class UserError(ValueError):
 
 class Stopped(Exception):
     """A signal has ended the run, and what it had come to is saved; the same command goes on from there."""
+
+
+def nearest_name(name: str, names: Sequence[str]) -> str:
+    """Returns " Did you mean X?" with the closest known name, or "" when none is close.
+
+    A dotted key whose last part is known in another section is close too.
+    """
+    same_end = [known for known in names if known.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    folded = {known.upper(): known for known in names}
+    found = (
+        [folded[name.upper()]]
+        if name.upper() in folded
+        else close
+        if name not in same_end and close
+        else same_end
+    )
+    return f" Did you mean {found[0]}?" if found else ""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.data.datasets.synthetic import CLASSES, render_corpus
-from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.data.video_io.encode import write_video
 from slowfast_mlp.run.main import run
 
 ROOT = Path(__file__).parents[1]
@@ -152,7 +152,7 @@ def checkpoint(run_folder):
 
 def main_of(tool: str):
     """The main function of tools/`tool`.py."""
-    spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
+    spec = importlib.util.spec_from_file_location(Path(tool).name, ROOT / "tools" / f"{tool}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main

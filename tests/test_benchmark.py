@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from slowfast_mlp.benchmark import evaluation
-from slowfast_mlp.benchmark.references import load_reference
+from slowfast_mlp.benchmarks import evaluation
+from slowfast_mlp.benchmarks.load_reference import load_reference
 from tests.conftest import ROOT, main_of
 
 

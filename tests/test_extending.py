@@ -8,7 +8,7 @@ import torch
 
 from slowfast_mlp import models
 from slowfast_mlp.data import datasets
-from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.data.video_io.encode import write_video
 from tests.conftest import ROOT
 from tests.test_formats import clip
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.data.video_io.encode import write_video
 from tests.conftest import TINY
 
 CLASSES = (

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from slowfast_mlp.data.encode import write_video
+from slowfast_mlp.data.video_io.encode import write_video
 from tests.conftest import ROOT
 from tests.test_formats import clip
 

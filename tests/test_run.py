@@ -11,7 +11,7 @@ import simplejson
 import torch
 
 from slowfast_mlp.config.load import dump_config, load_config
-from slowfast_mlp.engine.launch import launch
+from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.run.main import run
 from tests.conftest import ROOT, TINY

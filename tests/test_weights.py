@@ -5,9 +5,9 @@ import hashlib
 import pytest
 import torch
 
-from slowfast_mlp.build import backbone
+from slowfast_mlp.builders import model as model_builder
+from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.config.schema import Model
-from slowfast_mlp.engine import checkpoint
 from slowfast_mlp.errors import UserError
 from tests.conftest import main_of
 
@@ -31,7 +31,7 @@ def section(name, num_classes=5, **arguments):
 def built(name, num_frames, num_classes=5, **arguments):
     torch.manual_seed(num_frames)
     model = section(name, num_classes, **arguments)
-    net = backbone.model(model, num_frames=num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)
+    net = model_builder.model(model, num_frames=num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)
     return model, net.eval()
 
 
@@ -49,7 +49,7 @@ def test_weights_load_in_every_wrapping(tmp_path, name, wrapping):
     with torch.no_grad():
         for parameter in target.parameters():
             parameter.zero_()
-    report = backbone.start_weights(model, target, str(tmp_path / "w.pth"))
+    report = model_builder.start_weights(model, target, str(tmp_path / "w.pth"))
     assert (report.missing, report.unexpected, report.misshapen) == ((), (), ())
     assert all(torch.equal(value, weights[key]) for key, value in target.state_dict().items())
 
@@ -60,7 +60,7 @@ def test_an_image_checkpoint_starts_a_video_model(tmp_path, name, caplog):
     torch.save(image.state_dict(), tmp_path / "image.pth")
     model, video = built(name, 4, **FAMILIES[name][2])
     with caplog.at_level("INFO"):
-        report = backbone.start_weights(model, video, str(tmp_path / "image.pth"))
+        report = model_builder.start_weights(model, video, str(tmp_path / "image.pth"))
     assert (report.unexpected, report.misshapen) == ((), ())
     if name != "vast" or report.missing:
         assert "holds an image model: inflated for video" in caplog.text
@@ -77,7 +77,7 @@ def test_another_class_count_leaves_the_head_to_be_learnt(tmp_path, name, caplog
     _, source = built(name, 4)
     torch.save(source.state_dict(), tmp_path / "w.pth")
     model, target = built(name, 4, num_classes=7)
-    report = backbone.start_weights(model, target, str(tmp_path / "w.pth"))
+    report = model_builder.start_weights(model, target, str(tmp_path / "w.pth"))
     assert len(report.missing) == 2
     assert "was trained on 5 classes, not MODEL.NUM_CLASSES 7: its head is left out" in caplog.text
 
@@ -89,7 +89,7 @@ def test_a_foreign_checkpoint_is_refused_with_a_report(tmp_path, name):
     with pytest.raises(
         UserError, match=r"does not fit this model: 0 entries loaded; .*2 unexpected \(conv1.weight"
     ):
-        backbone.start_weights(model, target, str(tmp_path / "w.pth"))
+        model_builder.start_weights(model, target, str(tmp_path / "w.pth"))
 
 
 def test_index_buffers_of_the_authors_are_left_out(tmp_path):
@@ -100,14 +100,14 @@ def test_index_buffers_of_the_authors_are_left_out(tmp_path):
     )
     torch.save(weights, tmp_path / "w.pth")
     model, target = built("posmlp_video", 4)
-    assert backbone.start_weights(model, target, str(tmp_path / "w.pth")).unexpected == ()
+    assert model_builder.start_weights(model, target, str(tmp_path / "w.pth")).unexpected == ()
 
 
 def test_position_tables_are_resampled_for_other_frame_counts(tmp_path):
     _, source = built("posmlp_video", 4, table_init="trunc_normal")
     torch.save(source.state_dict(), tmp_path / "w.pth")
     model, target = built("posmlp_video", 8)
-    report = backbone.start_weights(model, target, str(tmp_path / "w.pth"))
+    report = model_builder.start_weights(model, target, str(tmp_path / "w.pth"))
     assert report.misshapen == () == report.missing
 
 

@@ -22,7 +22,7 @@ SMALL = [
 def site(tmp_path_factory):
     """A folder with what a wheel of this tree installs."""
     copy = tmp_path_factory.mktemp("tree")
-    for name in ("slowfast_mlp", "tools", "configs"):
+    for name in ("slowfast_mlp", "tools", "configs", "benchmarks"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)

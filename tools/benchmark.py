@@ -7,10 +7,7 @@ from pathlib import Path
 
 import torch
 
-from slowfast_mlp.benchmark import data, evaluation, floor, model, step
-from slowfast_mlp.benchmark.references import load_reference
-from slowfast_mlp.benchmark.report import as_markdown, describe_machine, load_average, write_json
-from slowfast_mlp.command_line import (
+from slowfast_mlp.apps.cli import (
     demand_place,
     make_parser,
     run_tool,
@@ -19,8 +16,11 @@ from slowfast_mlp.command_line import (
     whole_number,
     written_to,
 )
+from slowfast_mlp.benchmarks import evaluation, loader, model, roofline, train_step
+from slowfast_mlp.benchmarks.load_reference import load_reference
+from slowfast_mlp.benchmarks.tables import as_markdown, describe_machine, load_average, write_json
 
-SECTIONS = {"data": data, "step": step, "floor": floor, "model": model, "eval": evaluation}
+SECTIONS = {"data": loader, "step": train_step, "floor": roofline, "model": model, "eval": evaluation}
 REFERENCES = Path(__file__).parents[1] / "benchmarks" / "reference"
 MIN_ROUNDS = 5
 

@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from slowfast_mlp.check import check
-from slowfast_mlp.command_line import (
+from slowfast_mlp.apps.check_data.command import check
+from slowfast_mlp.apps.check_data.report import as_json, summary, write_csv, write_skip_list
+from slowfast_mlp.apps.cli import (
     add_quiet,
     demand_place,
     make_parser,
@@ -15,9 +16,8 @@ from slowfast_mlp.command_line import (
     show_log,
     written_to,
 )
+from slowfast_mlp.apps.worker_pool import default_num_processes
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.corpus.check import as_json, summary, write_csv, write_skip_list
-from slowfast_mlp.corpus.processes import default_num_processes
 
 EXAMPLE = """example:
   python tools/check_data.py --cfg configs/Kinetics/MORPHMLP_S_16x4.yaml \\

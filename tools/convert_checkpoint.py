@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import demand_place, make_parser, parse_with_overrides, run_tool, say, show_log
+from slowfast_mlp.apps.cli import demand_place, make_parser, parse_with_overrides, run_tool, say, show_log
+from slowfast_mlp.apps.convert import convert
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.convert import convert
 from slowfast_mlp.errors import UserError
 
 EXAMPLE = """example:

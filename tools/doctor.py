@@ -33,8 +33,8 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("wrong  torch is not installed: see INSTALL.md\n")
         return 1
     try:
-        from slowfast_mlp.command_line import has_colours, run_tool, say
-        from slowfast_mlp.doctor import OK, examine, in_words, is_usable
+        from slowfast_mlp.apps.cli import has_colours, run_tool, say
+        from slowfast_mlp.apps.doctor import OK, examine, in_words, is_usable
     except ImportError as error:  # the first thing that an incomplete installation shows
         sys.stderr.write(f"wrong  the package cannot be imported ({error}): run pip install -e . again\n")
         return 1

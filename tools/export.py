@@ -6,9 +6,9 @@ import logging
 import sys
 from dataclasses import asdict
 
-from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log, whole_number
-from slowfast_mlp.export import Exported, export
-from slowfast_mlp.predict.load import load
+from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, say, show_log, whole_number
+from slowfast_mlp.apps.export import Exported, export
+from slowfast_mlp.apps.predict.load import load
 
 EXAMPLE = """examples:
   python tools/export.py checkpoint_epoch_00016.pyth model.onnx

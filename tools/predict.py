@@ -5,19 +5,11 @@ import math
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import (
-    add_quiet,
-    has_colours,
-    make_parser,
-    run_tool,
-    say,
-    show_log,
-    whole_number,
-)
+from slowfast_mlp.apps.cli import add_quiet, has_colours, make_parser, run_tool, say, show_log, whole_number
+from slowfast_mlp.apps.predict.command import Command, Failed, Wanted
+from slowfast_mlp.apps.predict.inputs import find_inputs, read_list
+from slowfast_mlp.apps.predict.load import load
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.predict.command import Command, Failed, Wanted
-from slowfast_mlp.predict.inputs import find_inputs, read_list
-from slowfast_mlp.predict.load import load
 
 EXAMPLE = """examples:
   python tools/predict.py clip.mp4 holiday/ 'more/*.mkv' --checkpoint checkpoint_epoch_00016.pyth

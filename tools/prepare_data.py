@@ -6,22 +6,20 @@ import shlex
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import (
-    add_quiet,
-    make_parser,
-    run_tool,
-    say,
-    show_log,
-    whole_number,
-    written_to,
+from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, say, show_log, whole_number, written_to
+from slowfast_mlp.apps.prepare_data.folders import prepare_folders
+from slowfast_mlp.apps.prepare_data.imagenet import LINKS, PictureShards, prepare_imagenet
+from slowfast_mlp.apps.prepare_data.kinetics import prepare_kinetics
+from slowfast_mlp.apps.prepare_data.lists import Prepared
+from slowfast_mlp.apps.prepare_data.something_something import (
+    TEMPLATES,
+    Frames,
+    prepare_ssv1,
+    prepare_ssv2,
+    prepare_ssv2_frames,
 )
-from slowfast_mlp.corpus.folders import prepare_folders
-from slowfast_mlp.corpus.imagenet import LINKS, PictureShards, prepare_imagenet
-from slowfast_mlp.corpus.kinetics import prepare_kinetics
-from slowfast_mlp.corpus.lists import Prepared
-from slowfast_mlp.corpus.processes import default_num_processes
-from slowfast_mlp.corpus.something import TEMPLATES, Frames, prepare_ssv1, prepare_ssv2, prepare_ssv2_frames
-from slowfast_mlp.corpus.treatment import Encoding, Treatment
+from slowfast_mlp.apps.prepare_data.transcode import Encoding, Treatment
+from slowfast_mlp.apps.worker_pool import default_num_processes
 from slowfast_mlp.errors import UserError
 
 AFTERWARDS = """

@@ -5,9 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import add_quiet, demand_place, make_parser, run_tool, say, show_log
-from slowfast_mlp.predict.load import find_device
-from slowfast_mlp.run_report.write import write_comparison, write_report
+from slowfast_mlp.apps.cli import add_quiet, demand_place, make_parser, run_tool, say, show_log
+from slowfast_mlp.apps.predict.load import find_device
+from slowfast_mlp.apps.report.write import write_comparison, write_report
 
 EXAMPLE = """examples:
   python tools/report.py output/Kinetics/MORPHMLP_S_16x4

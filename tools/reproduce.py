@@ -5,11 +5,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import add_quiet, make_parser, run_tool, say, show_log
+from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, say, show_log
+from slowfast_mlp.apps.reproduce.command import REPORT, reproduce
+from slowfast_mlp.apps.reproduce.plan import Given
+from slowfast_mlp.apps.reproduce.table import PAPERS, SYNTHETIC, matching, read_table
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.reproduce.command import REPORT, reproduce
-from slowfast_mlp.reproduce.plan import Given
-from slowfast_mlp.reproduce.table import PAPERS, SYNTHETIC, matching, read_table
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -4,10 +4,11 @@ import shlex
 import sys
 from functools import partial
 
-from slowfast_mlp.command_line import INTERRUPTED, TRY_AGAIN
-from slowfast_mlp.config.arguments import parse_arguments
+from slowfast_mlp.apps.cli import INTERRUPTED, TRY_AGAIN
+from slowfast_mlp.apps.report.after_run import report_run
+from slowfast_mlp.config.command_line import parse_arguments
 from slowfast_mlp.config.load import dump_config, load_config
-from slowfast_mlp.engine.launch import is_launched, launch
+from slowfast_mlp.distributed.launch import is_launched, launch
 from slowfast_mlp.errors import Stopped, UserError
 from slowfast_mlp.run.main import run_all
 
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
         # Processes that a launcher started meet once and stay together; else every config starts its own.
         for together in [configs] if is_launched() else [[config] for config in configs]:
             launch(
-                partial(run_all, together, quiet=arguments.quiet),
+                partial(run_all, together, quiet=arguments.quiet, report_run=report_run),
                 num_gpus=together[0].num_gpus,
                 num_shards=together[0].num_shards,
                 shard_id=together[0].shard_id,

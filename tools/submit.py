@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from slowfast_mlp.command_line import make_parser, run_tool, say, written_to
-from slowfast_mlp.submission import submit
+from slowfast_mlp.apps.cli import make_parser, run_tool, say, written_to
+from slowfast_mlp.apps.slurm_submit import submit
 
 EXAMPLE = """example:
   python tools/submit.py --nodes 2 --gpus-per-node 8 -- \\

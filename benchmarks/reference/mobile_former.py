@@ -12,8 +12,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.layers.cross_attention_bridge import DynamicReLU, Former, FormerToMobile, MobileToFormer
 from slowfast_mlp.layers.depthwise import DepthwiseConv
-from slowfast_mlp.layers.token_bridge import DynamicReLU, Former, FormerToMobile, MobileToFormer
 
 NUM_HEADS = 2
 

@@ -13,10 +13,10 @@ import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.config.compat import is_foreign, translate
+from slowfast_mlp.config.compat.translate import is_foreign, translate
+from slowfast_mlp.config.parsing import parse_value, with_numbers
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.config.values import nearest_name, parse_value, with_numbers
-from slowfast_mlp.errors import UserError
+from slowfast_mlp.errors import UserError, nearest_name
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from slowfast_mlp.data import shards
+from slowfast_mlp.data import tar_files
 from slowfast_mlp.errors import UserError
 
 CHUNK = 4096  # records that iteration takes out of the tensors at a time
@@ -176,7 +176,7 @@ def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]
 def _absent_file(record: Record) -> str:
     """The file of a record, or the first or last picture of its folder, that does not exist; "" if none."""
     files = dict.fromkeys((record.first_file, record.last_file))
-    return next((path for path in files if not shards.exists(path)), "")
+    return next((path for path in files if not tar_files.exists(path)), "")
 
 
 def column_hint(record: Record) -> str:

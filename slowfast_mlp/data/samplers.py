@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from slowfast_mlp.data.multigrid import StepShape, count_steps, records_before
-from slowfast_mlp.seeds import mix_seeds
+from slowfast_mlp.seeding import mix_seeds
 
 logger = logging.getLogger(__name__)
 

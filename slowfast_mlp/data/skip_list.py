@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data.decode_error import reason_of
 from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.video_io.decode_error import reason_of
 from slowfast_mlp.errors import UserError
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from slowfast_mlp.engine.distributed import sum_over_ranks
+from slowfast_mlp.distributed.process_group import sum_over_ranks
 from slowfast_mlp.engine.precision import Precision
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.engine.distributed import gather_objects
+from slowfast_mlp.distributed.process_group import gather_objects
 from slowfast_mlp.engine.metrics import VideoScores, top_k_correct
 from slowfast_mlp.engine.precision import Precision
 

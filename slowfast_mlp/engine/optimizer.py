@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slowfast_mlp.engine.replicas import shard_optimizer
+from slowfast_mlp.distributed.data_parallel import shard_optimizer
 
 FUSED_DEVICES = ("cuda", "cpu", "mps")  # torch has a fused kernel of every method here
 
@@ -103,14 +103,3 @@ def step_unless(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
         del inner.found_inf
     elif not skip.item():
         optimizer.step()
-
-
-def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes up a saved state; rates, decays and the like stay those of the settings.
-
-    Raises ValueError if the groups do not fit.
-    """
-    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, own in zip(optimizer.param_groups, settings):
-        group.update(own)

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.engine.accumulate import backward_in_parts
+from slowfast_mlp.distributed.process_group import rank
 from slowfast_mlp.engine.batch_norm import KeptStatistics
-from slowfast_mlp.engine.distributed import rank
-from slowfast_mlp.engine.generators import seed_step
-from slowfast_mlp.engine.metrics import RunningSums
-from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.engine.grad_accumulation import backward_in_parts
 from slowfast_mlp.engine.optimizer import set_learning_rate
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.prefetch import on_device
-from slowfast_mlp.engine.progress import Progress
+from slowfast_mlp.engine.rng import seed_step
+from slowfast_mlp.log.nonfinite_steps import SkippedSteps
+from slowfast_mlp.log.progress import Progress
+from slowfast_mlp.log.running_sums import RunningSums
 
 
 def train_one_epoch(

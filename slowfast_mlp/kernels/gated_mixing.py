@@ -26,8 +26,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 from slowfast_mlp.kernels.autocast import without_autocast
-from slowfast_mlp.kernels.products import by_onednn, input_grad, linear
-from slowfast_mlp.kernels.residual_parts import add_branch
+from slowfast_mlp.kernels.fused_residual import add_branch
+from slowfast_mlp.kernels.linear import by_onednn, input_grad, linear
 
 # On a CPU hidden channels of so many bytes are worked on at a time: they stay in its cache, and memory that
 # was just given back is used again. 4 to 16 MiB do alike.

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from slowfast_mlp.kernels.autocast import chooses_types
-from slowfast_mlp.kernels.norms import Norm, repeat_norm
-from slowfast_mlp.kernels.products import input_grad, linear, sum_dtype, weight_grad
+from slowfast_mlp.kernels.layer_norm import Norm, repeat_norm
+from slowfast_mlp.kernels.linear import input_grad, linear, sum_dtype, weight_grad
 
 
 def rows(x: Tensor, chunk_len: int) -> Tensor:

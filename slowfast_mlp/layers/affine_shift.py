@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.residual_parts import Projection
-from slowfast_mlp.layers.kept import Kept
+from slowfast_mlp.kernels.fused_residual import Projection
 from slowfast_mlp.layers.mlp import Mlp
+from slowfast_mlp.layers.parameter_cache import Kept
 
 # Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
 # out[i] = in[i - 1], out[0] = 0.

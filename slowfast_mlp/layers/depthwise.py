@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.products import convolution
+from slowfast_mlp.kernels.linear import convolution
 
 # Kind of temporal convolution -> standard deviation of its side taps at the start of training. A kernel over
 # all three axes learns motion from zero; a separable one needs random side taps to leave the still start.

@@ -5,7 +5,7 @@ Axes: B batch, T time, H W space, R windows of a frame, N tokens of a window, C 
 
 from torch import Tensor
 
-from slowfast_mlp.layers.geometry import divisors, map_sizes
+from slowfast_mlp.layers.clip_size import divisors, map_sizes
 
 RELEASED_WINDOWS = (14, 14, 14, 7)
 # Side of the window as a share of the stage's map; at 224 pixels this is RELEASED_WINDOWS.

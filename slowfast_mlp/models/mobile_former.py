@@ -18,10 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
-from slowfast_mlp.layers.folded_norm import NormedConvs
-from slowfast_mlp.layers.geometry import ClipSizes, divisors, frames_of
-from slowfast_mlp.layers.token_bridge import (
+from slowfast_mlp.layers.clip_size import ClipSizes, divisors, frames_of
+from slowfast_mlp.layers.cross_attention_bridge import (
     NUM_BRIDGE_HEADS,
     DynamicReLU,
     Former,
@@ -29,6 +27,8 @@ from slowfast_mlp.layers.token_bridge import (
     MobileToFormer,
     positions,
 )
+from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
+from slowfast_mlp.layers.fused_conv_bn import NormedConvs
 
 HEAD_EXPANSION = 6
 MIN_CROP_SIZE = 32  # the side is halved five times

@@ -14,16 +14,16 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import morph_fc
-from slowfast_mlp.kernels.activated_conv import ActivatedConv
 from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.norms import normalise
-from slowfast_mlp.kernels.plain import is_plain
-from slowfast_mlp.kernels.residual_parts import Projection, TemporalMix, draw_scale, normed_mlp
-from slowfast_mlp.layers.chunks import fitting_chunk_lens, fitting_temporal_groups, time_positions
-from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
-from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
+from slowfast_mlp.kernels.fused_residual import Projection, TemporalMix, draw_scale, normed_mlp
+from slowfast_mlp.kernels.gelu_conv import ActivatedConv
+from slowfast_mlp.kernels.layer_norm import normalise
+from slowfast_mlp.kernels.reference_mode import is_plain
+from slowfast_mlp.layers.chunking import fitting_chunk_lens, fitting_temporal_groups, time_positions
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
+from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
 from slowfast_mlp.layers.inflate import inflate_weights
-from slowfast_mlp.layers.map_norm import MapNorm
+from slowfast_mlp.layers.layer_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
 
 TEMPORAL_INITS = ("official", "untied")

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.layers.folded_norm import FoldedNorm, NormFolding
-from slowfast_mlp.layers.gated_branches import Branch, drop_scale, mix_branches
-from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages
-from slowfast_mlp.layers.kept import Kept
-from slowfast_mlp.layers.map_norm import MapNorm
-from slowfast_mlp.layers.positional import (
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
+from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
+from slowfast_mlp.layers.gated_mixing import Branch, drop_scale, mix_branches
+from slowfast_mlp.layers.layer_norm import MapNorm
+from slowfast_mlp.layers.parameter_cache import Kept
+from slowfast_mlp.layers.relative_position import (
     GatingUnit,
     LearnedPosition,
     Window,

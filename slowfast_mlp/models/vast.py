@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.plain import is_plain
-from slowfast_mlp.kernels.residual_parts import draw_scale, normed_mlp
+from slowfast_mlp.kernels.fused_residual import draw_scale, normed_mlp
+from slowfast_mlp.kernels.reference_mode import is_plain
 from slowfast_mlp.layers.affine_shift import (
     SPACE_STEPS,
     TIME_STEPS,
@@ -29,10 +29,10 @@ from slowfast_mlp.layers.affine_shift import (
     convolve_frames,
     frame_conv,
 )
-from slowfast_mlp.layers.geometry import NUM_STAGES, ClipSizes, demand_stages, divisors
-from slowfast_mlp.layers.kept import Kept
-from slowfast_mlp.layers.map_norm import MapNorm
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, divisors
+from slowfast_mlp.layers.layer_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
+from slowfast_mlp.layers.parameter_cache import Kept
 
 TOTAL_STRIDE = 32
 # Kernel, stride and padding of the patch embeddings: the first, and those between stages.

@@ -1,37 +1,43 @@
 """One run from its config: build, train, test."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import nn
 
-from slowfast_mlp.build import backbone, solver
-from slowfast_mlp.config.changes import all_settings, changed_settings
+from slowfast_mlp.builders import model as model_builder
+from slowfast_mlp.builders import solver
+from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.output_lock import OutputLock
+from slowfast_mlp.config.diff import all_settings, changed_settings
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint, company, report
-from slowfast_mlp.engine import distributed as dist
-from slowfast_mlp.engine.log import RunLog
-from slowfast_mlp.engine.output_lock import OutputLock
+from slowfast_mlp.distributed import process_group as dist
+from slowfast_mlp.distributed import rank_checks
+from slowfast_mlp.distributed.signals import StopSignals
+from slowfast_mlp.engine import results
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.engine.signals import StopSignals
-from slowfast_mlp.run.facts import start_of_run
-from slowfast_mlp.run.reporting import report_run
+from slowfast_mlp.log.run_log import RunLog
 from slowfast_mlp.run.splits import read_lists
+from slowfast_mlp.run.summary import start_of_run
 from slowfast_mlp.run.test import test
 from slowfast_mlp.run.train import train
 
+Report = Callable[..., None]  # report(output_dir, log, device, dist_timeout_sec=...)
 
-def run(config: Config, *, quiet: bool = False) -> None:
-    """Trains and tests as the config says, as one of the run's processes; `quiet` shows warnings alone.
-    Raises UserError and Stopped.
+
+def run(config: Config, *, quiet: bool = False, report_run: Report | None = None) -> None:
+    """Trains and tests as the config says, as one of the run's processes.
+
+    `quiet` shows warnings only. `report_run` writes the report after the run (REPORT.ENABLE). Raises UserError and
+    Stopped.
     """
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
     is_first = dist.rank() == 0
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
-        if lock := company.only_on_rank_0(lambda: OutputLock(config.output_dir)):
+        if lock := rank_checks.only_on_rank_0(lambda: OutputLock(config.output_dir)):
             stack.enter_context(lock)
         log = stack.enter_context(
             RunLog(
@@ -43,9 +49,9 @@ def run(config: Config, *, quiet: bool = False) -> None:
                 compared={key: value for key, value in all_settings(config).items() if key != "OUTPUT_DIR"},
             )
         )
-        watchdog = stack.enter_context(company.watchdog(config.watchdog_sec))
+        watchdog = stack.enter_context(rank_checks.watchdog(config.watchdog_sec))
         device = dist.device(config.num_gpus)
-        if processes := company.preflight(device):
+        if processes := rank_checks.preflight(device):
             log.say(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
         model, grid = model_of(config, device)
@@ -54,8 +60,8 @@ def run(config: Config, *, quiet: bool = False) -> None:
             checkpoint.demand_file(path) if path else None
         if is_first:
             facts = start_of_run(config, model, grid, device, precision, videos)
-            log.say(report.block(facts))
-            report.write_environment(config.output_dir, facts)
+            log.say(results.block(facts))
+            results.write_environment(config.output_dir, facts)
         parts = dict(
             log=log, model=model, precision=precision, device=device, videos=videos, watchdog=watchdog
         )
@@ -63,7 +69,7 @@ def run(config: Config, *, quiet: bool = False) -> None:
             train(config, grid=grid, stop=stop, **parts)
         if config.test.enable:
             test(config, **parts)
-        if config.report.enable and is_first:
+        if report_run and config.report.enable and is_first:
             watchdog.note("writing the report")
             report_run(config.output_dir, log, device, dist_timeout_sec=config.dist_timeout_sec)
 
@@ -77,14 +83,14 @@ def _as_markdown(settings: dict[str, Any]) -> str:
 def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Multigrid]:
     """The model as it starts, and the shapes of the steps that would train it."""
     torch.manual_seed(config.rng_seed)
-    model = backbone.model_for(config.model, config.data).to(device)
+    model = model_builder.model_for(config.model, config.data).to(device)
     grid = solver.multigrid(
         config.multigrid, config.data, model, name=config.model.name, max_epoch=config.solver.max_epoch
     )
     return model, grid
 
 
-def run_all(configs: Sequence[Config], *, quiet: bool = False) -> None:
+def run_all(configs: Sequence[Config], *, quiet: bool = False, report_run: Report | None = None) -> None:
     """Runs one after the other, in the same processes."""
     for config in configs:
-        run(config, quiet=quiet)
+        run(config, quiet=quiet, report_run=report_run)

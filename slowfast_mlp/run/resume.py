@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from slowfast_mlp.build import backbone
-from slowfast_mlp.build.loaders import TrainSampler
-from slowfast_mlp.config.changes import course_changes, model_changes, stored_config, training_changes
+from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.builders import model
+from slowfast_mlp.builders.loaders import TrainSampler
+from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.class_names import match_classes
+from slowfast_mlp.config.diff import course_changes, model_changes, stored_config, training_changes
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint
-from slowfast_mlp.engine import distributed as dist
-from slowfast_mlp.engine.class_names import match_classes
+from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.errors import UserError
 
@@ -59,7 +60,7 @@ def resume_or_start(
         return _position(config, contents, newest, sampler, num_epochs)
     if config.train.checkpoint_file_path:
         path = config.train.checkpoint_file_path
-        backbone.start_weights(config.model, parts["model"], path, label_names=label_names)
+        model.start_weights(config.model, parts["model"], path, label_names=label_names)
         if "ema" in parts:
             parts["ema"].restart()
     return Start()
@@ -200,4 +201,4 @@ def write_config(config: Config, *, name: str) -> None:
     """Saves the config, once nothing refuses it: a mistake must not write over what an earlier run left."""
     if dist.rank() == 0:
         path = os.path.join(config.output_dir, name)
-        checkpoint.write_atomically(path, lambda file: file.write(dump_config(config).encode()))
+        write_atomically(path, lambda file: file.write(dump_config(config).encode()))

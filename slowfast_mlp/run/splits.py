@@ -1,6 +1,6 @@
 """Which lists a run reads."""
 
-from slowfast_mlp.build import lists
+from slowfast_mlp.builders import annotations
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.errors import UserError
 
@@ -19,10 +19,10 @@ def splits_to_read(config: Config) -> dict[str, str]:
     return splits
 
 
-def read_lists(config: Config) -> dict[str, lists.Records]:
+def read_lists(config: Config) -> dict[str, annotations.Records]:
     """The records of every split that the run will need, so that a wrong one shows at once."""
     return {
-        split: lists.records(config.data, dataset, split, num_classes=config.model.num_classes)
+        split: annotations.records(config.data, dataset, split, num_classes=config.model.num_classes)
         for split, dataset in splits_to_read(config).items()
     }
 

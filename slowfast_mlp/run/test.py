@@ -10,19 +10,21 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.build import backbone, lists, loaders
+from slowfast_mlp.builders import annotations, loaders
+from slowfast_mlp.builders import model as model_builder
+from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.class_names import match_classes
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint, report
-from slowfast_mlp.engine import distributed as dist
-from slowfast_mlp.engine.class_names import match_classes
+from slowfast_mlp.distributed import process_group as dist
+from slowfast_mlp.distributed.watchdog import Watchdog
+from slowfast_mlp.engine import results
 from slowfast_mlp.engine.evaluate import Candidate, Evaluation, evaluate
-from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.engine.watchdog import Watchdog
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.run.facts import protocol
+from slowfast_mlp.log.run_log import RunLog
 from slowfast_mlp.run.resume import demand_same_model, newest_whole, write_config
 from slowfast_mlp.run.splits import dataset_of_test
+from slowfast_mlp.run.summary import protocol
 
 TEST_CONFIG = "test_config.yaml"
 
@@ -45,13 +47,13 @@ def test(
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: dict[str, lists.Records],
+    videos: dict[str, annotations.Records],
     watchdog: Watchdog,
 ) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
     tested = load_tested(config, model, videos["test"].label_names)
     evaluator = evaluator_of_test(config, precision, device, videos["test"], watchdog)
-    (evaluation,) = evaluator([tested.candidate], say=partial(report.test_progress, log, config.log_period))
+    (evaluation,) = evaluator([tested.candidate], say=partial(results.test_progress, log, config.log_period))
     tell(config, log, tested, evaluation, videos["test"])
 
 
@@ -72,7 +74,7 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
     _say_other_colours(demand_same_model(config, contents, path), config, path)
     if not config.train.enable:
         write_config(config, name=TEST_CONFIG)  # beside that of the training, whose folder it may be
-    weights = backbone.official_weights(config.model, contents, path)
+    weights = model_builder.official_weights(config.model, contents, path)
     loaded = checkpoint.load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
     order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
@@ -87,7 +89,7 @@ def evaluator_of_test(
     config: Config,
     precision: Precision,
     device: torch.device,
-    videos: lists.Records,
+    videos: annotations.Records,
     watchdog: Watchdog,
 ) -> Callable[..., list[Evaluation]]:
     """`evaluator_of` for the views of the test."""
@@ -96,11 +98,13 @@ def evaluator_of_test(
     return evaluator_of(config, precision, device, videos, **views, watchdog=watchdog, what="the test")
 
 
-def tell(config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, videos: lists.Records) -> None:
+def tell(
+    config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, videos: annotations.Records
+) -> None:
     """Reports a test and writes its files. Raises UserError where too many videos gave no view."""
     if dist.rank() == 0:
         of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
-        report.test(
+        results.test(
             log,
             evaluation,
             tested=of_weights,
@@ -114,7 +118,7 @@ def tell(config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, vi
         raise UserError(
             f"{100 * failed:.1f} % of the test videos gave no view, more than TEST.MAX_FAILED_FRACTION "
             f"{config.test.max_failed_fraction}; they are counted as wrong and listed in "
-            f"{os.path.join(config.output_dir, report.FAILED_VIDEOS)}. Mend them, or allow more."
+            f"{os.path.join(config.output_dir, results.FAILED_VIDEOS)}. Mend them, or allow more."
         )
 
 
@@ -122,7 +126,7 @@ def evaluator_of(
     config: Config,
     precision: Precision,
     device: torch.device,
-    videos: lists.Records,
+    videos: annotations.Records,
     *,
     dataset: str,
     num_clips: int,
@@ -152,7 +156,7 @@ def evaluator_of(
 def loader_of(
     config: Config,
     device: torch.device,
-    videos: lists.Records,
+    videos: annotations.Records,
     *,
     dataset: str,
     num_clips: int,
@@ -180,7 +184,7 @@ def loader_of(
 
 def _say_other_colours(before: Config | None, config: Config, path: str) -> None:
     if before is None and config.data.channel_order == "RGB":
-        if lists.sampling(config.data, dataset_of_test(config)) == "segments":
+        if annotations.sampling(config.data, dataset_of_test(config)) == "segments":
             logger.warning(
                 "%s does not say in which order of colours it was trained: weights of the forks on "
                 "Something-Something need DATA.CHANNEL_ORDER BGR", path,

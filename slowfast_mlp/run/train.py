@@ -7,27 +7,29 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.build import lists, loaders, solver
-from slowfast_mlp.build.loaders import TrainSampler
+from slowfast_mlp.builders import annotations, loaders, solver
+from slowfast_mlp.builders.loaders import TrainSampler
+from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.rank_state import RankState
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.engine import checkpoint, replicas, report
-from slowfast_mlp.engine import distributed as dist
+from slowfast_mlp.distributed import data_parallel
+from slowfast_mlp.distributed import process_group as dist
+from slowfast_mlp.distributed.signals import StopSignals
+from slowfast_mlp.distributed.watchdog import Watchdog
+from slowfast_mlp.engine import results
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.evaluate import Candidate, Evaluation
-from slowfast_mlp.engine.failures import FailedVideos
-from slowfast_mlp.engine.log import RunLog, validation_after
 from slowfast_mlp.engine.metrics import BestValidation
-from slowfast_mlp.engine.nonfinite import SkippedSteps
+from slowfast_mlp.engine.precise_bn import RunningStatistics, first_clips_of
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.engine.progress import Progress
-from slowfast_mlp.engine.rank_state import RankState
-from slowfast_mlp.engine.signals import StopSignals
 from slowfast_mlp.engine.train import train_one_epoch
-from slowfast_mlp.engine.watchdog import Watchdog
-from slowfast_mlp.run.keep import Keeper
+from slowfast_mlp.log.decode_failures import FailedVideos
+from slowfast_mlp.log.nonfinite_steps import SkippedSteps
+from slowfast_mlp.log.progress import Progress
+from slowfast_mlp.log.run_log import RunLog, validation_after
+from slowfast_mlp.run.checkpointing import Keeper
 from slowfast_mlp.run.resume import Start, resume_or_start, write_config
-from slowfast_mlp.run.settle import RunningStatistics, first_clips_of
 from slowfast_mlp.run.test import evaluator_of
 
 
@@ -39,7 +41,7 @@ def train(
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: dict[str, lists.Records],
+    videos: dict[str, annotations.Records],
     stop: StopSignals,
     watchdog: Watchdog,
 ) -> None:
@@ -63,7 +65,7 @@ def train(
     skipped = _skipped_steps(start, config, videos["train"], device)
     own = RankState(nets, progress, failed, skipped)
     own.load(start.rank_states, rank=dist.rank(), world_size=dist.world_size())
-    replica = replicas.replicate(model, device, sync_bn=config.model.sync_bn)
+    replica = data_parallel.replicate(model, device, sync_bn=config.model.sync_bn)
     replica = compile_replica(replica, model, device) if config.train.compile else replica
     keeper = Keeper(
         config, parts, own, sampler=sampler, progress=progress, stop=stop, label_names=label_names
@@ -130,7 +132,9 @@ def _running_statistics(
     )
 
 
-def _skipped_steps(start: Start, config: Config, videos: lists.Records, device: torch.device) -> SkippedSteps:
+def _skipped_steps(
+    start: Start, config: Config, videos: annotations.Records, device: torch.device
+) -> SkippedSteps:
     """What takes note of skipped steps; the list of them is as it was when training stood at `start`."""
     skipped = SkippedSteps(
         config.output_dir,
@@ -160,7 +164,7 @@ def _judge(
     model: nn.Module,
     precision: Precision,
     device: torch.device,
-    videos: lists.Records | None,
+    videos: annotations.Records | None,
     watchdog: Watchdog,
 ) -> Callable[[], Evaluation] | None:
     """A function that judges the model by one view of every video of the validation; None where there is
@@ -190,7 +194,7 @@ def _validation(
         if is_new:
             evaluation = judge()
             known = evaluation.accuracy(1)
-            report.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
+            results.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
         is_best = best.add(known, epoch=epoch + 1)
         if is_new:
             log.outcome({"best_top1": best.top1, "final_top1": known}, step=step)
@@ -229,7 +233,7 @@ def _parts_of_training(
 
 
 def _train_loader(
-    config: Config, grid: solver.Multigrid, device: torch.device, videos: lists.Records
+    config: Config, grid: solver.Multigrid, device: torch.device, videos: annotations.Records
 ) -> DataLoader:
     """This rank's batches of training; their sampler knows the steps."""
     sampler = loaders.train_sampler(

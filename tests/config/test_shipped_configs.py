@@ -10,14 +10,15 @@ import yaml
 from torch import nn
 
 from slowfast_mlp import models
-from slowfast_mlp.build import backbone, lists, solver
+from slowfast_mlp.apps.model_table import ROWS
+from slowfast_mlp.builders import annotations, solver
+from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.data.multigrid import Multigrid
-from slowfast_mlp.data.randaugment import parse_randaugment
+from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.engine.optimizer import parameter_groups
-from slowfast_mlp.lookup import find_module
-from slowfast_mlp.model_table import ROWS
+from slowfast_mlp.registry import find_module
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -50,7 +51,7 @@ def built(path: Path) -> nn.Module:
     """The model of the config, without memory for its weights."""
     config = load_config(str(path))
     with torch.device("meta"):
-        return backbone.model(
+        return model_builder.model(
             config.model,
             num_frames=config.data.num_frames,
             crop_size=config.data.train_crop_size,
@@ -235,7 +236,7 @@ def test_the_views_and_the_data_are_the_tables(path):
     )
     assert config.test.ensemble == "logits"
     assert config.aug.num_sample == (1 if is_mobile or folder == "ImageNet" else 2)
-    chosen = lists.sampling(config.data, config.train.dataset)
+    chosen = annotations.sampling(config.data, config.train.dataset)
     dense = folder == "ImageNet" or (folder == "Kinetics" and not is_mobile)
     assert chosen == ("dense" if dense else "segments")
     assert config.data.random_flip == (folder in ("Kinetics", "ImageNet"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slowfast_mlp.data.multigrid import StepShape
 from slowfast_mlp.data.samplers import ORDERS, EvalBatchSampler, TrainSampler, empty_classes
-from slowfast_mlp.seeds import mix_seeds
+from slowfast_mlp.seeding import mix_seeds
 
 SHORT_CYCLE = (StepShape(4, 8, 32), StepShape(2, 8, 48), StepShape(1, 8, 64))
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from slowfast_mlp.data.clips import SegmentClips, random_segments, segment_borders, view_segments
+from slowfast_mlp.data.clip_sampling import SegmentClips, random_segments, segment_borders, view_segments
 
 LENGTHS, CLIPS, VIEWS = (1, 5, 20, 60, 150, 300), (8, 16, 32), (1, 2, 3)
 

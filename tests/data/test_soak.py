@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from slowfast_mlp.data import shards
-from slowfast_mlp.data.deadline import within
-from slowfast_mlp.data.decode import DecodeError, open_video
+from slowfast_mlp.data import tar_files
+from slowfast_mlp.data.video_io.timeout import within
+from slowfast_mlp.data.video_io.video import DecodeError, open_video
 
 NUM_CLIPS = 2000
 WARM_UP = 400  # clips until caches and pools are full
@@ -61,7 +61,7 @@ def paths(write_numbered, tmp_path_factory):
     """An mp4, a webm, an mp4 in a shard, and one that is cut off."""
     whole = write_numbered("whole.mp4", 40)
     folder = tmp_path_factory.mktemp("soak")
-    shards.write_shard(folder / "shard.tar", [("inside.mp4", whole)])
+    tar_files.write_shard(folder / "shard.tar", [("inside.mp4", whole)])
     damaged = folder / "damaged.mp4"
     damaged.write_bytes(Path(whole).read_bytes()[:2000])
     webm = write_numbered("film.webm", 30, codec="libvpx-vp9", deadline="realtime", **{"cpu-used": "8"})

@@ -11,9 +11,9 @@ import av
 import pytest
 import torch
 
-from slowfast_mlp.data.deadline import within
-from slowfast_mlp.data.decode import DecodeError, open_video
-from slowfast_mlp.data.pyav_reader import IS_PYAV_17
+from slowfast_mlp.data.video_io.pyav_reader import IS_PYAV_17
+from slowfast_mlp.data.video_io.timeout import within
+from slowfast_mlp.data.video_io.video import DecodeError, open_video
 from tests.conftest import numbered_frames, numbers_shown
 
 DEADLINE_SEC = 30  # that of a test which would otherwise hang; nothing here comes near it

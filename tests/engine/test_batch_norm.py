@@ -5,10 +5,10 @@ from functools import partial
 import torch
 from torch import nn
 
+from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.engine.batch_norm import KeptStatistics, recompute_statistics
-from slowfast_mlp.engine.launch import launch
 from slowfast_mlp.engine.precision import Precision
-from tests.engine import jobs
+from tests.distributed import jobs
 
 FP32 = Precision("fp32", torch.device("cpu"))
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slowfast_mlp.engine.metrics import RunningSums, VideoScores, soft_targets, top_k_correct
+from slowfast_mlp.engine.metrics import VideoScores, soft_targets, top_k_correct
+from slowfast_mlp.log.running_sums import RunningSums
 
 
 def test_smoothing_spreads_its_share_over_all_classes():

@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mlp.build import solver
+from slowfast_mlp.builders import solver
+from slowfast_mlp.checkpoint.checkpoint import load_optimizer_state
 from slowfast_mlp.config import schema
-from slowfast_mlp.engine.launch import launch
+from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.engine.optimizer import (
     layer_ids,
-    load_optimizer_state,
     make_optimizer,
     parameter_groups,
     set_learning_rate,
 )
 from slowfast_mlp.models.morphmlp import MorphMLP
-from tests.engine import jobs
+from tests.distributed import jobs
 
 
 def make(layer, *, weight_decay=0.0, **changes):

@@ -14,15 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
-from slowfast_mlp.engine.failures import FailedVideos
-from slowfast_mlp.engine.log import RunLog
 from slowfast_mlp.engine.metrics import soft_targets
-from slowfast_mlp.engine.nonfinite import SkippedSteps
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.engine.progress import Progress
 from slowfast_mlp.engine.train import train_one_epoch
 from slowfast_mlp.errors import UserError
-from tests.engine import jobs
+from slowfast_mlp.log.decode_failures import FailedVideos
+from slowfast_mlp.log.nonfinite_steps import SkippedSteps
+from slowfast_mlp.log.progress import Progress
+from slowfast_mlp.log.run_log import RunLog
+from tests.distributed import jobs
 
 CPU = torch.device("cpu")
 NUM_STEPS = 6

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slowfast_mlp.engine import checkpoint
+from slowfast_mlp.checkpoint import checkpoint
 from tests.faults.conftest import losses
 from tests.faults.running import (
     NUM_STEPS,

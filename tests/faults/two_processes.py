@@ -3,9 +3,9 @@
 import sys
 from functools import partial
 
-from slowfast_mlp.config.arguments import parse_arguments
+from slowfast_mlp.config.command_line import parse_arguments
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.engine.launch import launch
+from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import Stopped
 from slowfast_mlp.run.main import run
 

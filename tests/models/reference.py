@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from slowfast_mlp.benchmark.references import load_reference
+from slowfast_mlp.benchmarks.load_reference import load_reference
 from tests.conftest import ROOT
 
 # MODEL.NAME -> the module whose `build(model)` gives the straightforward form with the same weights;

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp import models
-from slowfast_mlp.lookup import find_module
+from slowfast_mlp.registry import find_module
 
 # Name -> constructor arguments of a size that a test can afford, and a crop and frames that it refuses.
 TINY = {

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from slowfast_mlp.engine.profile import count_flops, count_parameters
-from slowfast_mlp.kernels.plain import plainly
+from slowfast_mlp.engine.flops import count_flops, count_parameters
+from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.layers.cross_attention_bridge import DynamicReLU, Former, FormerToMobile, MobileToFormer
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
-from slowfast_mlp.layers.token_bridge import DynamicReLU, Former, FormerToMobile, MobileToFormer
 from slowfast_mlp.models import mobile_former
 from slowfast_mlp.models.mobile_former import VARIANTS, MobileFormer
 from tests.models.golden import golden_clip, golden_weights, read_golden

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from slowfast_mlp.benchmark.traffic import saved_bytes, traffic_of
-from slowfast_mlp.kernels.plain import plainly
+from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
+from slowfast_mlp.kernels.dynamic_relu import two_slopes
+from slowfast_mlp.kernels.reference_mode import plainly
 from slowfast_mlp.kernels.token_attention import attend_to_map, attend_to_tokens
-from slowfast_mlp.kernels.two_slopes import two_slopes
 from slowfast_mlp.models.mobile_former import MobileFormer
 from tests.models.reference import reference
 from tests.models.test_every_model import TINY

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.models import morphmlp
 from slowfast_mlp.models.morphmlp import VARIANTS, MorphFC, MorphMLP, TemporalMorphFC
 from tests.models.golden import golden_clip, golden_weights, hashed, hashed_values, read_golden

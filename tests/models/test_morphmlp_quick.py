@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.engine.recompute import recompute_blocks
-from slowfast_mlp.kernels.residual_parts import draw_scale
+from slowfast_mlp.engine.activation_checkpointing import recompute_blocks
+from slowfast_mlp.kernels.fused_residual import draw_scale
 from slowfast_mlp.models.morphmlp import MorphMLP
 from tests.models.reference import reference
 

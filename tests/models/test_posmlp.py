@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from slowfast_mlp.engine import checkpoint
-from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp
 from slowfast_mlp.models.posmlp import VARIANTS, Layer, PosMLP, QuadraticPosition

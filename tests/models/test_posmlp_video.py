@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from slowfast_mlp.engine import checkpoint
-from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.layers.positional import GatingUnit, LearnedPosition, relative_index, window_of
+from slowfast_mlp.layers.relative_position import GatingUnit, LearnedPosition, relative_index, window_of
 from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp_video
 from slowfast_mlp.models.posmlp_video import BLOCKS, VARIANTS, Block, PosMLPVideo

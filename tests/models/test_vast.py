@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slowfast_mlp.engine.profile import count_flops, count_parameters
+from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, DepthwiseConv, shift
 from slowfast_mlp.models import vast
 from slowfast_mlp.models.vast import GATES, VARIANTS, VAST, Block

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from slowfast_mlp.benchmark.traffic import traffic_of
-from slowfast_mlp.kernels.plain import plainly
+from slowfast_mlp.benchmarks.memory_traffic import traffic_of
+from slowfast_mlp.kernels.reference_mode import plainly
 from slowfast_mlp.models.vast import VAST
 from tests.models.reference import reference
 

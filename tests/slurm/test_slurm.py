@@ -12,7 +12,7 @@ import pytest
 
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.data.datasets.synthetic import render_corpus
-from slowfast_mlp.engine.launch import launch
+from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.run.main import run
 from tests.conftest import ROOT, TINY
 from tests.faults.running import LONG, steps_done

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data import shards
-from slowfast_mlp.data.decode_error import reason_of
-from slowfast_mlp.data.pictures import SUFFIXES, pictures_among
+from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, Records
+from slowfast_mlp.data.video_io.decode_error import reason_of
+from slowfast_mlp.data.video_io.images import SUFFIXES, pictures_among
 from slowfast_mlp.errors import UserError
 
 SAMPLING = "dense"
@@ -69,7 +69,7 @@ def _members_in(place: str) -> Iterator[tuple[str, str, str]]:
     for tar in sorted(name for name in g_pathmgr.ls(place) if name.endswith(".tar") and name[0] != "."):
         path = os.path.join(place, tar)
         try:
-            members = shards.member_names(path)
+            members = tar_files.member_names(path)
         except OSError as error:
             raise UserError(f"{path} cannot be read ({reason_of(error)}); write it again.") from error
         for member in members:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.data.lists import find_file, is_whole_number, read_label_names, read_lines
+from slowfast_mlp.data.annotations import find_file, is_whole_number, read_label_names, read_lines
 from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.errors import UserError
 

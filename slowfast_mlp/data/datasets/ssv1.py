@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator
 
+from slowfast_mlp.data.annotations import find_file, is_whole_number, read_lines
 from slowfast_mlp.data.datasets.kinetics import names_of_classes
-from slowfast_mlp.data.lists import find_file, is_whole_number, read_lines
 from slowfast_mlp.data.records import Record, Records, literal
 from slowfast_mlp.errors import UserError
 

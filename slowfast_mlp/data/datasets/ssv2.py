@@ -8,8 +8,8 @@ from typing import Any
 
 from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.data.annotations import VIDEO_SUFFIXES, find_file, read_json, read_label_names, read_lines
 from slowfast_mlp.data.datasets.ssv1 import LABEL_NAMES, parse_frame_list
-from slowfast_mlp.data.lists import VIDEO_SUFFIXES, find_file, read_json, read_label_names, read_lines
 from slowfast_mlp.data.records import Record, Records, literal
 from slowfast_mlp.errors import UserError
 

@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slowfast_mlp.data.datasets import kinetics
-from slowfast_mlp.data.encode import write_video
 from slowfast_mlp.data.records import Records
+from slowfast_mlp.data.video_io.encode import write_video
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.seeds import mix_seeds
+from slowfast_mlp.seeding import mix_seeds
 
 logger = logging.getLogger(__name__)
 

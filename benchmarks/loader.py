@@ -1,0 +1,338 @@
+"""The section `data`: clips a second and core of our loader, beside the plain way and the bare decoder."""
+
+import argparse
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from slowfast_mlp.apps import timing
+from slowfast_mlp.benchmarks import loader_passes, loader_profile, throughput
+from slowfast_mlp.benchmarks.loader_counts import counters_table
+from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus, size_in_kib
+from slowfast_mlp.benchmarks.tables import Report, Table, load_average, number, spread_cells
+from slowfast_mlp.data.clip_sampling import Clips
+from slowfast_mlp.data.datasets.kinetics import parse_list
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.video_io.source import open_record
+from slowfast_mlp.data.video_io.video import DecodeError
+from slowfast_mlp.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "clips a second and core of the loader, by stage, beside the plain way and the bare decoder"
+PLAIN, BARE = "plain way", "bare decoder"
+EXACT, FUSED = "exact", "fused"
+DEVICE, DEVICE_HERE = "device, the host's part", "device, all on this CPU"
+DECORD = "fused, by decord"
+COPY = "re-encoded copy: "
+JPEG, WEBM = "jpg: ", "webm: "
+FOUR, THREE = "4x1 views", "1x3 views"
+
+# Ratios to the plain way: at least, and aimed at.
+KINETICS_TARGETS = {EXACT: (2.5, 3.0), FUSED: (3.5, 4.5), DEVICE: (5.0, 6.0)}
+COPY_TARGETS = {COPY + FUSED: (7.0, 9.0), COPY + DEVICE: (18.0, 30.0)}
+SOMETHING_TARGETS = {JPEG + FUSED: (8.0, 10.0), JPEG + DEVICE: (20.0, 25.0)}
+TEST_TARGETS = {"one decode": (4.0, 8.0)}
+
+COLUMNS = (
+    "loader", "CPU ms/clip", "p25-p75", "spread %", "wall ms/clip", "clips/s/core", "x plain", "must",
+    "aimed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Loaders that are measured side by side, all against the one called `baseline`; each pass loads
+    `num_clips`.
+    """
+
+    title: str
+    note: str
+    baseline: str
+    subjects: dict[str, Callable[[], None]]
+    num_clips: int
+    targets: Mapping[str, tuple[float, float]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The section's own flags."""
+    parser.add_argument("--list", type=Path, metavar="FILE", help="your own videos: `path label` a line")
+    parser.add_argument("--separator", default=" ", help="between path and label (a space)")
+    parser.add_argument("--videos", type=int, default=8, help="of the list, evenly taken (8)")
+    parser.add_argument(
+        "--decodes", type=int, default=2, help="of every video in a pass, each of another clip (2)"
+    )
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="make the videos here, and keep them")
+    parser.add_argument(
+        "--model", nargs=2, metavar=("NAME", "VARIANT"), help="say how many clips/s this backbone trains with"
+    )
+
+
+def run(
+    arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
+) -> Report:
+    """Measures and returns the tables. Raises UserError, and RuntimeError when frames are not those of a
+    naive decode.
+    """
+    report, loader = Report(section="data"), reference("loader")
+    for flag in ("videos", "decodes"):
+        if getattr(arguments, flag) < 1:
+            raise UserError(f"--{flag} {getattr(arguments, flag)}: give 1 or more.")
+    num_epochs = 1 if arguments.quick else arguments.decodes
+    crop_size = loader_passes.CROP_SIZE // 2 if arguments.quick else loader_passes.CROP_SIZE
+    common = dict(num_epochs=num_epochs, crop_size=crop_size, report=report, reference=loader)
+    if arguments.list:
+        records = _listed(arguments.list, arguments.separator, arguments.videos, report)
+        groups = [_video_group("videos of the list", records, targets=KINETICS_TARGETS, **common)]
+        groups += _test_groups(records, crop_size, loader)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.corpus or Path(temporary) / "corpus"
+            corpus = ensure_corpus(folder, SMALL if arguments.quick else Sizes())
+            groups = _corpus_groups(corpus, common)
+            rates = _measure(groups, arguments.rounds, report)
+    if arguments.list:
+        rates = _measure(groups, arguments.rounds, report)
+    report.remarks.append(_demand(arguments.model, rates, device))
+    return report
+
+
+def _measure(groups: Sequence[Group], num_rounds: int, report: Report) -> dict[str, float]:
+    """Adds the tables; clips a second and core of the loaders of the first group."""
+    for group in groups:
+        logger.info("measuring %s: %s", group.title, ", ".join(group.subjects))
+        report.tables.append(_table(group, timing.measure(group.subjects, num_rounds=num_rounds)))
+    first = report.tables[-len(groups)]
+    return {str(row[0]): float(row[5]) for row in first.rows}
+
+
+def _table(group: Group, costs: Mapping[str, list[timing.Cost]]) -> Table:
+    base = [cost.cpu_sec for cost in costs[group.baseline]]
+    rows = []
+    for name, passed in costs.items():
+        cpu = [cost.cpu_sec for cost in passed]
+        ms = timing.summary([1000 * seconds / group.num_clips for seconds in cpu])
+        wall = timing.summary([1000 * cost.wall_sec / group.num_clips for cost in passed])
+        must, aimed = group.targets.get(name, ("", ""))
+        ratio = timing.ratio(cpu, base).median
+        rows.append((name, ms.median, *spread_cells(ms), wall.median, 1000 / ms.median, ratio, must, aimed))
+    note = f"{group.note} Load average after it: {load_average()}."
+    return Table(title=group.title, note=note, columns=COLUMNS, rows=rows)
+
+
+def _corpus_groups(corpus: Mapping[str, list[Record]], common: dict) -> list[Group]:
+    """What is measured of the corpus that the benchmark makes."""
+    titles = {
+        "gop250": "Kinetics-like, h264 340x256, 10 s, a keyframe in 250 frames",
+        "gop12": "the same, a keyframe in 12 frames",
+    }
+    groups = [
+        _video_group(title, corpus[kind], targets=KINETICS_TARGETS, **common)
+        for kind, title in titles.items()
+    ]
+    groups.append(_copy_group(corpus["gop250"], corpus["fastdecode"], **common))
+    groups.append(_something_group(corpus["jpg"], corpus["webm"], **common))
+    groups += _test_groups(corpus["gop250"], common["crop_size"], common["reference"])
+    sizes = ", ".join(f"{kind} {size_in_kib(records):.0f} KiB" for kind, records in corpus.items())
+    common["report"].remarks.append(f"A video has on average: {sizes}.")
+    return groups
+
+
+def _video_group(
+    title: str,
+    records: Sequence[Record],
+    *,
+    num_epochs: int,
+    crop_size: int,
+    targets: Mapping[str, tuple[float, float]],
+    report: Report,
+    reference: ModuleType,
+) -> Group:
+    """Every way to load dense clips of videos; adds the stages and the counts to the report."""
+    jobs = loader_passes.make_jobs(records, loader_passes.DENSE, num_epochs=num_epochs, crop_size=crop_size)
+    _demand_equal_frames(jobs, reference)
+    subjects = {
+        PLAIN: loader_passes.plain_pass(reference, jobs, loader_passes.DENSE),
+        **_our_subjects(records, jobs, loader_passes.DENSE, crop_size),
+        BARE: loader_passes.bare_pass(reference, jobs),
+    }
+    num_clips = len(jobs) * loader_passes.NUM_SAMPLES
+    if importlib.util.find_spec("decord"):
+        by_decord = loader_passes.train_videos(
+            records, loader_passes.DENSE, FUSED, decoder="decord", crop_size=crop_size
+        )
+        subjects[DECORD] = loader_passes.our_pass(by_decord, jobs)
+    else:
+        report.remarks.append("decord is not installed and was left out.")
+    here = loader_passes.train_videos(records, loader_passes.DENSE, "device", crop_size=crop_size)
+    subjects[DEVICE_HERE] = loader_passes.our_pass(here, jobs, loader_passes.input_maker(torch.device("cpu")))
+    profiled = [PLAIN, EXACT, FUSED, DEVICE_HERE]
+    report.tables.append(_stage_table(title, {name: subjects[name] for name in profiled}, num_clips))
+    report.tables.append(counters_table(title, jobs, records, crop_size, reference))
+    note = (
+        f"{len(jobs)} decodes of {len(records)} videos a pass, {loader_passes.NUM_SAMPLES} views each. Frames are "
+        "bit for bit those of a naive decode. The plain way normalises on the host; ours does that on the "
+        "device, and only the last row has it here."
+    )
+    return Group(
+        title=title, note=note, baseline=PLAIN, subjects=subjects, num_clips=num_clips, targets=targets
+    )
+
+
+def _our_subjects(
+    records: Sequence[Record], jobs: Sequence[loader_passes.Job], clips: Clips, crop_size: int
+) -> dict[str, Callable[[], None]]:
+    modes = {EXACT: "exact", FUSED: "fused", DEVICE: "device"}
+    return {
+        name: loader_passes.our_pass(
+            loader_passes.train_videos(records, clips, mode, crop_size=crop_size), jobs
+        )
+        for name, mode in modes.items()
+    }
+
+
+def _copy_group(
+    originals: Sequence[Record],
+    copies: Sequence[Record],
+    *,
+    num_epochs: int,
+    crop_size: int,
+    report: Report,
+    reference: ModuleType,
+) -> Group:
+    """Our loader on copies that are quick to decode, against the plain way on the originals."""
+    jobs = loader_passes.make_jobs(originals, loader_passes.DENSE, num_epochs=num_epochs, crop_size=crop_size)
+    copied = loader_passes.make_jobs(copies, loader_passes.DENSE, num_epochs=num_epochs, crop_size=crop_size)
+    _demand_equal_frames(copied, reference)
+    ours = _our_subjects(copies, copied, loader_passes.DENSE, crop_size)
+    return Group(
+        title="A prepared copy: a keyframe in 12 frames, tune fastdecode",
+        note="The plain way reads the originals (a keyframe in 250 frames).",
+        baseline=PLAIN,
+        subjects={
+            PLAIN: loader_passes.plain_pass(reference, jobs, loader_passes.DENSE),
+            **{COPY + name: load for name, load in ours.items()},
+            COPY + BARE: loader_passes.bare_pass(reference, copied),
+        },
+        num_clips=len(jobs) * loader_passes.NUM_SAMPLES,
+        targets=COPY_TARGETS,
+    )
+
+
+def _something_group(
+    pictures: Sequence[Record],
+    videos: Sequence[Record],
+    *,
+    num_epochs: int,
+    crop_size: int,
+    report: Report,
+    reference: ModuleType,
+) -> Group:
+    """Segments of the same videos as pictures and as vp9, against the plain way on the pictures."""
+    subjects: dict[str, Callable[[], None]] = {}
+    for prefix, records in ((JPEG, pictures), (WEBM, videos)):
+        jobs = loader_passes.make_jobs(
+            records, loader_passes.SEGMENTS, num_epochs=num_epochs, crop_size=crop_size
+        )
+        _demand_equal_frames(jobs, reference)
+        if prefix == JPEG:
+            subjects[PLAIN] = loader_passes.plain_pass(reference, jobs, loader_passes.SEGMENTS)
+        ours = _our_subjects(records, jobs, loader_passes.SEGMENTS, crop_size)
+        subjects |= {prefix + name: load for name, load in ours.items()}
+        subjects[prefix + BARE] = loader_passes.bare_pass(reference, jobs)
+    return Group(
+        title="Something-Something-like, 427x240, 48 frames at 12 a second, 16 segments",
+        note="The plain way reads the pictures, also for webm.",
+        baseline=PLAIN,
+        subjects=subjects,
+        num_clips=len(jobs) * loader_passes.NUM_SAMPLES,
+        targets=SOMETHING_TARGETS,
+    )
+
+
+def _test_groups(records: Sequence[Record], crop_size: int, reference: ModuleType) -> list[Group]:
+    """Tests with several views: one decode for all, against one a view."""
+    groups = []
+    for title, num_clips, num_crops in ((FOUR, 4, 1), (THREE, 1, 3)):
+        views = dict(num_clips=num_clips, num_crops=num_crops, crop_size=crop_size)
+        subjects = {
+            PLAIN: loader_passes.plain_test_pass(reference, records, **views),
+            "one decode": loader_passes.our_test_pass(loader_passes.test_videos(records, **views)),
+        }
+        groups.append(
+            Group(
+                title=f"Testing with {title}",
+                note="The plain way decodes a video once a view; a clip is a view.",
+                baseline=PLAIN,
+                subjects=subjects,
+                num_clips=len(records) * num_clips * num_crops,
+                targets=TEST_TARGETS,
+            )
+        )
+    return groups
+
+
+def _stage_table(title: str, subjects: Mapping[str, Callable[[], None]], num_clips: int) -> Table:
+    rows = []
+    for name, load in subjects.items():
+        load()
+        seconds = loader_profile.profile(
+            load, loader_profile.PLAIN if name == PLAIN else loader_profile.OURS
+        ).seconds
+        rows.append((name, *(f"{1000 * part / num_clips:.2f}" for part in seconds.values())))
+    note = (
+        "CPU ms a clip, from a profile, which slows small functions down. `augment` holds the way to Pillow."
+    )
+    return Table(
+        title=f"Stages: {title}",
+        note=note,
+        columns=("loader", *loader_profile.OURS, loader_profile.REST),
+        rows=rows,
+    )
+
+
+def _demand_equal_frames(jobs: Sequence[loader_passes.Job], reference: ModuleType) -> None:
+    """Raises RuntimeError where our frames are not byte for byte those of decoding everything."""
+    for job in jobs:
+        with open_record(job.record, "pyav") as video:
+            ours = video.read(job.indices)
+        if job.record.num_frames:
+            naive = reference.read_pictures(loader_passes.picture_paths(job))
+        else:
+            naive = reference.decode_all(job.record.path)[list(job.indices)]
+        if not torch.equal(ours, naive):
+            raise RuntimeError(f"{job.record.path}: the frames {job.indices} are not those of a naive decode")
+
+
+def _listed(path: Path, separator: str, num_videos: int, report: Report) -> list[Record]:
+    """Some videos of a list that can be decoded."""
+    if not path.is_file():
+        raise UserError(f"--list {path}: there is no such file.")
+    listed = list(parse_list(str(path), prefix=str(path.parent), separator=separator))
+    readable = []
+    for record in listed[:: max(1, len(listed) // num_videos)][:num_videos]:
+        try:
+            loader_passes.make_jobs([record], loader_passes.DENSE, num_epochs=1)
+            readable.append(record)
+        except (DecodeError, UserError) as error:
+            report.remarks.append(f"left out: {error}")
+    if not readable:
+        raise UserError(f"--list {path}: none of {num_videos} videos can be decoded; {report.remarks[0]}")
+    return readable
+
+
+def _demand(model: Sequence[str] | None, rates: Mapping[str, float], device: torch.device) -> str:
+    """How many clips a second a backbone takes on the device, and how many cores that keeps busy."""
+    if not model:
+        return "What a model needs was not measured: give --model NAME VARIANT, such as --model morphmlp S."
+    name, variant = model
+    needed = throughput.clips_per_sec(name, variant, device)
+    cores = ", ".join(f"{loader} {needed / rate:.1f}" for loader, rate in rates.items() if loader != BARE)
+    rate = f"{name} {variant} trains with {number(needed)} clips/s on {device.type}"
+    return f"{rate}; cores that load as many: {cores}."

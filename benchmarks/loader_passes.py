@@ -1,0 +1,234 @@
+"""What is measured of a loader: the same clips with the same draws, loaded in different ways."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from slowfast_mlp.data.clip_sampling import (
+    Clips,
+    DenseClips,
+    SegmentClips,
+    clip_span,
+    random_start,
+    view_start,
+)
+from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
+from slowfast_mlp.data.device_transform import ToInput
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.samplers import Draw
+from slowfast_mlp.data.transforms.augment import HOST_MODES, Plan, PlanDrawer, augment_exactly
+from slowfast_mlp.data.transforms.randaugment import parse_randaugment
+from slowfast_mlp.data.transforms.resize_crop import ViewTransform
+from slowfast_mlp.data.video_io.source import open_record
+from slowfast_mlp.data.video_io.video import DecodeError, probe
+from slowfast_mlp.seeding import mix_seeds
+
+SEED = 0
+# The papers' recipe for training: 16 frames at rate 4, two views of a decode.
+NUM_FRAMES, SAMPLING_RATE, TARGET_FPS = 16, 4, 30.0
+CROP_SIZE, SHORT_SIZE = 224, 256
+NUM_SAMPLES = 2
+RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
+BATCH_VIDEOS = 4  # that are collated together
+
+DENSE = DenseClips(
+    num_frames=NUM_FRAMES, sampling_rate=SAMPLING_RATE, target_fps=TARGET_FPS, offset=True, shuffle=False
+)
+SEGMENTS = SegmentClips(num_frames=NUM_FRAMES, shuffle=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One training clip with what was drawn for it: where it starts (of dense clips), which frames, which
+    views.
+    """
+
+    draw: Draw
+    record: Record
+    start: float
+    span: float
+    indices: tuple[int, ...]
+    plans: tuple[Plan, ...]
+
+
+def train_videos(
+    records: Sequence[Record], clips: Clips, mode: str, *, decoder: str = "pyav", crop_size: int = CROP_SIZE
+) -> TrainVideos:
+    """The data set of training in AUG.MODE `mode`; clips of segments, as in Something-Something, are not
+    mirrored.
+    """
+    draw_plan = PlanDrawer(
+        crop_size=crop_size,
+        area=(0.08, 1.0),
+        aspect=(0.75, 1.3333),
+        flip=isinstance(clips, DenseClips),
+        randaugment=parse_randaugment(RANDAUGMENT),
+        erase_prob=0.25,
+    )
+    return TrainVideos(
+        records,
+        clips=clips,
+        draw_plan=draw_plan,
+        augment=HOST_MODES.get(mode),
+        num_samples=NUM_SAMPLES,
+        decoder=decoder,
+        seed=SEED,
+    )
+
+
+def make_jobs(
+    records: Sequence[Record], clips: Clips, *, num_epochs: int, crop_size: int = CROP_SIZE
+) -> list[Job]:
+    """A job for every record in each of some epochs: the draws of `train_videos`, as numbers.
+
+    Raises DecodeError.
+    """
+    videos = train_videos(records, clips, "device", crop_size=crop_size)
+    jobs = []
+    for epoch in range(num_epochs):
+        for index, record in enumerate(records):
+            draw = Draw(index, epoch)
+            start, span, indices = _drawn_clip(record, clips, mix_seeds(SEED, epoch, index, 0))
+            views = videos[draw]
+            if views.failures:
+                raise DecodeError(record.path, views.failures[0].reason)
+            plans = views.plans
+            jobs.append(Job(draw=draw, record=record, start=start, span=span, indices=indices, plans=plans))
+    return jobs
+
+
+def _drawn_clip(record: Record, clips: Clips, seed: int) -> tuple[float, float, tuple[int, ...]]:
+    """Start and span of the clip that training draws from the seed (0 and the whole video for segments), and
+    its frame numbers.
+    """
+    with open_record(record, "pyav") as video:
+        generator = torch.Generator().manual_seed(seed)
+        indices = tuple(clips.random(video.num_frames, video.fps, generator).tolist())
+        if isinstance(clips, SegmentClips):
+            return 0.0, float(video.num_frames), indices
+        span = clip_span(clips.num_frames, clips.sampling_rate, video.fps, clips.target_fps)
+        start = random_start(video.num_frames, span, torch.Generator().manual_seed(seed))
+        return start, span, indices
+
+
+def our_pass(videos: TrainVideos, jobs: Sequence[Job], to_input: ToInput | None = None) -> Callable[[], None]:
+    """Loads all jobs; with `to_input` makes the model's clips too."""
+
+    def load() -> None:
+        for batch in _batches([job.draw for job in jobs]):
+            views = collate_views([videos[draw] for draw in batch])
+            if to_input:
+                to_input(views)
+
+    return load
+
+
+def plain_pass(reference: ModuleType, jobs: Sequence[Job], clips: Clips) -> Callable[[], None]:
+    """The same in the plain way."""
+
+    def load_one(job: Job) -> torch.Tensor:
+        if job.record.num_frames:
+            return reference.training_views_of_pictures(picture_paths(job), job.plans)
+        return reference.training_views(
+            job.record.path, start=job.start, span=job.span, num_frames=clips.num_frames, plans=job.plans
+        )
+
+    def load() -> None:
+        for batch in _batches(jobs):
+            reference.collate([load_one(job) for job in batch])
+
+    return load
+
+
+def bare_pass(reference: ModuleType, jobs: Sequence[Job]) -> Callable[[], None]:
+    """Decodes the spans of the clips, or their pictures, and does nothing with them."""
+
+    def load() -> None:
+        for job in jobs:
+            if job.record.num_frames:
+                reference.read_pictures(picture_paths(job))
+            else:
+                reference.decode_span(job.record.path, job.start, job.span)
+
+    return load
+
+
+def input_maker(device: torch.device) -> ToInput:
+    """The last steps to the model's clips, with those of AUG.MODE device."""
+    return ToInput(mean=(0.45,) * 3, std=(0.225,) * 3, device=device, augment=augment_exactly)
+
+
+def picture_paths(job: Job) -> list[str]:
+    """The files of a clip of pictures."""
+    return [job.record.path.format(job.record.first_frame + index) for index in job.indices]
+
+
+def test_videos(records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int) -> EvalVideos:
+    """The data set of a test with that many views."""
+    transform = ViewTransform(
+        crop_size=crop_size, short_size=crop_size * SHORT_SIZE // CROP_SIZE, num_crops=num_crops
+    )
+    return EvalVideos(
+        records,
+        clips=DENSE,
+        num_clips=num_clips,
+        num_crops=num_crops,
+        transform=transform,
+        decoder="pyav",
+        seed=SEED,
+    )
+
+
+def our_test_pass(videos: EvalVideos) -> Callable[[], None]:
+    """All views of all videos, a video at a time."""
+
+    def load() -> None:
+        for index in range(len(videos)):
+            collate_views([videos[index]])
+
+    return load
+
+
+def plain_test_pass(
+    reference: ModuleType, records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int
+) -> Callable[[], None]:
+    """The same views, each from a decode of its own."""
+    clips = plain_test_clips(
+        reference, records, num_clips=num_clips, num_crops=num_crops, crop_size=crop_size
+    )
+
+    def load() -> None:
+        for load_view in clips:
+            load_view()
+
+    return load
+
+
+def plain_test_clips(
+    reference: ModuleType, records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int
+) -> list[Callable[[], Tensor]]:
+    """A call for every view of every record that loads it in the plain way: clips [1, 3, T, S, S] float32."""
+    jobs = []
+    for record in records:
+        info = probe(record.path, "pyav")
+        span = clip_span(NUM_FRAMES, SAMPLING_RATE, info.fps, TARGET_FPS)
+        starts = [view_start(info.num_frames, span, n, num_clips, offset=True) for n in range(num_clips)]
+        crops = [1] if num_crops == 1 else range(num_crops)
+        jobs += [(record.path, start, span, crop) for start in starts for crop in crops]
+    short_size = crop_size * SHORT_SIZE // CROP_SIZE if num_crops == 1 else crop_size
+    sizes = dict(num_frames=NUM_FRAMES, short_size=short_size, crop_size=crop_size)
+
+    def view(path: str, start: float, span: float, crop: int) -> Tensor:
+        return reference.collate(
+            [reference.test_view(path, start=start, span=span, crop=crop, **sizes)[None]]
+        )
+
+    return [partial(view, *job) for job in jobs]
+
+
+def _batches(items: Sequence) -> list[Sequence]:
+    return [items[start : start + BATCH_VIDEOS] for start in range(0, len(items), BATCH_VIDEOS)]

@@ -1,0 +1,327 @@
+"""The section `model`: a backbone beside its straightforward formulation (benchmarks/reference, no part of
+the package) with the same weights, and beside other programs.
+"""
+
+import argparse
+import copy
+import datetime
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from slowfast_mlp.apps import timing
+from slowfast_mlp.benchmarks import history
+from slowfast_mlp.benchmarks.device_timer import cost_on, headline
+from slowfast_mlp.benchmarks.model_passes import (
+    FORWARD,
+    PASSES,
+    Counts,
+    Subject,
+    count,
+    count_flops,
+    logits_of,
+    pass_of,
+)
+from slowfast_mlp.benchmarks.other_codebases import PEERS, build_peer, weights_of_peer
+from slowfast_mlp.benchmarks.roofline import MODES, Floor, measure_floor
+from slowfast_mlp.benchmarks.tables import Report, Table, describe_machine, load_average, spread_cells
+from slowfast_mlp.benchmarks.throughput import CROP_SIZE, NUM_CLASSES, NUM_FRAMES, build_model
+from slowfast_mlp.builders import model
+from slowfast_mlp.config.schema import Model
+from slowfast_mlp.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "a backbone's passes: time, memory and bytes moved, beside a straightforward formulation of it"
+REFERENCE, OURS = "reference", "ours"
+COMPILED = ", compiled"
+CUDA_BATCH, CPU_BATCH = 16, 1
+# Sizes at which a network runs in a moment, by MODEL.NAME; others are quick enough with clips of QUICK_CLIP.
+QUICK_CLIP = (4, 32)
+QUICK_ARGUMENTS = {
+    "morphmlp": dict(depths=(1, 1, 1, 1), dims=(8, 16, 32, 64)),
+    "posmlp_video": dict(
+        depths=(1, 1, 1, 1), dims=(8, 16, 32, 64), num_groups=(2, 4, 8, 16), time_windows=(4, 2, 2, 4)
+    ),
+    "vast": dict(depths=(1, 1, 1, 1), dims=(8, 16, 32, 64)),
+}
+# The official start leaves whole branches at zero, which would hide what they compute.
+JITTER = 0.02
+COLUMNS = (
+    "row", "ms/clip", "p25-p75", "spread %", "clips/s", "x reference", "x matmul", "x copy", "kernels",
+    "permute copies", "GB moved/clip", "saved MiB/clip", "peak MiB", "max abs diff",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A backbone with what it is measured on; `subjects[0]` is the baseline."""
+
+    name: str
+    variant: str
+    clips: Tensor
+    labels: Tensor
+    subjects: Sequence[Subject]
+    # Row -> precision -> the difference of its logits, taken before any training moves batch statistics.
+    differences: dict[str, dict[str, float]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The section's own flags."""
+    parser.add_argument("model", nargs="+", metavar="NAME VARIANT", help="such as morphmlp S posmlp_video S")
+    parser.add_argument("--precision", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
+    parser.add_argument("--batch", type=int, help=f"clips of a pass ({CPU_BATCH}; {CUDA_BATCH} on a GPU)")
+    parser.add_argument("--frames", type=int, help=f"of a clip ({NUM_FRAMES})")
+    parser.add_argument("--crop", type=int, help=f"pixels a side ({CROP_SIZE})")
+    parser.add_argument("--compile", action="store_true", help="a row for ours under torch.compile")
+    parser.add_argument(
+        "--compile-reference", action="store_true", help="and one for the reference (minutes on a CPU)"
+    )
+    parser.add_argument(
+        "--peer",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help=f"your own checkout of another program: {', '.join(PEERS)}",
+    )
+    parser.add_argument("--sweep", action="store_true", help="on a GPU: batches up to the end of its memory")
+    parser.add_argument(
+        "--history", type=Path, metavar="FILE", help="add the figures to a CSV (benchmarks/history.csv)"
+    )
+
+
+def run(
+    arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
+) -> Report:
+    """Measures and returns the tables. Raises UserError."""
+    if len(arguments.model) % 2:
+        raise UserError(f"model {' '.join(arguments.model)}: give pairs of a name and a variant.")
+    if arguments.sweep and device.type != "cuda":
+        raise UserError("--sweep looks for the end of a GPU's memory, and there is no GPU; leave it out.")
+    peers = dict(map(_parse_peer, arguments.peer))
+    report = Report(section="model")
+    floors = {
+        mode: measure_floor(device, mode, num_rounds=arguments.rounds, quick=arguments.quick)
+        for mode in arguments.precision
+    }
+    lines: list[dict] = []
+    for name, variant in zip(arguments.model[::2], arguments.model[1::2]):
+        case = make_case(name, variant, arguments, reference, peers, device, report)
+        for mode in arguments.precision:
+            for kind in arguments.passes:
+                table, rows = _measure(case, mode, kind, floors[mode], arguments.rounds, device)
+                report.tables.append(table)
+                lines += rows
+            if arguments.sweep:
+                report.tables.append(_sweep(case, mode, arguments.passes))
+    if arguments.history:
+        history.append(arguments.history, lines)
+    return report
+
+
+def make_case(
+    name: str,
+    variant: str,
+    arguments: argparse.Namespace,
+    reference: Callable[[str], ModuleType],
+    peers: dict[str, Path],
+    device: torch.device,
+    report: Report,
+) -> Case:
+    """The networks of a backbone; what is missing is a remark of the report. Raises UserError."""
+    usual = QUICK_CLIP if arguments.quick else (NUM_FRAMES, CROP_SIZE)
+    num_frames, crop_size = (arguments.frames or usual[0], arguments.crop or usual[1])
+    small = QUICK_ARGUMENTS.get(name) if arguments.quick else None
+    ours = build_model(name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=small)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.add_(JITTER * torch.randn(parameter.shape, generator=generator).to(device))
+    batch_size = arguments.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
+    shape = (batch_size, 3, num_frames, crop_size, crop_size)
+    clips = torch.randn(shape, generator=generator).to(device)
+    labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator).to(device)
+    subjects = []
+    try:
+        plain = reference(name).build(ours)
+        subjects += _rows(REFERENCE, plain, is_compiled_too=arguments.compile_reference)
+    except UserError as error:
+        report.remarks.append(f"{error} Ratios of {name} are to ours.")
+    subjects += _rows(OURS, ours, is_compiled_too=arguments.compile)
+    expected = logits_of(subjects[0], clips, "fp32")
+    modes = arguments.precision
+    differences = {
+        subject.name: {mode: _difference(logits_of(subject, clips, mode), expected) for mode in modes}
+        for subject in subjects
+    }
+    for peer, checkout in peers.items():
+        if PEERS[peer].family in (name, None):
+            subject, difference = _peer_row(peer, checkout, ours, name, clips)
+            subjects.append(subject)
+            if difference:
+                differences[subject.name] = {mode: difference(mode) for mode in modes}
+    return Case(
+        name=name, variant=variant, clips=clips, labels=labels, subjects=subjects, differences=differences
+    )
+
+
+def _rows(name: str, net: nn.Module, *, is_compiled_too: bool) -> list[Subject]:
+    rows = [Subject(name=name, net=net, call=net)]
+    if is_compiled_too:
+        rows.append(Subject(name=name + COMPILED, net=net, call=torch.compile(net), is_compiled=True))
+    return rows
+
+
+def _peer_row(
+    peer: str, checkout: Path, ours: nn.Module, name: str, clips: Tensor
+) -> tuple[Subject, Callable[[str], float] | None]:
+    """A row of another program; of the same architecture, with the difference to ours with its weights."""
+    net, call = build_peer(peer, checkout, ours)
+    subject = Subject(name=PEERS[peer].title, net=net.to(clips.device), call=call)
+    if PEERS[peer].family is None:
+        return subject, None
+    with_its_weights = copy.deepcopy(ours)
+    weights = model.official_weights(
+        Model(name=name), {"model_state": weights_of_peer(net)}, f"--peer {peer}={checkout}"
+    )
+    with_its_weights.load_state_dict(weights)
+    twin = Subject(name=OURS, net=with_its_weights, call=with_its_weights)
+
+    def difference(mode: str) -> float:
+        return _difference(logits_of(subject, clips, mode), logits_of(twin, clips, mode))
+
+    return subject, difference
+
+
+def _difference(logits: Tensor, expected: Tensor) -> float:
+    return (logits - expected).abs().max().item()
+
+
+def _measure(
+    case: Case, mode: str, kind: str, floor: Floor, num_rounds: int, device: torch.device
+) -> tuple[Table, list[dict]]:
+    """The table of a precision and a pass, and its lines of the history."""
+    logger.info("measuring %s %s, %s, %s", case.name, case.variant, kind, mode)
+    batch = len(case.clips)
+    flops = count_flops(case.subjects[0], kind, case.clips) / batch
+    counts = {subject.name: count(subject, kind, case.clips, case.labels, mode) for subject in case.subjects}
+    works = {subject.name: pass_of(subject, kind, case.clips, case.labels, mode) for subject in case.subjects}
+    costs = timing.measure(works, num_rounds=num_rounds, cost=cost_on(device))
+    seconds = {name: [headline(cost, device) / batch for cost in passed] for name, passed in costs.items()}
+    base = seconds[case.subjects[0].name]
+    rows, lines = [], []
+    for name, taken in seconds.items():
+        difference = case.differences[name][mode] if kind == FORWARD and name in case.differences else None
+        row = _row(name, taken, base, counts[name], batch, flops, floor, difference)
+        rows.append(row)
+        lines.append(_line(case, mode, kind, name, row, counts[name], batch, device))
+    _, _, T, size, _ = case.clips.shape
+    clock = "CPU time of one thread" if device.type == "cpu" else "time by events"
+    note = (
+        f"{clock}; load average after it: {load_average()}. A clip has {flops / 2e9:.1f} G multiply-adds; "
+        f"at {floor.flops_per_sec / 1e9:.0f} GFLOP/s that is the floor of `x matmul`. `x copy` is beside "
+        f"moving the row's own bytes at {floor.bytes_per_sec / 1e9:.1f} GB/s. Differences are of logits, to "
+        "the first row in fp32; those of another program to ours with its weights."
+    )
+    title = f"{case.name} {case.variant}, {kind}, {mode}, batches of {batch}, {T}x{size}x{size}"
+    return Table(title=title, note=note, columns=COLUMNS, rows=rows), lines
+
+
+def _row(
+    name: str,
+    seconds: list[float],
+    base: list[float],
+    counts: Counts,
+    batch: int,
+    flops: float,
+    floor: Floor,
+    difference: float | None,
+) -> tuple:
+    ms = timing.summary([1000 * value for value in seconds])
+    per_clip = None if counts.bytes_moved is None else counts.bytes_moved / batch
+    return (
+        name,
+        ms.median,
+        *spread_cells(ms),
+        1000 / ms.median,
+        timing.ratio(seconds, base).median,
+        ms.median / 1000 / (flops / floor.flops_per_sec),
+        _or_dash(per_clip and ms.median / 1000 / (per_clip / floor.bytes_per_sec)),
+        _or_dash(counts.kernels),
+        _or_dash(counts.permute_copies),
+        _or_dash(per_clip and per_clip / 1e9),
+        _or_dash(counts.saved_bytes and counts.saved_bytes / batch / 2**20),
+        _or_dash(counts.peak_bytes and counts.peak_bytes / 2**20),
+        "-" if difference is None else f"{difference:.1e}",
+    )
+
+
+def _or_dash(value: float | int | None) -> float | int | str:
+    return "-" if value is None else value
+
+
+def _line(
+    case: Case, mode: str, kind: str, name: str, row: tuple, counts: Counts, batch: int, device: torch.device
+) -> dict:
+    """A line of the history, of the same figures."""
+    machine = describe_machine(device)
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"),
+        "package": version("slowfast_mlp"),
+        "torch": version("torch"),
+        "machine": machine["device"] if device.type == "cuda" else machine["processor"],
+        "model": case.name,
+        "variant": case.variant,
+        "batch": batch,
+        "precision": mode,
+        "pass": kind,
+        "row": name,
+        "ms_per_clip": f"{row[1]:.4g}",
+        "spread_percent": row[3].removesuffix(" noisy"),
+        "times_reference": f"{row[5]:.4g}",
+        "kernels": counts.kernels,
+        "bytes_per_clip": None if counts.bytes_moved is None else counts.bytes_moved // batch,
+        "permute_copies": counts.permute_copies,
+        "saved_bytes_per_clip": None if counts.saved_bytes is None else counts.saved_bytes // batch,
+        "peak_bytes": counts.peak_bytes,
+    }
+
+
+def _sweep(case: Case, mode: str, passes: Iterable[str]) -> Table:
+    """Clips a second of every row at batches that double until the GPU's memory ends."""
+    rows: list[tuple] = []
+    for subject in case.subjects:
+        for kind in passes:
+            batch = 1
+            while True:
+                clips = case.clips[:1].expand(batch, *case.clips.shape[1:]).contiguous()
+                work = pass_of(subject, kind, clips, case.labels[:1].expand(batch), mode)
+                try:
+                    work()
+                    cost = cost_on(clips.device)(work)
+                except torch.cuda.OutOfMemoryError:
+                    torch.cuda.empty_cache()
+                    break
+                rows.append((subject.name, kind, batch, batch / cost.wall_sec))
+                batch *= 2
+    return Table(
+        title=f"Batches of {case.name} {case.variant}, {mode}, up to the end of the memory",
+        note="The last batch of a row is the largest that fits; twice as many clips do not.",
+        columns=("row", "pass", "batch", "clips/s"),
+        rows=rows,
+    )
+
+
+def _parse_peer(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if name not in PEERS or not separator or not path:
+        raise UserError(f"--peer {text}: give NAME=PATH, where NAME is one of {', '.join(PEERS)}.")
+    return name, Path(path)

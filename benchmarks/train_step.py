@@ -1,0 +1,354 @@
+"""The section `step`: what the training loop adds to a bare one, and where the time of a step goes."""
+
+import argparse
+import contextlib
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from slowfast_mlp.apps import timing
+from slowfast_mlp.benchmarks.host_syncs import count_waits
+from slowfast_mlp.benchmarks.loader_passes import DENSE, NUM_SAMPLES, input_maker, train_videos
+from slowfast_mlp.benchmarks.optimizers import steps_table
+from slowfast_mlp.benchmarks.step_timer import Marks
+from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus
+from slowfast_mlp.benchmarks.tables import Report, Table, load_average, spread_cells
+from slowfast_mlp.benchmarks.throughput import NUM_CLASSES, build_model
+from slowfast_mlp.builders import solver
+from slowfast_mlp.config.schema import Solver
+from slowfast_mlp.data.dataset import Views, collate_views
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.samplers import Draw
+from slowfast_mlp.engine.metrics import soft_targets
+from slowfast_mlp.engine.optimizer import parameter_groups
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.schedule import WarmupCosine
+from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.errors import UserError
+from slowfast_mlp.log.decode_failures import FailedVideos
+from slowfast_mlp.log.nonfinite_steps import SkippedSteps
+from slowfast_mlp.log.progress import Progress
+from slowfast_mlp.log.run_log import RunLog
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "what the training loop adds to a bare one, and where the time of a step goes"
+BARE, OURS = "bare loop", "training loop"
+GOAL_PERCENT = 2.0
+LOG_PERIOD = 10  # LOG_PERIOD's default
+QUICK_ARGUMENTS = {"dims": (8, 16, 32, 64)}
+NUM_LOADER_STEPS = 24  # of the passes over videos: what the workers load ahead shall not count for much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A model with its optimiser, and batches in memory, that both loops use."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    batches: Sequence[Views]
+    device: torch.device
+    is_narrow: bool  # a backbone with fewer channels than its variant has
+
+
+class ThinModel(nn.Module):
+    """Logits of a clip's mean pixel: next to no work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, NUM_CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> [B, K]."""
+        return self.head(x.mean(dim=(2, 3, 4)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The section's own flags."""
+    parser.add_argument("--model", nargs=2, metavar=("NAME", "VARIANT"), default=("morphmlp", "S"))
+    parser.add_argument("--steps", type=int, help="of a pass (4; 20 on a GPU, 3 with --quick)")
+    parser.add_argument("--batch", type=int, help="clips of a step (2; 16 on a GPU)")
+    parser.add_argument(
+        "--fake-data",
+        action="store_true",
+        help="leave out the passes over videos: batches in memory alone, so that nothing waits for data",
+    )
+    parser.add_argument(
+        "--fake-model",
+        action="store_true",
+        help="videos through loader and loop alone, with next to no model: what the loader can give",
+    )
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="make the videos here, and keep them")
+
+
+def run(
+    arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
+) -> Report:
+    """Measures and returns the tables. Raises UserError."""
+    if arguments.fake_data and arguments.fake_model:
+        raise UserError("--fake-data and --fake-model together leave nothing to measure; give one of them.")
+    on_gpu = device.type == "cuda"
+    num_steps = arguments.steps or (3 if arguments.quick else 20 if on_gpu else 4)
+    setup = make_setup(
+        *arguments.model,
+        num_steps=num_steps,
+        batch_size=arguments.batch or (16 if on_gpu else 2),
+        device=device,
+        quick=arguments.quick,
+    )
+    report = Report(section="step")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr), _log(folder) as log:
+        if not arguments.fake_model:
+            report.tables += _of_batches_in_memory(arguments, setup, log, report.remarks)
+        if not arguments.fake_data:
+            corpus = arguments.corpus or Path(folder) / "corpus"
+            records = ensure_corpus(corpus, SMALL if arguments.quick else Sizes())["gop12"]
+            report.tables += _of_videos(arguments, setup, log, records, report.remarks)
+    return report
+
+
+def _of_batches_in_memory(
+    arguments: argparse.Namespace, setup: Setup, log: RunLog, remarks: list[str]
+) -> list[Table]:
+    """The loop beside the bare one, the parts of its steps, and the optimiser by itself."""
+    on_gpu, num_steps = setup.device.type == "cuda", len(setup.batches)
+    train = partial(training_loop, setup, log)
+    subjects = {BARE: partial(bare_loop, setup), OURS: train}
+    cost = partial(_cost_on_gpu, setup.device) if on_gpu else timing.cost_of
+    logger.info("measuring %s", ", ".join(subjects))
+    costs = timing.measure(subjects, num_rounds=arguments.rounds, cost=cost)
+    marks = Marks(setup.model, setup.optimizer, setup.device)
+    train(marks=marks)
+    waits = count_waits(train, setup.device, setup.optimizer)
+    title, name = _title(arguments.model, setup), " ".join(arguments.model)
+    batch = len(setup.batches[0].labels)
+    num_lines = -(-num_steps // LOG_PERIOD)
+    remarks.append(
+        f"The host waited for the device {waits} times in {num_steps} steps, {num_lines} of which wrote a "
+        f"line{'' if on_gpu else ' (on a CPU: values that Python asked of tensors)'}."
+    )
+    return [
+        _loops_table(title, costs, num_steps, batch, on_gpu=on_gpu),
+        _parts_table(f"{title}; batches in memory", marks.seconds(), num_steps),
+        steps_table(name, setup.model, setup.optimizer, num_rounds=arguments.rounds, device=setup.device),
+    ]
+
+
+def _of_videos(
+    arguments: argparse.Namespace, setup: Setup, log: RunLog, records: Sequence[Record], remarks: list[str]
+) -> list[Table]:
+    """Clips a second of loader, backbone and both, and the parts of a step that waits for its loader."""
+    thin = ThinModel().to(setup.device)
+    without = replace(setup, model=thin, optimizer=torch.optim.AdamW(parameter_groups(thin, 0.0)))
+    num_steps = len(setup.batches)
+    logger.info("measuring loader and loop with next to no model")
+    rates = {"loader": _clips_per_sec(without, log, records, NUM_LOADER_STEPS)}
+    tables = []
+    if not arguments.fake_model:
+        logger.info("measuring the backbone alone, and with the loader")
+        marks = Marks(setup.model, setup.optimizer, setup.device)
+        rates["backbone"] = _clips_per_sec(setup, log, None, num_steps)
+        rates["both"] = _clips_per_sec(setup, log, records, num_steps, marks=marks)
+        title = f"{_title(arguments.model, setup)}; h264 videos, mode fused, one worker"
+        tables.append(_parts_table(title, marks.seconds(), num_steps))
+        slower = min(("loader", "backbone"), key=rates.__getitem__)
+        workers = rates["backbone"] / rates["loader"]
+        remarks.append(
+            f"With one worker the {slower} limits the training; {workers:.1f} such workers would load what "
+            "the backbone takes."
+        )
+    rows = [(part, f"{rate:.3g}") for part, rate in rates.items()]
+    note = "Of the clock, from the first batch on; one worker loads, beside the loop."
+    columns = ("through the training loop", "clips/s")
+    return [Table(title="What limits", note=note, columns=columns, rows=rows), *tables]
+
+
+def _clips_per_sec(
+    setup: Setup, log: RunLog, records: Sequence[Record] | None, num_steps: int, *, marks: Marks | None = None
+) -> float:
+    """Of some steps of the training loop over videos, or over batches in memory, after the first batch."""
+    setup = replace(setup, batches=[setup.batches[0]] * num_steps)
+    started: list[float] = []
+
+    def batches() -> Iterator[Views]:
+        for views in setup.batches if records is None else video_loader(setup, records):
+            started.append(time.perf_counter())
+            yield views
+
+    training_loop(setup, log, marks=marks, loader=batches())
+    return num_steps * len(setup.batches[0].labels) / (time.perf_counter() - started[0])
+
+
+def _title(model: Sequence[str], setup: Setup) -> str:
+    batch = len(setup.batches[0].labels)
+    _, _, T, size, _ = setup.batches[0].clips.shape
+    narrow = ", narrowed," if setup.is_narrow else ""
+    shape = f"{batch} clips of {T}x{size}x{size} each"
+    return f"{len(setup.batches)} steps of {' '.join(model)}{narrow} {shape}, {setup.precision.mode}"
+
+
+def make_setup(
+    name: str, variant: str, *, num_steps: int, batch_size: int, device: torch.device, quick: bool
+) -> Setup:
+    """The model and its batches; small ones if `quick`. Raises UserError."""
+    num_frames, crop_size = (4, 32) if quick else (16, 224)
+    small = QUICK_ARGUMENTS if quick and name == "morphmlp" else None
+    model = build_model(name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=small)
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch_size, 3, num_frames, crop_size, crop_size)
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator)
+    if device.type == "cuda":
+        clips, labels = clips.pin_memory(), labels.pin_memory()
+    return Setup(
+        model=model,
+        optimizer=solver.optimizer(Solver(base_lr=1e-4), model, shard=False),
+        precision=Precision("auto", device),
+        batches=[Views(clips, labels, labels, ())] * num_steps,
+        device=device,
+        is_narrow=small is not None,
+    )
+
+
+def bare_loop(setup: Setup) -> None:
+    """The least that trains: input, forward, loss, backward and optimiser."""
+    to_input = input_maker(setup.device)
+    setup.model.train()
+    for views in setup.batches:
+        clips = to_input(views)
+        targets = _targets(views.labels.to(setup.device, non_blocking=True))
+        with setup.precision.autocast():
+            logits = setup.model(clips)
+        loss = F.cross_entropy(logits.float(), targets)
+        setup.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        setup.optimizer.step()
+
+
+def video_loader(setup: Setup, records: Sequence[Record]) -> DataLoader:
+    """Clips of videos, as many and as large as those of the batches in memory, from one worker."""
+    batch_size, _, num_frames, crop_size, _ = setup.batches[0].clips.shape
+    clips = DENSE.with_frames(num_frames)
+    num_videos = -(-batch_size // NUM_SAMPLES)
+    draws = [[Draw(n % len(records), step) for n in range(num_videos)] for step in range(len(setup.batches))]
+    return DataLoader(
+        train_videos(records, clips, "fused", crop_size=crop_size),
+        batch_sampler=draws,
+        collate_fn=collate_views,
+        num_workers=1,
+        pin_memory=setup.device.type == "cuda",
+    )
+
+
+def training_loop(
+    setup: Setup, log: RunLog, *, marks: Marks | None = None, loader: Iterable[Views] | None = None
+) -> None:
+    """An epoch of the engine over the batches in memory, or over a loader with as many, with its lines;
+    `marks` notes when each part of a step ends.
+    """
+    num_steps = len(setup.batches)
+    batches = loader or setup.batches
+    failed = FailedVideos(log.output_dir, max_fraction=0.1)
+    progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
+    skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
+    to_input = input_maker(setup.device)
+    train_one_epoch(
+        setup.model,
+        marks.loader(batches) if marks else batches,
+        setup.optimizer,
+        setup.precision,
+        progress,
+        skipped,
+        epoch=0,
+        lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
+        to_input=marks.after("to device", to_input) if marks else to_input,
+        share_done=lambda step: step / num_steps,
+        make_targets=_targets,
+        mix=None,
+        max_norm=None,
+        num_classes=NUM_CLASSES,
+        num_parts=1,
+        after_step=lambda skipped: None,
+        device=setup.device,
+        seed=0,
+        first_step=0,
+        end_step=lambda step: None,
+    )
+
+
+def _targets(labels: Tensor) -> Tensor:
+    return soft_targets(labels, NUM_CLASSES, 0.1)
+
+
+def _log(folder: str) -> RunLog:
+    return RunLog(folder, enabled=True, tensorboard=True)
+
+
+def _cost_on_gpu(device: torch.device, work: Callable[[], object]) -> timing.Cost:
+    """With the device idle before and after."""
+
+    def until_idle() -> None:
+        work()
+        torch.cuda.synchronize(device)
+
+    torch.cuda.synchronize(device)
+    return timing.cost_of(until_idle)
+
+
+def _loops_table(
+    title: str, costs: dict[str, list[timing.Cost]], num_steps: int, batch: int, *, on_gpu: bool
+) -> Table:
+    """Both loops; the headline is the processor's time on a CPU and the clock's on a GPU."""
+    times = {
+        name: [cost.wall_sec if on_gpu else cost.cpu_sec for cost in passed] for name, passed in costs.items()
+    }
+    rows = []
+    for name, seconds in times.items():
+        ms = timing.summary([1000 * value / num_steps for value in seconds])
+        wall = timing.summary([1000 * cost.wall_sec / num_steps for cost in costs[name]])
+        overhead = 100 * (1 / timing.ratio(seconds, times[BARE]).median - 1)
+        rows.append(
+            (
+                name,
+                ms.median,
+                *spread_cells(ms, decimals=1),
+                wall.median,
+                1000 * batch / ms.median,
+                f"{overhead:+.2f}",
+            )
+        )
+    return Table(
+        title=title,
+        note=f"Goal: at most {GOAL_PERCENT:g} % over the bare loop. Load average after it: {load_average()}.",
+        columns=(
+            "loop", f"{'wall' if on_gpu else 'CPU'} ms/step", "p25-p75", "spread %", "wall ms/step",
+            "clips/s", "over bare %",
+        ),
+        rows=rows,
+    )  # fmt: skip
+
+
+def _parts_table(title: str, parts: dict[str, float], num_steps: int) -> Table:
+    total = sum(parts.values())
+    rows = [
+        (part, f"{1000 * seconds / num_steps:.3f}", f"{100 * seconds / total:.2f}")
+        for part, seconds in parts.items()
+    ]
+    return Table(
+        title=f"Parts: {title}",
+        note="Of one pass of the training loop; `sums` holds its lines too.",
+        columns=("part", "ms/step", "%"),
+        rows=rows,
+    )

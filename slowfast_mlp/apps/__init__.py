@@ -1,0 +1,1 @@
+"""Programs that use the framework. The core never imports them."""

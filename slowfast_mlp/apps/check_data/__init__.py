@@ -1,0 +1,1 @@
+"""Validates settings, lists and files before training."""

@@ -1,0 +1,307 @@
+"""What tools/predict.py does with its videos: predicts, tells, draws, and says what could not be read."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from slowfast_mlp.apps.predict import output
+from slowfast_mlp.apps.predict.captions import draw_caption
+from slowfast_mlp.apps.predict.inputs import shown_path
+from slowfast_mlp.apps.predict.predictor import Prediction, Predictor, Ranked
+from slowfast_mlp.apps.predict.timeline import draw_timeline, picture_endings
+from slowfast_mlp.apps.progress_bar import CountProgress
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.video_io.decode_error import DecodeError
+from slowfast_mlp.data.video_io.frame_writer import ENDINGS, FrameWriter
+from slowfast_mlp.data.video_io.stream import Forward, Stream, TimedFrame, open_forward
+from slowfast_mlp.errors import UserError
+
+Source = Record | Stream
+Caption = Callable[[float], Sequence[Ranked]]  # of a time in seconds
+NUM_DRAWN = 3  # classes on a frame, at most
+
+
+class Failed(NamedTuple):
+    """A video that could not be read, or not all of it."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked for: `top_k` classes as a table or as `json` lines, of whole videos or of windows.
+
+    `video`, `timeline` and `segments` are files to write, or folders where there are several videos.
+    """
+
+    top_k: int = 5
+    json: bool = False
+    slides: bool = False
+    stride_sec: float | None = None
+    window_sec: float | None = None
+    max_sec: float | None = None
+    video: Path | None = None
+    timeline: Path | None = None
+    segments: Path | None = None
+
+
+class Command:
+    """Predicts source after source. `say` takes the lines, which a terminal shows (`is_terminal`) or not;
+    `shows_progress` is for standard error.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        wanted: Wanted,
+        *,
+        say: Callable[[str], None],
+        is_terminal: bool,
+        colours: bool,
+        shows_progress: bool,
+    ):
+        self._predictor = predictor
+        self._wanted = wanted
+        self._say = say
+        self._is_terminal = is_terminal
+        self._colours = colours
+        self._shows_progress = shows_progress
+
+    def run(self, sources: Sequence[Source]) -> list[Failed]:
+        """Predicts all, and returns those that could not be read whole. Raises UserError."""
+        wanted = self._wanted
+        places = [
+            Places(*files)
+            for files in zip(
+                files_for(wanted.video, sources, ".mp4", endings=ENDINGS),
+                files_for(wanted.timeline, sources, ".png", endings=picture_endings()),
+                files_for(wanted.segments, sources, ".json"),
+            )
+        ]
+        whole, sliding = [], []
+        for source, place in zip(sources, places):
+            slides = wanted.slides or isinstance(source, Stream)
+            (sliding if slides else whole).append((source, place))
+        failed = self._whole(whole) if whole else []
+        for source, place in sliding:
+            failed += self._sliding(source, place)
+        return failed
+
+    def _whole(self, pairs: Sequence[tuple[Record, "Places"]]) -> list[Failed]:
+        """Every video as a test sees it."""
+        failed = []
+        records = [record for record, _ in pairs]
+        progress = self._progress("predicted", len(pairs))
+        for (record, place), prediction in zip(pairs, self._predictor.predict_all(records)):
+            if self._wanted.json:
+                self._say(output.as_json(prediction, self._wanted.top_k))
+            else:
+                self._say(output.table(prediction, self._wanted.top_k, colours=self._colours))
+            if prediction.failure:
+                failed.append(Failed(prediction.path, prediction.failure))
+            if place.video and prediction.num_views:
+                rows = self._rows(prediction)
+                failed += self._annotate(record, place.video, lambda _, rows=rows: rows)
+            if progress:
+                progress.add(failed=bool(prediction.failure))
+        return failed
+
+    def _sliding(self, source: Source, place: "Places") -> list[Failed]:
+        """A video or stream, window by window, and the files that are made of the windows."""
+        path = shown_path(source)
+        windows: list[Prediction] = []
+        if not self._wanted.json:
+            self._say(path)
+        try:
+            with contextlib.closing(open_forward(source)) as video:
+                reason = self._slide(source, video, place, windows)
+                damaged = f"{video.num_damaged} damaged frames were left out" if video.num_damaged else ""
+            reason = "; ".join(filter(None, (reason, damaged)))
+        except DecodeError as error:
+            reason = error.reason
+        failed = [Failed(path, reason)] if reason else []
+        if reason:
+            self._say(output.failure_as_json(path, reason) if self._wanted.json else f"  {reason}")
+        if windows and place.timeline:
+            title = f"{path}   (windows of {windows[0].end_sec - windows[0].start_sec:.3g} s)"
+            _write(place.timeline, draw_timeline(windows, title).save)
+        if windows and place.segments:
+            text = output.segments_as_json(path, windows, self._wanted.top_k)
+            _write(place.segments, lambda file: file.write_text(text + "\n", encoding="utf-8"))
+        if windows and place.video and not isinstance(source, Stream):
+            failed += self._annotate(source, place.video, self._caption_of(windows))
+        return failed
+
+    def _slide(self, source: Source, video: Forward, place: "Places", windows: list[Prediction]) -> str:
+        """Adds the windows to the list as they come, and returns why they ended early, if they did.
+
+        Only the last stays where nothing is made of the others: a stream may have no end. It is drawn on with
+        what is known by then, for it cannot be read again; what was drawn stays when the stream breaks off.
+        """
+        path, is_live = shown_path(source), isinstance(source, Stream)
+        keeps_all = place.timeline or place.segments or (place.video and not is_live)
+        with contextlib.ExitStack() as stack:
+            # Lines of windows and a bar would get into each other's way on one terminal.
+            title = "" if is_live or self._is_terminal else "frames read"
+            frames = stack.enter_context(contextlib.closing(self._frames(video, title)))
+            if is_live:
+                is_ending = stack.enter_context(_ctrl_c_seen())
+                frames = takewhile(lambda _: not is_ending(), frames)
+            if place.video and is_live:
+                writer = stack.enter_context(FrameWriter(place.video, fps=video.fps))
+                frames = _drawn_on(frames, writer, lambda _: self._rows(windows[-1]) if windows else [])
+            try:
+                for window in self._predictor.slide_over(
+                    video,
+                    frames,
+                    path,
+                    stride_sec=self._wanted.stride_sec,
+                    window_sec=self._wanted.window_sec,
+                ):
+                    if not keeps_all:
+                        windows.clear()
+                    windows.append(window)
+                    self._say_window(window)
+            except DecodeError as error:
+                return error.reason
+            except KeyboardInterrupt:
+                if not is_live:  # a camera has no other end
+                    raise
+        return ""
+
+    def _say_window(self, window: Prediction) -> None:
+        top_k = self._wanted.top_k
+        as_line = output.line_of_window(window, top_k, colours=self._colours)
+        self._say(output.as_json(window, top_k) if self._wanted.json else as_line)
+
+    def _frames(self, video: Forward, title: str) -> Iterator[TimedFrame]:
+        """The frames up to `max_sec`, counted on standard error under the title, if there is one."""
+        limit = self._wanted.max_sec
+        frames = iter(video) if limit is None else takewhile(lambda frame: frame.time_sec < limit, video)
+        if not (title and video.num_frames and self._shows_progress):
+            yield from frames
+            return
+        expected = video.num_frames if limit is None else min(video.num_frames, round(limit * video.fps))
+        progress = CountProgress(title, expected, stream=sys.stderr)
+        for frame in frames:
+            yield frame
+            progress.add(failed=False)
+        progress.close()
+
+    def _annotate(self, source: Record, path: Path, caption: Caption) -> list[Failed]:
+        """Writes the video with captions; sound is left out."""
+        try:
+            with (
+                contextlib.closing(open_forward(source)) as video,
+                FrameWriter(path, fps=video.fps) as writer,
+            ):
+                for _ in _drawn_on(self._frames(video, "frames written"), writer, caption):
+                    pass
+        except DecodeError as error:
+            return [Failed(shown_path(source), error.reason)]
+        return []
+
+    def _caption_of(self, windows: Sequence[Prediction]) -> Caption:
+        """What the window whose middle is nearest says."""
+        ends = [end for _, end in output.spans(windows)]
+        rows = [self._rows(window) for window in windows]
+        return lambda seconds: rows[min(bisect_right(ends, seconds), len(rows) - 1)]
+
+    def _rows(self, prediction: Prediction) -> list[Ranked]:
+        return prediction.top(min(self._wanted.top_k, NUM_DRAWN))
+
+    def _progress(self, title: str, total: int) -> CountProgress | None:
+        return (
+            CountProgress(title, total, stream=sys.stderr)
+            if self._shows_progress and total > 1 and not self._is_terminal
+            else None
+        )
+
+
+class Places(NamedTuple):
+    """The files to write for one source."""
+
+    video: Path | None
+    timeline: Path | None
+    segments: Path | None
+
+
+def files_for(
+    path: Path | None, sources: Sequence[Source], suffix: str, *, endings: Collection[str] = ()
+) -> list[Path | None]:
+    """The file for every source: `path` itself for a single one, unless it is a folder; else files in the
+    folder `path`, named after the sources and ending in `suffix`. Raises UserError where the folder is
+    missing, `path` has none of the `endings`, if there are any, or a file would take the place of a source:
+    known now, not after hours.
+    """
+    if path is None:
+        return [None] * len(sources)
+    if len(sources) == 1 and not path.is_dir():
+        if not path.parent.is_dir():
+            raise UserError(f"{path} cannot be written: there is no folder {path.parent}.")
+        if endings and path.suffix.lower() not in endings:
+            raise UserError(f"{path} cannot be written: its ending names no known form. End it in {suffix}.")
+        files = [path]
+    elif not path.is_dir():
+        raise UserError(f"{path} must be a folder that exists: there are {len(sources)} videos to write.")
+    else:
+        files = [path / f"{name}{suffix}" for name in _names_apart(sources)]
+    read = {os.path.realpath(source.path) for source in sources}
+    if lost := [file for file in files if os.path.realpath(file) in read]:
+        raise UserError(f"{lost[0]} is one of the videos, which would be lost. Name another file or folder.")
+    return files
+
+
+def _names_apart(sources: Sequence[Source]) -> list[str]:
+    """A name for every source, without ending: its own; of equal ones the others are numbered."""
+    names: dict[str, None] = {}
+    for source in sources:
+        stem = Path(shown_path(source)).stem or "stream"
+        numbered = (f"{stem}_{number}" for number in count(2))
+        names[next(name for name in chain([stem], numbered) if name not in names)] = None
+    return list(names)
+
+
+@contextlib.contextmanager
+def _ctrl_c_seen() -> Iterator[Callable[[], bool]]:
+    """Within it, what is yielded says whether Ctrl-C was pressed. It raises KeyboardInterrupt as ever, but
+    that is lost where it comes in the middle of what native code calls.
+    """
+    seen = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        seen.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # the only one that hears of signals
+        yield seen.is_set
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield seen.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _drawn_on(frames: Iterable[TimedFrame], writer: FrameWriter, caption: Caption) -> Iterator[TimedFrame]:
+    """The frames as they are; each is written with its caption once it was looked at."""
+    for frame in frames:
+        yield frame
+        writer.add(draw_caption(frame.pixels, caption(frame.time_sec)), frame.time_sec)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be written ({reason}). Name a file that can.") from error

@@ -1,0 +1,78 @@
+"""What the rows' models cost, counted here, and remembered: the large ones take seconds each."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import NamedTuple
+
+import torch
+
+from slowfast_mlp.apps.reproduce.files import read_json, write_json
+from slowfast_mlp.apps.reproduce.plan import Plan
+from slowfast_mlp.config.load import load_config
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.distributed import process_group as dist
+from slowfast_mlp.distributed.launch import gpus_to_use
+from slowfast_mlp.engine import results
+from slowfast_mlp.engine.flops import count_flops, count_parameters
+from slowfast_mlp.run.main import model_of
+from slowfast_mlp.run.splits import read_lists
+
+CACHE = "costs.json"
+
+logger = logging.getLogger(__name__)
+
+
+class Cost(NamedTuple):
+    """Parameters in millions, and GFLOPs (1e9 multiply-adds) over all views of a video."""
+
+    params: float
+    gflops: float
+
+
+def count_costs(plans: Sequence[Plan], output_dir: str) -> dict[str, Cost]:
+    """The costs by the names of rows; what `output_dir` remembers of an earlier run is not counted again.
+    Raises UserError.
+    """
+    path = os.path.join(output_dir, CACHE)
+    known: dict[str, list[int]] = read_json(path) or {}
+    costs = {}
+    for plan in plans:
+        config = load_config(plan.row.config, plan.overrides)
+        key = model_in_words(config)
+        if key not in known:
+            logger.info("counting the parameters and FLOPs of %s", plan.row.name)
+            known[key] = list(cost_of(config))
+            write_json(path, known)
+        params, flops = known[key]
+        costs[plan.row.name] = Cost(params / 1e6, flops * plan.num_views / 1e9)
+    return costs
+
+
+def fingerprint_of_test(config: Config) -> str:
+    """The fingerprint of the list that a test of the config reads. Raises UserError."""
+    return read_lists(replace(config, train=replace(config.train, enable=False)))["test"].fingerprint()
+
+
+def machine_of(config: Config) -> str:
+    """The kind of machine that a test of the config runs on, and torch's version."""
+    processes = gpus_to_use(config.num_gpus)
+    several = f"{processes} x " if processes > 1 else ""
+    return f"{several}{results.device_in_words(dist.device(config.num_gpus))}, torch {version('torch')}"
+
+
+def model_in_words(config: Config) -> str:
+    """What a model's cost depends on: equal texts, equal costs."""
+    model = config.model
+    sizes = f"{config.data.num_frames} x {config.data.train_crop_size}, {config.data.test_crop_size}"
+    return f"{model.name} {model.variant} {model.num_classes} {model.args} {sizes}"
+
+
+def cost_of(config: Config) -> tuple[int, int]:
+    """Parameters of the model, and multiply-adds of one view as the papers count them, on the CPU."""
+    model, _ = model_of(config, torch.device("cpu"))
+    crop_size = config.data.test_crop_size
+    clip_shape = (3, config.data.num_frames, crop_size, crop_size)
+    return count_parameters(model), count_flops(model, clip_shape)

@@ -1,0 +1,156 @@
+"""What is to be tested for every row of a table: settings, weights, and what is missing."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slowfast_mlp.apps.reproduce.table import Row, matching
+from slowfast_mlp.config.load import load_config
+from slowfast_mlp.errors import UserError, nearest_name
+from slowfast_mlp.run.splits import dataset_of_test
+from slowfast_mlp.run.summary import protocol
+from slowfast_mlp.run.test_many import settings_of_test, views_of
+
+ROWS = "rows"  # folder of the rows' own output
+NEEDS_NO_DATA = "synthetic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the command line gives: paths of weights by row, folders of lists by data set, overrides by row or
+    data set as (name, KEY, VALUE), and overrides of all rows.
+    """
+
+    checkpoints: Mapping[str, str]
+    checkpoint_folder: str
+    data: Mapping[str, str]
+    settings: Sequence[tuple[str, str, str]]
+    overrides: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The test of a row: `overrides` on its config make it; no checkpoint is "".
+
+    Plans with equal `views` can share the clips that they see; `settings` is what the figures depend on
+    beside weights and videos.
+    """
+
+    row: Row
+    overrides: tuple[str, ...]
+    output_dir: str
+    checkpoint: str
+    has_data: bool
+    dataset: str
+    model: str
+    num_views: int
+    protocol: str
+    views: str
+    settings: str
+
+    @property
+    def group(self) -> str:
+        """What the row is shown with: the folder in its name, else its data set."""
+        return self.row.name.rpartition("/")[0] or self.dataset
+
+    @property
+    def command(self) -> str:
+        """The command line that tests this row alone; CAPITALS stand for what is missing."""
+        absent = [] if self.checkpoint else ["TEST.CHECKPOINT_FILE_PATH", "CHECKPOINT"]
+        absent += [] if self.has_data else ["DATA.PATH_TO_DATA_DIR", "FOLDER"]
+        files = _from_here(_run_net()), "--cfg", _from_here(self.row.config)
+        return shlex.join(["python", *files, *self.overrides, *absent])
+
+    @property
+    def missing(self) -> str:
+        """What the row lacks to be tested, with the way out; "" where it lacks nothing."""
+        lacks = [] if self.checkpoint else [f"no checkpoint given: --checkpoint {self.row.name}=PATH"]
+        lacks += [] if self.has_data else [f"no data given: --data {self.dataset}=FOLDER"]
+        return "; ".join(lacks)
+
+
+def _run_net() -> str:
+    """The file of tools/run_net.py: in a clone beside the package, in a wheel inside it."""
+    package = Path(__file__).parents[2]
+    inside = package / "tools" / "run_net.py"
+    return str(inside if inside.exists() else package.parent / "tools" / "run_net.py")
+
+
+def _from_here(path: str) -> str:
+    """The path as short as it can be written in this folder."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
+
+
+def plan_rows(rows: Sequence[Row], given: Given, output_dir: str) -> list[Plan]:
+    """A plan for every row. Raises UserError for what no row can make sense of."""
+    checkpoints = _by_row(rows, given)
+    of_dataset = {row.name: _dataset(row) for row in rows}
+    known = sorted(set(of_dataset.values()))
+    for name in given.data:
+        if name not in known:
+            raise UserError(
+                f"--data {name}=...: no row reads {name!r}; they read {', '.join(known)}."
+                f"{nearest_name(name, known)}"
+            )
+    settings = {row.name: [] for row in rows}
+    for name, key, value in given.settings:
+        named = [row for row in rows if of_dataset[row.name] == name]
+        for row in named or matching(rows, name, flag="--set"):
+            settings[row.name] += [key, value]
+    return [
+        _plan(
+            row,
+            checkpoint=checkpoints.get(row.name, ""),
+            data=given.data.get(of_dataset[row.name], ""),
+            overrides=[*settings[row.name], *given.overrides],
+            output_dir=os.path.join(output_dir, ROWS, row.name),
+        )
+        for row in rows
+    ]
+
+
+def _dataset(row: Row) -> str:
+    return dataset_of_test(load_config(row.config, row.overrides))
+
+
+def _by_row(rows: Sequence[Row], given: Given) -> dict[str, str]:
+    """Paths of weights by the names of rows: of --checkpoint, else of --checkpoints, else of the table."""
+    found = {row.name: row.checkpoint for row in rows if row.checkpoint}
+    if given.checkpoint_folder and not os.path.isdir(given.checkpoint_folder):
+        raise UserError(f"--checkpoints {given.checkpoint_folder!r}: there is no such folder.")
+    for row in rows if given.checkpoint_folder else ():
+        path = Path(given.checkpoint_folder) / f"{row.name}.pyth"
+        if path.is_file():
+            found[row.name] = str(path)
+    for pattern, path in given.checkpoints.items():
+        if not os.path.isfile(path):
+            raise UserError(f"--checkpoint {pattern}={path}: there is no such file.")
+        found |= {row.name: path for row in matching(rows, pattern, flag="--checkpoint")}
+    return found
+
+
+def _plan(row: Row, *, checkpoint: str, data: str, overrides: Sequence[str], output_dir: str) -> Plan:
+    words = [*row.overrides, "TRAIN.ENABLE", "False"]
+    # Videos that do not decode are counted as wrong and stand in the report, however many there are.
+    words += ["TEST.MAX_FAILED_FRACTION", "1"]
+    words += ["TEST.CHECKPOINT_FILE_PATH", checkpoint] if checkpoint else []
+    words += ["DATA.PATH_TO_DATA_DIR", data] if data else []
+    words += [*overrides, "OUTPUT_DIR", output_dir]
+    config = load_config(row.config, words)
+    dataset = dataset_of_test(config)
+    return Plan(
+        row=row,
+        overrides=tuple(words),
+        output_dir=output_dir,
+        checkpoint=config.test.checkpoint_file_path,
+        has_data=bool(config.data.path_to_data_dir) or dataset == NEEDS_NO_DATA,
+        dataset=dataset,
+        model=config.model.name,
+        num_views=config.test.num_ensemble_views * config.test.num_spatial_crops,
+        protocol=protocol(config),
+        views=views_of(config),
+        settings=settings_of_test(config),
+    )

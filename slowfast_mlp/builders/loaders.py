@@ -1,0 +1,254 @@
+"""DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and what makes the model's clips of their views."""
+
+import logging
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from slowfast_mlp.builders.annotations import dataset_module, sampling
+from slowfast_mlp.config import schema
+from slowfast_mlp.data.clip_sampling import Clips, DenseClips, SegmentClips
+from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
+from slowfast_mlp.data.device_transform import ToInput
+from slowfast_mlp.data.multigrid import Multigrid
+from slowfast_mlp.data.records import Records
+from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_classes
+from slowfast_mlp.data.transforms.augment import HOST_MODES, PlanDrawer, augment_exactly
+from slowfast_mlp.data.transforms.flip_labels import mirrored_labels
+from slowfast_mlp.data.transforms.mixup import Mixup
+from slowfast_mlp.data.transforms.randaugment import parse_randaugment
+from slowfast_mlp.data.transforms.resize_crop import ViewTransform
+from slowfast_mlp.data.worker_signals import leave_signals_to_the_loop
+from slowfast_mlp.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+MAX_WORKERS = 8
+
+
+def train_sampler(
+    train: schema.Train,
+    videos: Records,
+    grid: Multigrid,
+    *,
+    num_classes: int,
+    rank: int,
+    world_size: int,
+    seed: int,
+) -> TrainSampler:
+    """The order of the epochs, in steps of the shapes of `grid`, on this rank."""
+    batch_size = train.batch_size
+    if batch_size % world_size:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
+        )
+    if len(videos) < batch_size:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
+            "would be no step. Set it to the number of videos or less."
+        )
+    largest = batch_size * max(shape.batch_factor for shape in grid.all_shapes())
+    if len(videos) < largest:
+        raise UserError(
+            f"MULTIGRID makes steps of up to {largest} videos of TRAIN.BATCH_SIZE {batch_size}, more than "
+            f"the {len(videos)} of the train list. Lower TRAIN.BATCH_SIZE, or leave out a cycle."
+        )
+    if train.sampler == "balanced" and (empty := empty_classes(videos.labels, num_classes)):
+        logger.warning(
+            "TRAIN.SAMPLER balanced: %d of %d classes have no training video and are never drawn, such as "
+            "class %d",
+            len(empty), num_classes, empty[0],
+        )  # fmt: skip
+    return TrainSampler(
+        videos.labels,
+        batch_size=batch_size,
+        rank=rank,
+        world_size=world_size,
+        seed=seed,
+        order=train.sampler,
+        shapes_at=grid.shapes_at,
+    )
+
+
+def train_loader(
+    data: schema.Data,
+    aug: schema.Aug,
+    loading: schema.DataLoader,
+    videos: Records,
+    sampler: TrainSampler,
+    *,
+    dataset: str,
+    device: torch.device,
+    num_cores: int,
+    seed: int,
+) -> DataLoader:
+    """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
+    views = train_videos(data, aug, videos, dataset=dataset, seed=seed)
+    workers = _worker_arguments(loading, device, num_cores)
+    return DataLoader(views, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers)
+
+
+def train_videos(
+    data: schema.Data, aug: schema.Aug, videos: Records, *, dataset: str, seed: int
+) -> TrainVideos:
+    """The random views of every video. Raises UserError."""
+    return TrainVideos(
+        videos,
+        clips=clip_rule(data, dataset, offset=data.use_offset_sampling),
+        draw_plan=plan_drawer(data, aug, dataset),
+        augment=HOST_MODES.get(aug.mode),
+        num_samples=aug.num_sample,
+        decoder=data.decoder,
+        seed=seed,
+        channel_order=data.channel_order,
+        decode_timeout_sec=data.decode_timeout_sec,
+        flipped_labels=_flipped_labels(data, dataset, videos.label_names),
+    )
+
+
+def plan_drawer(data: schema.Data, aug: schema.Aug, dataset: str) -> PlanDrawer:
+    """What draws the numbers of a training view."""
+    randaugment = parse_randaugment(aug.aa_type) if aug.enable and aug.aa_type else None
+    return PlanDrawer(
+        crop_size=data.train_crop_size,
+        area=data.train_jitter_scales_relative,
+        aspect=data.train_jitter_aspect_relative,
+        flip=data.random_flip,
+        randaugment=randaugment,
+        color_jitter=aug.color_jitter if aug.enable else 0.0,
+        erase_prob=aug.re_prob if aug.enable else 0.0,
+        crop_first=dataset_module(dataset).ARE_PICTURES,
+        interpolation=data.train_interpolation,
+    )
+
+
+def to_input(data: schema.Data, device: torch.device) -> ToInput:
+    """What makes the model's clips of views, on the device; with the augmentation that AUG.MODE leaves to
+    it.
+    """
+    return ToInput(mean=data.mean, std=data.std, device=device, augment=augment_exactly)
+
+
+def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mixup | None:
+    """Mixup and CutMix of this rank's batches, or None if MIXUP.ENABLE is not set."""
+    if not mixup.enable:
+        return None
+    if clips_per_rank < 2:
+        raise UserError(
+            "MIXUP.ENABLE True with one clip a process and step mixes it with itself. Use a larger "
+            "TRAIN.BATCH_SIZE, AUG.NUM_SAMPLE 2, or MIXUP.ENABLE False."
+        )
+    return Mixup(
+        alpha=mixup.alpha,
+        cutmix_alpha=mixup.cutmix_alpha,
+        prob=mixup.prob,
+        switch_prob=mixup.switch_prob,
+        seed=seed,
+        rank=rank,
+    )
+
+
+def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
+    """What is done to training clips beside crop and flip, and where."""
+    done = [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"] * aug.enable
+    kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha} if mixup.enable else {}
+    done += [f"{kind} {alpha:g}" for kind, alpha in kinds.items() if alpha]
+    return "".join(f", {words}" for words in done) + f"; {aug.mode}"
+
+
+def eval_loader(
+    data: schema.Data,
+    loading: schema.DataLoader,
+    videos: Records,
+    *,
+    dataset: str,
+    num_clips: int,
+    num_crops: int,
+    single_crop: str,
+    offset: bool,
+    batch_size: int,
+    rank: int,
+    world_size: int,
+    device: torch.device,
+    num_cores: int,
+    seed: int,
+) -> DataLoader:
+    """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least
+    one.
+    """
+    eval_videos = EvalVideos(
+        videos,
+        clips=clip_rule(data, dataset, offset=offset),
+        num_clips=num_clips,
+        num_crops=num_crops,
+        transform=view_transform(data, dataset, num_crops=num_crops, single_crop=single_crop),
+        decoder=data.decoder,
+        seed=seed,
+        channel_order=data.channel_order,
+        decode_timeout_sec=data.decode_timeout_sec,
+    )
+    videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
+    sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
+    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+
+
+def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_crop: str) -> ViewTransform:
+    """The crops of a test."""
+    return ViewTransform(
+        crop_size=data.test_crop_size,
+        short_size=data.test_short_size,
+        num_crops=num_crops,
+        single_crop=single_crop,
+        antialias=dataset_module(dataset).ARE_PICTURES,
+        interpolation=data.test_interpolation,
+    )
+
+
+def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
+    """Labels [K] of the classes seen in a mirror, if flips are on and change any. Raises UserError where
+    they would give wrong labels.
+    """
+    if not data.random_flip:
+        return None
+    if not label_names and dataset_module(dataset).SIDES_ARE_CLASSES:
+        raise UserError(
+            f"DATA.RANDOM_FLIP True: {dataset} has classes that tell left from right, and their names, which "
+            "say which labels to swap, are unknown. Set DATA.RANDOM_FLIP False, or DATA.ARGS label_names."
+        )
+    try:
+        flipped = mirrored_labels(label_names)
+    except ValueError as error:
+        raise UserError(f"DATA.RANDOM_FLIP True: {error}. Set DATA.RANDOM_FLIP False.") from error
+    num_swapped = int((flipped != torch.arange(len(flipped))).sum())
+    if num_swapped:
+        logger.info("mirrored clips swap the labels of %d classes that tell left from right", num_swapped)
+    return flipped if num_swapped else None
+
+
+def clip_rule(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+    """Which frames make the clips of a video."""
+    if sampling(data, dataset) == "segments":
+        return SegmentClips(num_frames=data.num_frames, shuffle=data.shuffle_frames)
+    return DenseClips(
+        num_frames=data.num_frames,
+        sampling_rate=data.sampling_rate,
+        target_fps=data.target_fps,
+        offset=offset,
+        shuffle=data.shuffle_frames,
+    )
+
+
+def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_cores: int) -> dict[str, Any]:
+    """What all loaders share; without a setting one core is left to the training process."""
+    num_workers = loading.num_workers
+    if num_workers is None:
+        num_workers = min(MAX_WORKERS, max(1, num_cores - 1))
+    return dict(
+        num_workers=num_workers,
+        collate_fn=collate_views,
+        worker_init_fn=leave_signals_to_the_loop,
+        # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
+        generator=torch.Generator(),
+        pin_memory=loading.pin_memory and device.type == "cuda",
+    )

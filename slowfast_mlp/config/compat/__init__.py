@@ -1,0 +1,1 @@
+"""Files of PySlowFast and its forks."""

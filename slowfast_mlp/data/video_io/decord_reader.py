@@ -1,0 +1,86 @@
+"""Reading frames of given numbers with decord, for users who know it from the papers' code."""
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from slowfast_mlp.data.annotations import VIDEO_SUFFIXES
+from slowfast_mlp.data.video_io.decode_error import DecodeError
+from slowfast_mlp.errors import UserError
+
+
+class DecordReader:
+    """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory;
+    `num_frames` is what PyAvReader counts.
+
+    It decodes from the start of the file. decord's own random access gives a neighbour of the wanted frame in
+    files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than
+    8 bits it converts to RGB in its own way: there the colours differ from PyAV's.
+    """
+
+    def __init__(self, path: str, file: str | BinaryIO, *, num_frames: int):
+        try:
+            import decord
+        except ImportError as error:  # it has wheels for few kinds of machine
+            raise UserError(
+                f"DATA.DECODER decord: decord cannot be imported ({error}); use pyav or auto."
+            ) from error
+        # Of an MPEG transport stream, say, decord drops the first frames and says nothing.
+        if not path.lower().endswith(VIDEO_SUFFIXES):
+            raise DecodeError(
+                path, f"decord is exact for {', '.join(VIDEO_SUFFIXES)} only; use DATA.DECODER pyav"
+            )
+        self.path = path
+        self._failures = (decord.DECORDError, RuntimeError, OSError, StopIteration)
+        try:
+            self._reader = decord.VideoReader(file, ctx=decord.cpu(0), num_threads=1)
+            self.num_frames = len(self._reader)
+            self.fps = float(self._reader.get_avg_fps())
+        except self._failures as error:
+            raise DecodeError(path, f"cannot be opened ({_first_line(error)})") from error
+        if self.num_frames != num_frames:  # it counts what an edit list hides, and repeats the last frame
+            raise DecodeError(
+                path,
+                f"decord counts {self.num_frames} frames where there are {num_frames}; use DATA.DECODER pyav",
+            )
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """As PyAvReader.read."""
+        if min(indices) < 0 or max(indices) >= self.num_frames:
+            raise DecodeError(
+                self.path, f"has {self.num_frames} frames; asked for {min(indices)} to {max(indices)}"
+            )
+        wanted = sorted(set(indices))
+        try:
+            frames = self._read_forward(wanted)
+        except self._failures as error:
+            raise DecodeError(self.path, _first_line(error)) from error
+        if frames.shape[-1] != 3:
+            raise DecodeError(self.path, "decord misreads rows this narrow; DATA.DECODER pyav reads them")
+        return frames[[wanted.index(index) for index in indices]]
+
+    def _read_forward(self, wanted: list[int]) -> Tensor:
+        self._reader.seek(0)
+        frames = []
+        for index in range(wanted[-1] + 1):
+            frame = self._reader.next()  # skip_frames() would seek
+            if index == wanted[len(frames)]:
+                frames.append(torch.from_numpy(frame.asnumpy()))
+        return torch.stack(frames)
+
+    def close(self) -> None:
+        """Frees the reader."""
+        self._reader = None
+
+    def __enter__(self) -> "DecordReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _first_line(error: Exception) -> str:
+    """decord's errors end in a C++ stack trace, which tells a user nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

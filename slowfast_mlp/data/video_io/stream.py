@@ -1,0 +1,175 @@
+"""Frames of a video, a frame folder or a live stream in the order of time, each once, in bounded memory."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import av
+import numpy
+import torch
+from torch import Tensor
+
+from slowfast_mlp.data import tar_files
+from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
+from slowfast_mlp.data.video_io.images import is_picture
+from slowfast_mlp.data.video_io.source import open_record
+
+logger = logging.getLogger(__name__)
+
+# FFmpeg's names for cameras and for its generator of test pictures, as in v4l2:/dev/video0.
+DEVICE_FORMATS = ("v4l2", "avfoundation", "dshow", "lavfi")
+# What a network source may keep silent, and what of a stream is looked at before its first frame comes out.
+TIMEOUT_SEC = 30.0
+PROBED = {"analyzeduration": "1000000"}  # in microseconds
+FPS_WITHOUT_RATE = 30.0
+
+
+class TimedFrame(NamedTuple):
+    """Pixels [H, W, 3] uint8 RGB, upright, and when they are shown, in seconds from the first frame."""
+
+    time_sec: float
+    pixels: Tensor
+
+
+class Forward(Protocol):
+    """An opened source: iterating gives its frames once."""
+
+    fps: float
+    num_frames: int  # as the header says, which may lie; 0 if it does not
+    num_damaged: int  # of the frames so far, those that were left out
+
+    def __iter__(self) -> Iterator[TimedFrame]: ...
+
+    def close(self) -> None:
+        """Frees what is open."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source that gives its frames but once: a URL, a pipe or a device."""
+
+    path: str
+
+
+def is_stream(path: str) -> bool:
+    """Whether a path names a stream: a URL, FORMAT:DEVICE, a named pipe, or a device such as /dev/video0."""
+    if "://" in path or path.startswith(("pipe:", *(f"{name}:" for name in DEVICE_FORMATS))):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def open_forward(source: Record | Stream) -> Forward:
+    """The opened source. Raises DecodeError."""
+    if isinstance(source, Stream):
+        return ForwardVideo(source.path, *_url_of_stream(source.path), is_live=True)
+    if source.num_frames or is_picture(source.path):
+        return ForwardPictures(source)
+    try:
+        url = tar_files.ffmpeg_url(source.path)
+    except OSError as error:
+        raise DecodeError(source.path, f"cannot be opened ({reason_of(error)})") from error
+    return ForwardVideo(source.path, url, None, is_live=False)
+
+
+def _url_of_stream(path: str) -> tuple[str, str | None]:
+    """What FFmpeg opens, and its format where that does not tell it."""
+    for name in DEVICE_FORMATS:
+        if path.startswith(f"{name}:"):
+            return path.removeprefix(f"{name}:"), name
+    return path, "v4l2" if path.startswith("/dev/video") else None
+
+
+class ForwardPictures:
+    """The pictures of a folder, one after the other; a picture is a video of one frame."""
+
+    num_damaged = 0
+
+    def __init__(self, record: Record):
+        self._source = open_record(record, "auto")
+        self.fps = self._source.fps
+        self.num_frames = self._source.num_frames
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        for index in range(self.num_frames):
+            try:
+                yield TimedFrame(index / self.fps, self._source.read([index])[0])
+            except DecodeError as error:
+                self.num_damaged += 1
+                logger.warning("%s", error)
+
+    def close(self) -> None:
+        """Frees nothing: every picture is closed once it is read."""
+        self._source.close()
+
+
+class ForwardVideo:
+    """What FFmpeg opens, decoded from its start on; frames that it had to guess are left out and counted."""
+
+    def __init__(self, path: str, url: str, format_name: str | None, *, is_live: bool):
+        self.path = path
+        self.num_damaged = 0
+        options = PROBED if is_live else {}
+        timeout = TIMEOUT_SEC if is_live and "://" in url else None
+        try:
+            self._container = av.open(url, format=format_name, options=options, timeout=timeout)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise DecodeError(path, f"cannot be opened ({reason_of(error)})") from error
+        self._stream = self._container.streams.best("video")
+        if self._stream is None or self._stream.codec_context is None:
+            self.close()
+            raise DecodeError(path, "has no video stream that this FFmpeg can decode")
+        # Threads over frames are faster, but hold back as many frames as there are threads.
+        self._stream.thread_type = "SLICE" if is_live else "AUTO"
+        self.num_frames = self._stream.frames
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        if not rate:
+            logger.warning("%s tells no frame rate; it is taken to be %g", path, FPS_WITHOUT_RATE)
+        self.fps = float(rate or FPS_WITHOUT_RATE)
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        first = None
+        for number, frame in enumerate(self._frames()):
+            time = number / self.fps if frame.time is None else frame.time
+            first = time if first is None else first
+            yield TimedFrame(time - first, _pixels(frame))
+
+    def _frames(self) -> Iterator[av.VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError as error:
+                raise DecodeError(self.path, f"reading ended ({reason_of(error)})") from error
+            try:
+                frames = packet.decode()
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                self.num_damaged += 1
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.num_damaged += 1
+                else:
+                    yield frame
+
+    def close(self) -> None:
+        """Frees the file and the decoder at once."""
+        self._container.close()
+
+
+def _pixels(frame: av.VideoFrame) -> Tensor:
+    """[H, W, 3] uint8, turned as the file says that a player should."""
+    pixels = frame.to_ndarray(format="rgb24")
+    quarters = round(frame.rotation / 90) % 4
+    return torch.from_numpy(numpy.ascontiguousarray(numpy.rot90(pixels, quarters)) if quarters else pixels)

@@ -1,0 +1,75 @@
+"""A time limit for reading a file: a decoder that hangs costs a video, not the run."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from slowfast_mlp.data.video_io.decode_error import DecodeError
+from slowfast_mlp.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# Files whose reads hang in one process before it gives up: then it is the file system that hangs, not a file.
+MAX_HANGING = 16
+PREFIX = "reading "  # of the names of the threads that read
+
+Result = TypeVar("Result")
+
+
+def within(seconds: float, path: str, read: Callable[[], Result]) -> Result:
+    """What `read()` returns or raises. After `seconds` without an end it raises DecodeError; 0 is no limit.
+
+    Nothing can break off native code from inside its process. So the reading happens in a thread, which is
+    left behind when the time is over; it ends with its process. `read` must own what it changes: it may go
+    on changing it. A file that an earlier read hangs on is refused at once. Raises UserError when too many
+    reads hang.
+    """
+    if not seconds:
+        return read()
+    if path in _hanging():
+        raise DecodeError(path, "an earlier read of it hangs still")
+    outcome: _Outcome[Result] = _Outcome()
+
+    def run() -> None:
+        with outcome:
+            outcome.result = read()
+
+    thread = threading.Thread(target=run, name=f"{PREFIX}{path}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if outcome.is_there:
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+    hanging = _hanging()
+    if len(hanging) >= MAX_HANGING:
+        raise UserError(
+            f"{len(hanging)} reads hang in one process, each for longer than DATA.DECODE_TIMEOUT_SEC "
+            f"{seconds:g}: {', '.join(sorted(hanging))}. See whether the file system answers."
+        )
+    logger.warning("reading %s took longer than %g seconds and was left behind", path, seconds)
+    raise DecodeError(path, f"reading took longer than DATA.DECODE_TIMEOUT_SEC {seconds:g}")
+
+
+class _Outcome(Generic[Result]):
+    """What became of a read, for the thread that waits for it: exceptions of the block are kept here."""
+
+    def __init__(self):
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self.is_there = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> bool:
+        self.error = error
+        self.is_there = True
+        return True
+
+
+def _hanging() -> list[str]:
+    """The files that are being read, or hang, in threads of this process."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]

@@ -1,0 +1,66 @@
+"""One model and one optimiser in all processes: gradients, running statistics and state over ranks."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.nn.parallel import DistributedDataParallel
+
+from slowfast_mlp.distributed.process_group import is_in_group, sum_over_ranks, world_size
+from slowfast_mlp.distributed.sync_batch_norm import synchronise_batch_norm
+
+
+def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Module:
+    """The model as the training loop calls it: its gradients are means over ranks. One process gets it back
+    as it is.
+
+    With `sync_bn` batch norms use the statistics of the batches of all ranks. Buffers are left to
+    `average_buffers`.
+    """
+    if not is_in_group():
+        return model
+    if sync_bn:
+        synchronise_batch_norm(model, where)
+    with warnings.catch_warnings():
+        # torch 2.15 has a new name for broadcast_buffers, which torch 2.6 does not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(
+            model,
+            device_ids=[where.index] if where.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+
+def without_sharing(model: nn.Module) -> AbstractContextManager:
+    """The context of a pass of `replicate`'s model whose gradients stay here until the next pass outside."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def shard_optimizer(
+    kind: Callable[..., torch.optim.Optimizer], groups: list[dict[str, Any]], arguments: dict[str, Any]
+) -> torch.optim.Optimizer:
+    """`kind(groups, **arguments)`, of whose state each rank holds a share (ZeRO, stage 1)."""
+    sharded = partial(ZeroRedundancyOptimizer, optimizer_class=kind) if is_in_group() else kind
+    return sharded(groups, **arguments)
+
+
+def gather_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
+    """Makes `state_dict` whole on rank 0, from the shares of all ranks, which must all call this."""
+    if isinstance(optimizer, ZeroRedundancyOptimizer):
+        optimizer.consolidate_state_dict(to=0)
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Gives every rank the mean of the floating-point buffers (batch norm's running statistics)."""
+    if not is_in_group():
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            sum_over_ranks(buffer)
+            buffer /= world_size()

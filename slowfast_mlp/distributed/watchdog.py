@@ -1,0 +1,260 @@
+"""Finds a run that stands still, and says which rank waited for whom.
+
+The loop only notes where it is, in memory. A thread tells the store that the ranks share, and the others read
+it there when nothing has moved for too long: no step waits for it, and no device.
+"""
+
+import faulthandler
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slowfast_mlp.distributed.rendezvous import FAREWELL_SEC, LOST, Store, first_failure
+
+# The exit status of a process that the watchdog ends.
+HANG_STATUS = 70
+MAX_POLL_SEC = 5.0
+# How long rank 0 waits for what the others say of themselves, in polls.
+NUM_POLLS_TO_ANSWER = 4
+# How long a rank goes on after another failed: its own error, if one comes, says more.
+AFTER_FAILURE_SEC = 10.0
+# Where a rank is that waits for others: Python's side of an exchange, and DDP's, which is in the backward.
+EXCHANGES = ("/torch/distributed/", "_engine_run_backward")
+MAX_STACKS = 4
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where a rank is, for how long, and its stack; without a stack it has not answered."""
+
+    rank: int
+    host: str
+    place: str
+    step: int | None
+    seconds: float
+    stack: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether its stack says that it waits for other ranks."""
+        return any(mark in frame for frame in self.stack for mark in EXCHANGES)
+
+
+class Watched:
+    """A loader whose batches and steps the watchdog hears of."""
+
+    def __init__(self, loader: Any, watchdog: "Watchdog", what: str, first_step: int):
+        self._loader, self._watchdog = loader, watchdog
+        self._what, self._first_step = what, first_step
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        step = self._first_step + 1
+        self._watchdog.note(f"waiting for the data of {self._what}", step)
+        for batch in self._loader:
+            self._watchdog.note(self._what, step)
+            yield batch
+            step += 1
+            self._watchdog.note(f"waiting for the data of {self._what}", step)
+        self._watchdog.note(f"after {self._what}")
+
+
+class Watchdog:
+    """Ends this process, with HANG_STATUS, when a rank has been `limit_sec` at one place (None: never), and
+    when another rank has failed and this one does not end by itself.
+
+    `store` is this object's own connection, None for a single process: a store that two threads use lets one
+    wait for the other. Watches between `__enter__` and `__exit__`, from the first note on.
+    """
+
+    def __init__(
+        self, *, rank: int, world_size: int, host: str, limit_sec: float | None, store: Store | None
+    ):
+        self.rank, self.world_size, self.host = rank, world_size, host
+        self.limit_sec, self._store = limit_sec, store
+        self._poll_sec = min(MAX_POLL_SEC, limit_sec / 4) if limit_sec else MAX_POLL_SEC
+        self._now: tuple[str, int | None, float] | None = None
+        self._watched_thread = threading.get_ident()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def note(self, place: str, step: int | None = None) -> None:
+        """This rank is at `place` from now on, at step (from 1) of it. Costs no more than the call."""
+        self._now = (place, step, time.monotonic())
+
+    def watch(self, loader: Any, what: str, *, first_step: int = 0) -> Watched:
+        """The loader, of whose batches this hears: "training epoch 3", say; `first_step` are done already."""
+        return Watched(loader, self, what, first_step)
+
+    def __enter__(self) -> "Watchdog":
+        self._watched_thread = threading.get_ident()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._ended.set()
+        self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._poll_sec):
+            if self.limit_sec and self._now:
+                # Not even this thread runs when native code holds the interpreter's lock, or the store does
+                # not answer: then a thread of C shows the stacks and ends the process.
+                slack = (NUM_POLLS_TO_ANSWER + 2) * self._poll_sec + FAREWELL_SEC
+                faulthandler.dump_traceback_later(self.limit_sec + slack, exit=True, file=sys.__stderr__)
+            try:
+                self._look()
+            except LOST as error:
+                if not self._ended.wait(AFTER_FAILURE_SEC):
+                    self._end(f"rank {self.rank} on {self.host} lost rank 0 ({_first_line(error)})")
+
+    def _look(self) -> None:
+        own = self._report()
+        is_stuck = self.limit_sec is not None and own.seconds > self.limit_sec
+        if self._store is None:
+            if is_stuck:
+                self._end(explain([self._report(with_stack=True)], limit_sec=self.limit_sec))
+            return
+        self._tell(own)
+        failure = first_failure(self._store)
+        if failure and not self._ended.wait(AFTER_FAILURE_SEC):
+            self._end(f"rank {self.rank} on {self.host} ends because {failure}")
+        if is_stuck:
+            self._store.set("stuck", str(self.rank))
+        if is_stuck or self._store.check(["stuck"]):
+            self._answer()
+
+    def _report(self, *, with_stack: bool = False) -> Report:
+        place, step, since = self._now or ("start", None, time.monotonic())
+        stack: tuple[str, ...] = ()
+        if with_stack and (frame := sys._current_frames().get(self._watched_thread)):
+            stack = tuple(traceback.format_stack(frame))
+        return Report(
+            rank=self.rank,
+            host=self.host,
+            place=place,
+            step=step,
+            seconds=time.monotonic() - since,
+            stack=stack,
+        )
+
+    def _tell(self, report: Report) -> None:
+        self._store.set(f"watch/{report.rank}", json.dumps(asdict(report)))
+
+    def _answer(self) -> None:
+        """Tells where this rank is and ends it; rank 0 tells of all, in one table."""
+        self._tell(self._report(with_stack=True))
+        patience = NUM_POLLS_TO_ANSWER * self._poll_sec
+        if self.rank:
+            if not self._until(lambda: self._store.check(["told"]), patience + FAREWELL_SEC):
+                own = explain([self._report(with_stack=True)], limit_sec=self.limit_sec)
+                self._end(f"{own}\nrank 0 does not answer")
+            self._store.add("read", 1)
+            os._exit(HANG_STATUS)
+        self._until(lambda: all(report.stack for report in self._reports()), patience)
+        reports = self._reports()
+        text = explain(reports, limit_sec=self.limit_sec)
+        logger.error(text)
+        self._store.set("told", "")
+        others = sum(bool(report.stack) for report in reports) - 1
+        self._until(lambda: self._store.add("read", 0) >= others, FAREWELL_SEC)
+        os._exit(HANG_STATUS)
+
+    def _reports(self) -> list[Report]:
+        reports = []
+        for rank in range(self.world_size):
+            key = f"watch/{rank}"
+            if self._store.check([key]):
+                known = json.loads(self._store.get(key))
+                reports.append(Report(**{**known, "stack": tuple(known["stack"])}))
+            else:
+                reports.append(Report(rank=rank, host="?", place="not heard of", step=None, seconds=0.0))
+        return reports
+
+    def _until(self, is_so: Any, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not (done := is_so()) and time.monotonic() < deadline:
+            time.sleep(min(0.2, self._poll_sec))
+        return done
+
+    def _end(self, text: str) -> None:
+        logger.error(text)
+        os._exit(HANG_STATUS)
+
+
+def waited_for(reports: Sequence[Report]) -> list[int]:
+    """The ranks that the others wait for, as far as that can be told: those that do not answer; else those
+    whose stack is in no exchange, where others' is; else those behind at the same place; else none.
+    """
+    silent = [report.rank for report in reports if not report.stack]
+    busy = [report.rank for report in reports if not report.waits]
+    for some in (silent, busy):
+        if 0 < len(some) < len(reports):
+            return some
+    if len({report.place for report in reports}) == 1 and None not in {report.step for report in reports}:
+        first = min(report.step for report in reports)
+        behind = [report.rank for report in reports if report.step == first]
+        return behind if len(behind) < len(reports) else []
+    return []
+
+
+def explain(reports: Sequence[Report], *, limit_sec: float | None) -> str:
+    """What a person needs to find the reason: a line a rank, who waited for whom, the stacks that matter."""
+    longest = max(report.seconds for report in reports)
+    titles = ("rank", "host", "place", "step", "seconds", "at")
+    cells = [titles] + [
+        (
+            str(report.rank),
+            report.host,
+            report.place,
+            str(report.step or "-"),
+            f"{report.seconds:.0f}",
+            _innermost(report),
+        )
+        for report in reports
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+    lines.insert(0, f"the run stands still: {longest:.0f} s at one place, WATCHDOG_SEC is {limit_sec or 0:g}")
+    late = waited_for(reports)
+    if late:
+        waiting = [report.rank for report in reports if report.rank not in late]
+        lines.append(f"{_ranks(waiting)} waited for {_ranks(late)}")
+    elif len(reports) > 1:
+        lines.append("every rank waited for another: they are in different exchanges, or the network is gone")
+    shown = [report for report in reports if report.stack and (not late or report.rank in late)]
+    for report in shown[:MAX_STACKS]:
+        lines.append(f"stack of rank {report.rank} on {report.host}, the innermost call last:")
+        lines.append("".join(report.stack).rstrip())
+    return "\n".join(lines)
+
+
+def _innermost(report: Report) -> str:
+    """File, line and function of the last call: of a formatted frame the first line, which is
+    `  File "PATH", line N, in NAME`.
+    """
+    if not report.stack:
+        return "does not answer"
+    path, line, name = report.stack[-1].splitlines()[0].strip().removeprefix("File ").split(", ")[-3:]
+    where = "/".join(path.strip('"').split("/")[-2:])
+    return f"{where}:{line.removeprefix('line ')} {name.removeprefix('in ')}"
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

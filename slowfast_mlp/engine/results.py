@@ -1,0 +1,172 @@
+"""What a person reads of a run beside its progress: the block at the start, validation, and the test's
+results.
+"""
+
+import csv
+import io
+import json
+import logging
+import os
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.engine.evaluate import Evaluation
+from slowfast_mlp.log.run_log import RunLog, duration
+
+PREDICTIONS = "predictions.csv"
+FAILED_VIDEOS = "failed_videos.txt"
+ENVIRONMENT = "environment.json"
+PACKAGES_NAMED = ("torch", "torchvision", "av", "numpy")
+NUM_BEST = 5
+MAX_FAILURES_NAMED = 3
+
+logger = logging.getLogger(__name__)
+
+
+def block(facts: dict[str, str]) -> str:
+    """Names and facts in two columns."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
+
+
+def device_in_words(device: torch.device) -> str:
+    """The kind of machine that does the work."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+
+
+def write_environment(output_dir: str, facts: dict[str, str]) -> None:
+    """environment.json: when the run started, with which versions, and the facts of its block."""
+    written = {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        **{package: version(package) for package in PACKAGES_NAMED},
+        **facts,
+    }
+    path = os.path.join(output_dir, ENVIRONMENT)
+    write_atomically(path, lambda file: file.write(json.dumps(written, indent=1).encode()))
+
+
+def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
+    """Tells of a validation after epoch index `epoch` and `step` steps of the run."""
+    rates = _accuracies(evaluation)
+    for failure in evaluation.failures[:MAX_FAILURES_NAMED]:
+        logger.warning("a video of the validation cannot be decoded: %s: %s", failure.path, failure.reason)
+    in_words = "  ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
+    log.say(f"val    epoch {epoch + 1}/{num_epochs}  {in_words}  {_decoded(evaluation)}")
+    log.metrics("val", step=step, epoch=epoch + 1, **rates, **_counts(evaluation))
+    log.json_stats(
+        epoch_level=True,
+        _type="val_epoch",
+        epoch=f"{epoch + 1}/{num_epochs}",
+        **{f"{name}_err": 100 - rate for name, rate in rates.items()},
+    )
+
+
+def test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: float) -> None:
+    """Tells how far a test is, every `log_period` batches of this rank."""
+    if done % log_period == 0 or done == total:
+        log.say(f"test   batch {done}/{total}  eta {duration(seconds / done * (total - done))}")
+
+
+def test(
+    log: RunLog,
+    evaluation: Evaluation,
+    *,
+    paths: Sequence[str],
+    views: str,
+    tested: dict[str, Any],
+    label_names: Sequence[str],
+    config_name: str,
+) -> None:
+    """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
+    rates = _accuracies(evaluation)
+    written = [os.path.join(log.output_dir, PREDICTIONS)]
+    write_predictions(written[0], evaluation, paths, label_names)
+    failed_path = os.path.join(log.output_dir, FAILED_VIDEOS)
+    if evaluation.failures:
+        write_failures(failed_path, evaluation)
+        written.append(failed_path)
+    elif os.path.exists(failed_path):
+        os.remove(failed_path)  # of an earlier test
+    facts = {
+        **{name.replace("top", "top-"): f"{rate:.2f} %" for name, rate in rates.items()},
+        "protocol": views,
+        "videos": _decoded(evaluation),
+    }
+    if evaluation.num_decoded < len(paths):
+        facts["decoded"] = f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos with a view"
+    written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", config_name)]
+    log.say("test results\n" + block({**facts, "written": " ".join(written)}))
+    log.metrics(
+        "test",
+        step=tested["epoch"] or 0,
+        **tested,
+        **rates,
+        top1_of_decoded=evaluation.accuracy_of_decoded(1),
+        views=views,
+        **_counts(evaluation),
+    )
+    log.outcome({"test_top1": rates["top1"]}, step=tested["epoch"] or 0)
+    in_percent = {f"{name}_acc": f"{rate:.2f}" for name, rate in rates.items()}
+    log.json_stats(epoch_level=True, split="test_final", **in_percent)
+
+
+def write_predictions(
+    path: str, evaluation: Evaluation, paths: Sequence[str], label_names: Sequence[str]
+) -> None:
+    """A line a video: path, label, views seen, then the best classes with their mean scores at full
+    precision, and the probability of the best; then, where the classes have names, those of the label and of
+    the best class.
+    """
+    num_best = min(NUM_BEST, evaluation.scores.shape[1])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ranks = range(1, num_best + 1)
+    header = ["path", "label", "views"] + [f"{what}{n}" for n in ranks for what in ("class", "score")]
+    header.append("probability1")
+    writer.writerow(header + (["label_name", "class1_name"] if label_names else []))
+    order = evaluation.scores.argsort(dim=1, descending=True, stable=True)[:, :num_best]
+    best = evaluation.scores.gather(1, order)
+    numbers = evaluation.labels, evaluation.num_views, order, best, evaluation.confidences()
+    for video, label, num_views, classes, scores, share in zip(paths, *(part.tolist() for part in numbers)):
+        pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair] + [repr(share)]
+        names = [label_names[label], label_names[classes[0]] if num_views else ""] if label_names else []
+        writer.writerow([video, label, num_views, *(pairs if num_views else [""] * len(pairs)), *names])
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def write_failures(path: str, evaluation: Evaluation) -> None:
+    """A line a video with missing views: path, how many views, reason; tabs between."""
+    lines = [f"{f.path}\t{f.num_views} views missing\t{f.reason}\n" for f in evaluation.failures]
+    write_atomically(path, lambda file: file.write("".join(lines).encode()))
+
+
+def _decoded(evaluation: Evaluation) -> str:
+    text, counts = f"{evaluation.num_decoded}/{len(evaluation.labels)} with a view", _counts(evaluation)
+    partial, views = counts["num_partial"], counts["num_views_missing"]
+    text += f", {partial} of them not with all" if partial else ""
+    return text + (f", {views} views of {len(evaluation.failures)} videos missing" if views else "")
+
+
+def _accuracies(evaluation: Evaluation) -> dict[str, float]:
+    """top1, and top5 where there are more than five classes: of fewer every label is among the five best."""
+    ranks = (1, 5) if evaluation.scores.shape[1] > 5 else (1,)
+    return {f"top{k}": evaluation.accuracy(k) for k in ranks}
+
+
+def _counts(evaluation: Evaluation) -> dict[str, int]:
+    return {
+        "num_videos": len(evaluation.labels),
+        "num_decoded": evaluation.num_decoded,
+        "num_partial": sum(bool(evaluation.num_views[f.video]) for f in evaluation.failures),
+        "num_views_missing": sum(failure.num_views for failure in evaluation.failures),
+    }

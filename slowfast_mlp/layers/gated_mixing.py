@@ -1,0 +1,86 @@
+"""The gated branches of PosMLP's blocks as kernels.gated_mixing takes them: parameters as they are saved,
+folded and put into its order.
+
+Axes: B batch, R windows of a frame, T time, N tokens of a window, C channels, D mixed channels, I branches,
+G groups, V = D/G.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from slowfast_mlp.kernels.autocast import compute_dtype
+from slowfast_mlp.kernels.gated_mixing import Form, Weights, gated_mixing
+from slowfast_mlp.layers.parameter_cache import Kept
+
+
+class Branch(NamedTuple):
+    """narrow(P(u) · v) with u, v = GELU(widen(norm(x))); `position` is P, of D interleaved channels."""
+
+    norm: nn.LayerNorm
+    widen: nn.Linear
+    position: nn.Module
+    narrow: nn.Linear
+
+
+def mix_branches(
+    x: Tensor, branches: Sequence[Branch], kept: Kept, *, scale: Tensor | None, residual: bool
+) -> Tensor:
+    """x + scale · (sum of the branches of x), or the sum alone: [B, R, T, N, C] -> the same; `scale` [B].
+
+    Branches have one epsilon and one width D. `kept` is of these branches alone.
+    """
+    dtype = compute_dtype(x)
+    weights = kept.get(_parameters(branches), dtype, lambda: fold(branches, dtype))
+    num_tokens = x.shape[3]
+    # A window (t, h, w) of less space than the map's is of time alone: what lies between its frames is inner.
+    inner = tuple(num_tokens // math.prod(branch.position.window[1:]) for branch in branches)
+    form = Form(inner=inner, residual=residual, eps=branches[0].norm.eps)
+    if scale is not None:
+        scale = scale.repeat_interleave(x.shape[1])  # BR
+    return gated_mixing(x.flatten(0, 1), weights, scale=scale, form=form).view(x.shape)
+
+
+def fold(branches: Sequence[Branch], dtype: torch.dtype) -> Weights:
+    """The parameters of all branches: gains and biases of the norms within `widen`, groups outermost.
+
+    `dtype` is that of the products.
+    """
+    num_groups = [branch.position.num_groups for branch in branches]
+    # widen(gain · z + bias) = (widen · gain) z + widen bias
+    widen = [branch.widen.weight * branch.norm.weight for branch in branches]  # 2D C
+    widen_bias = [torch.addmv(b.widen.bias, b.widen.weight, b.norm.bias) for b in branches]  # 2D
+    widen, widen_bias = (
+        torch.stack([_groups_first(value, 2, groups) for value, groups in zip(values, num_groups)], dim=1)
+        for values in (widen, widen_bias)
+    )  # 2 I D C, 2 I D
+    narrow = [_groups_first(b.narrow.weight.t(), 1, groups)[0] for b, groups in zip(branches, num_groups)]
+    narrow_bias = sum(branch.narrow.bias for branch in branches)
+    maps = [branch.position.weights() for branch in branches]
+    map_biases = [branch.position.token_proj_n_bias.flatten() for branch in branches]
+    tensors = [widen.flatten(0, 2), widen_bias.flatten(), torch.cat(narrow).t(), narrow_bias]
+    cast = [tensor.to(dtype) for tensor in (*tensors, *maps, *map_biases)]
+    maps = cast[len(tensors) :]
+    return Weights(*cast[: len(tensors)], tuple(maps[: len(branches)]), tuple(maps[len(branches) :]))
+
+
+def drop_scale(drop_path: StochasticDepth, x: Tensor) -> Tensor | None:
+    """What `drop_path` multiplies each clip of x [B, ...] with, [B]; None where that is 1."""
+    if not drop_path.training or drop_path.p == 0:
+        return None
+    return drop_path(torch.ones(len(x), device=x.device, dtype=torch.float32))
+
+
+def _groups_first(rows: Tensor, num_parts: int, num_groups: int) -> Tensor:
+    """[parts·V·G, ...] -> [parts, G·V, ...]."""
+    return rows.unflatten(0, (num_parts, -1, num_groups)).transpose(1, 2).flatten(1, 2)
+
+
+def _parameters(branches: Sequence[Branch]) -> Iterator[nn.Parameter]:
+    for branch in branches:
+        for module in branch:
+            yield from module.parameters()

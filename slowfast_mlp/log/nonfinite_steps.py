@@ -1,0 +1,127 @@
+"""Steps that were skipped because the loss or a gradient was not finite: named, and not too many in a row."""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slowfast_mlp.atomic_file import not_written, write_atomically
+from slowfast_mlp.distributed.process_group import gather_objects, rank
+
+SKIPPED_STEPS = "skipped_steps.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+class SkippedSteps:
+    """Counts on the device, so that a step waits for nothing, and names what was skipped when `look`ed at.
+
+    `excess` says so once there were `max_in_a_row` skipped steps in a row, or as many as an epoch has: then
+    the weights are those before the first of them. `path_of` gives the file of a record, `seed` is RNG_SEED.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        *,
+        max_in_a_row: int,
+        seed: int,
+        path_of: Callable[[int], str],
+        device: torch.device,
+    ):
+        self.path = os.path.join(output_dir, SKIPPED_STEPS)
+        self.max_in_a_row = max_in_a_row
+        self.seed = seed
+        self.path_of = path_of
+        self.excess: str | None = None
+        self._in_a_row = torch.zeros((), device=device)
+        self._window: list[tuple[int, float, Tensor, Tensor]] = []
+
+    def add(self, step: int, records: Tensor, skipped: Tensor, *, lr: float) -> None:
+        """Takes note of a step of this rank: its records [B], on the host, and whether it was skipped []."""
+        self._in_a_row = (self._in_a_row + 1) * skipped
+        self._window.append((step, lr, records, self._in_a_row))
+
+    def look(self, *, epoch: int, num_steps: int) -> None:
+        """Waits for the device; writes what was skipped since the last look to the list, and sets `excess`.
+
+        All ranks must call this; `num_steps` are the epoch's.
+        """
+        window, self._window = self._window, []
+        in_a_row = torch.stack([count for *_, count in window]).tolist() if window else []
+        skipped = [(step, records) for (step, _, records, _), count in zip(window, in_a_row) if count > 0]
+        if not skipped:
+            return
+        self._write(epoch, skipped)
+        if max(in_a_row) >= min(self.max_in_a_row, num_steps):
+            self.excess = (
+                f"The loss or its gradient was not finite in {max(in_a_row):.0f} steps in a row, up to step "
+                f"{skipped[-1][0] + 1} of epoch {epoch + 1}, at a learning rate of {window[-1][1]:.3g}; "
+                f"SOLVER.MAX_NONFINITE_STEPS is {self.max_in_a_row}, and an epoch has {num_steps}. Lower "
+                "SOLVER.BASE_LR, set SOLVER.CLIP_GRAD_L2NORM, or try TRAIN.PRECISION fp32. The videos of "
+                f"these steps are in {self.path}."
+            )
+
+    def pass_over(self) -> None:
+        """Forgets the steps since the last look, none of which was skipped."""
+        self._window.clear()
+
+    def state_dict(self) -> dict[str, int]:
+        """How many steps in a row were skipped up to now, the same on every rank; waits for the device."""
+        return {"in_a_row": int(self._in_a_row)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on counting from there."""
+        self._in_a_row.fill_(state["in_a_row"])
+
+    def rewind(self, *, epoch: int, step: int) -> None:
+        """Takes back what is listed beyond `epoch` whole epochs and `step` steps of the next: it comes again,
+        where an earlier run was killed. For the first rank.
+        """
+        if not os.path.exists(self.path):
+            return
+        with open(self.path, encoding="utf-8") as file:
+            lines = file.readlines()
+        kept = [line for line in lines if _position(line) <= (epoch + 1, step)]
+        if len(kept) < len(lines):
+            write_atomically(self.path, lambda file: file.write("".join(kept).encode()))
+
+    def _write(self, epoch: int, skipped: list[tuple[int, Tensor]]) -> None:
+        """Appends a line for every step and rank: with the seed, its epoch and a record all draws begin."""
+        own = [self._line(epoch, step, records.tolist()) for step, records in skipped]
+        lines = [line for share in gather_objects(own) for line in share]
+        logger.warning(
+            "epoch %d: %d steps were skipped because loss or gradient was not finite, the last of them step "
+            "%d; their videos are in %s",
+            epoch + 1, len(skipped), skipped[-1][0] + 1, self.path,
+        )  # fmt: skip
+        if rank() == 0:
+            try:
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+            except OSError as error:
+                raise not_written(self.path, error) from error
+
+    def _line(self, epoch: int, step: int, records: list[int]) -> dict[str, Any]:
+        return {
+            "epoch": epoch + 1,
+            "step": step + 1,
+            "rank": rank(),
+            "rng_seed": self.seed,
+            "records": records,
+            "videos": [self.path_of(record) for record in records],
+        }
+
+
+def _position(line: str) -> tuple[float, float]:
+    """The epoch and step of a line of the list, both from 1; beyond all others of one that a kill cut off."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return math.inf, math.inf
+    return entry["epoch"], entry["step"]

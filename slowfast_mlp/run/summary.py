@@ -1,0 +1,92 @@
+"""What a run says of itself: the block at its start, and the protocol of its test."""
+
+import torch
+from torch import nn
+
+from slowfast_mlp.builders import annotations, loaders, solver
+from slowfast_mlp.config.schema import Config
+from slowfast_mlp.distributed import process_group as dist
+from slowfast_mlp.engine import results
+from slowfast_mlp.engine.flops import count_flops, count_parameters
+from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.run.splits import dataset_of_test
+
+ORDERS_IN_WORDS = {
+    "shuffle": "",
+    "balanced": "; every class equally often",
+    "repeated": "; a third of the videos an epoch, each 3 times",
+}
+
+
+def start_of_run(
+    config: Config,
+    model: nn.Module,
+    grid: solver.Multigrid,
+    device: torch.device,
+    precision: Precision,
+    videos: dict[str, annotations.Records],
+) -> dict[str, str]:
+    """What a person wants to know before hours are spent."""
+    data, crop_size = config.data, config.data.test_crop_size
+    flops = count_flops(model, (3, data.num_frames, crop_size, crop_size)) / 1e9
+    num_views = config.test.num_ensemble_views * config.test.num_spatial_crops
+    sizes = ", ".join(f"{len(records)} {split}" for split, records in videos.items())
+    order = ", BGR" if data.channel_order == "BGR" else ""
+    order += ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
+    rate = f"at rate {data.sampling_rate}"
+    rate = rate if annotations.sampling(data, config.train.dataset) == "dense" else "from as many segments"
+    prints = [f"{records.fingerprint()[:12]} {split}" for split, records in videos.items()]
+    num_named = {len(records.label_names) for records in videos.values()}
+    names = f"; {max(num_named)} classes with names" if max(num_named) else "; classes without names"
+    pixels = f"{data.train_crop_size} pixels" + (
+        f", tested with {crop_size}" if crop_size != data.train_crop_size else ""
+    )
+    facts = {
+        "device": f"{results.device_in_words(device)}, {precision.mode}, processes: {dist.world_size()}",
+        "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames {rate}, "
+        f"{pixels}{order}",
+        "lists": f"sha256 {', '.join(prints)}{names}",
+        "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M "
+        f"parameters, {flops:.3g} GFLOPs a view, {flops * num_views:.4g} over "
+        f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",
+    }
+    if config.train.enable:
+        facts |= _course_of_training(config, grid, len(videos["train"]))
+    return {**facts, "output": config.output_dir}
+
+
+def _course_of_training(config: Config, grid: solver.Multigrid, num_videos: int) -> dict[str, str]:
+    """Augmentation, batches, steps and learning rate of the training."""
+    settings, batch_size, num_samples = config.solver, config.train.batch_size, config.aug.num_sample
+    steps = grid.steps_of_epochs(num_videos, batch_size)
+    a_number = " to ".join(map(str, sorted({min(steps), max(steps)})))
+    flip = ", flip" if config.data.random_flip else ""
+    facts = {
+        "augment": f"random crop{flip}{loaders.augmentation_in_words(config.aug, config.mixup)}",
+        "batch": f"{batch_size} videos x {num_samples} views = {batch_size * num_samples} clips over all "
+        f"processes, {a_number} steps an epoch, {len(steps)} epochs, {sum(steps)} steps",
+    }
+    left_out = grid.most_left_out(num_videos, batch_size)
+    facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
+    facts["batch"] += ORDERS_IN_WORDS[config.train.sampler]
+    warmup = f"{settings.warmup_start_lr:g} to {settings.base_lr:g} in {settings.warmup_epochs:g} epochs"
+    warmup = warmup if settings.warmup_epochs else f"{settings.base_lr:g}"
+    cosine = "then a cosine" if settings.cosine_after_warmup else "then the rest of a cosine over all epochs"
+    cooldown = f", the last {settings.cooldown_epochs} epochs there" if settings.cooldown_epochs else ""
+    facts["lr"] = f"{warmup}, {cosine} to {settings.cosine_end_lr:g}{cooldown}"
+    if grid.has_cycle:
+        facts["lr"] += "; times the last batch of the phase over B"
+        facts["multigrid"] = f"B = {batch_size}; steps in turn: {grid.in_words()}"
+    return facts
+
+
+def protocol(config: Config) -> str:
+    """How the test was made, in a line: what a figure depends on beside the weights."""
+    num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
+    crop = f" ({config.test.single_crop} crop)" if num_crops == 1 else ""
+    colours = ", BGR" if config.data.channel_order == "BGR" else ""
+    shuffled = ", FRAMES SHUFFLED (control)" if config.data.shuffle_frames else ""
+    return (
+        f"{num_clips} x {num_crops} views{crop}, {config.test.ensemble} averaged, "
+        f"{annotations.sampling(config.data, dataset_of_test(config))} sampling{colours}{shuffled}"
+    )
