@@ -176,7 +176,8 @@ def _video_group(
     report.tables.append(_stage_table(title, {name: subjects[name] for name in profiled}, num_clips))
     report.tables.append(counters_table(title, jobs, records, crop_size, reference))
     note = (
-        f"{len(jobs)} decodes of {len(records)} videos a pass, {loader_passes.NUM_SAMPLES} views each. Frames are "
+        f"{len(jobs)} decodes of {len(records)} videos a pass, {loader_passes.NUM_SAMPLES} views each. "
+        "Frames are "
         "bit for bit those of a naive decode. The plain way normalises on the host; ours does that on the "
         "device, and only the last row has it here."
     )

@@ -1,6 +1,4 @@
-"""What a model looks at and mixes, and what a test got wrong: python tools/visualize.py VIDEO ... --checkpoint
-FILE --out DIR
-"""
+"""Draws what a model looks at and mixes, and what a test got wrong: python tools/visualize.py --help"""
 
 import argparse
 import sys
@@ -62,7 +60,8 @@ def _videos(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "visualize.py",
-        usage="visualize.py VIDEO ... --checkpoint FILE --out DIR | visualize.py --predictions FILE --out DIR",
+        usage="visualize.py VIDEO ... --checkpoint FILE --out DIR\n"
+        "       visualize.py --predictions FILE --out DIR",
         description="Draws what a model looks at and mixes, and what a test got wrong.",
         examples=EXAMPLE,
     )

@@ -25,7 +25,7 @@ WORDS = {
 }
 INTRODUCTION = """# Configuration reference
 
-Made by `python tools/dev/config_reference.py` from `slowfast_mlp/config/schema.py`, and held up to date by a test.
+Made by `python tools/dev/config_reference.py` from `slowfast_mlp/config/schema.py`. A test keeps it current.
 
 Settings come from, each over the one before: the defaults below, the file that `_BASE_` names, the file of
 `--cfg`, and `KEY VALUE` pairs behind it on the command line. A key may reach into a dictionary

@@ -30,8 +30,8 @@ Report = Callable[..., None]  # report(output_dir, log, device, dist_timeout_sec
 def run(config: Config, *, quiet: bool = False, report_run: Report | None = None) -> None:
     """Trains and tests as the config says, as one of the run's processes.
 
-    `quiet` shows warnings only. `report_run` writes the report after the run (REPORT.ENABLE). Raises UserError and
-    Stopped.
+    `quiet` shows warnings only. `report_run` writes the report after the run (REPORT.ENABLE). Raises
+    UserError and Stopped.
     """
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
     is_first = dist.rank() == 0

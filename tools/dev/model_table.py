@@ -1,4 +1,4 @@
-"""Prints what every variant costs beside what was published: python tools/dev/model_table.py --format markdown"""
+"""Prints the cost of every variant next to its published cost: python tools/dev/model_table.py"""
 
 import argparse
 import sys

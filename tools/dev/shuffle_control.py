@@ -1,4 +1,4 @@
-"""Trains small models on the embedded videos and their shuffled controls: python tools/dev/shuffle_control.py"""
+"""Trains small models on the embedded videos, and on shuffled frames: python tools/dev/shuffle_control.py"""
 
 import argparse
 import sys
@@ -16,7 +16,8 @@ def main(argv: list[str]) -> int:
         "shuffle_control.py",
         description=f"Every synthetic config must reach {LEARNS:g} % top-1, and stay under {CONTROL:g} % with"
         " the frames of every clip shuffled. About an hour on 2 CPU cores; goes on where it stopped.",
-        examples="example:\n  python tools/dev/shuffle_control.py --cfg configs/Synthetic/MORPHMLP_NANO_8x3.yaml",
+        examples="example:\n  python tools/dev/shuffle_control.py "
+        "--cfg configs/Synthetic/MORPHMLP_NANO_8x3.yaml",
     )
     shipped = sorted(str(path) for path in CONFIGS.glob("*.yaml") if path.stem != "Base")
     parser.add_argument("--cfg", nargs="+", default=shipped, help="all of configs/Synthetic")
