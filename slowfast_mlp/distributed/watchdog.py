@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slowfast_mlp.distributed.rendezvous import FAREWELL_SEC, LOST, Store, first_failure
+from slowfast_mlp.errors import first_line
 
 # The exit status of a process that the watchdog ends.
 HANG_STATUS = 70
@@ -118,7 +119,7 @@ class Watchdog:
                 self._look()
             except LOST as error:
                 if not self._ended.wait(AFTER_FAILURE_SEC):
-                    self._end(f"rank {self.rank} on {self.host} lost rank 0 ({_first_line(error)})")
+                    self._end(f"rank {self.rank} on {self.host} lost rank 0 ({first_line(error)})")
 
     def _look(self) -> None:
         own = self._report()
@@ -254,7 +255,3 @@ def _innermost(report: Report) -> str:
 
 def _ranks(ranks: Sequence[int]) -> str:
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

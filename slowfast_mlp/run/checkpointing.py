@@ -9,6 +9,7 @@ from slowfast_mlp.builders.loaders import TrainSampler
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.async_writer import BackgroundWriter
 from slowfast_mlp.checkpoint.rank_state import RankState, mean_buffers
+from slowfast_mlp.checkpoint.weights import EMA_KEY, demand_finite
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import data_parallel
@@ -153,7 +154,7 @@ class Keeper:
 
     def _snapshot(self, step: int) -> dict[str, Any]:
         """The contents of a checkpoint; on other ranks than 0 nothing. All must call this."""
-        checkpoint.demand_finite(self.parts["model"])
+        demand_finite(self.parts["model"])
         position = self.sampler.state_dict(step)
         epoch = self.sampler.epoch
         self.own.skipped.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
@@ -178,7 +179,7 @@ class Keeper:
         # To test such a file is to test what the end of an epoch would make of the ranks' statistics.
         weights = {"buffers": contents["model_state"]}
         if "ema" in self.parts:
-            weights["ema_buffers"] = contents[checkpoint.EMA_KEY]["weights"]
+            weights["ema_buffers"] = contents[EMA_KEY]["weights"]
         for key, values in weights.items():
             means = mean_buffers(states, key)
             values |= {name: mean for name, mean in means.items() if name in values}

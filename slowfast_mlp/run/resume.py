@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import clear_leftovers, write_file
 from slowfast_mlp.builders import model
 from slowfast_mlp.builders.loaders import TrainSampler
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import match_classes
+from slowfast_mlp.checkpoint.weights import EMA_KEY, label_names_of
 from slowfast_mlp.config.diff import course_changes, model_changes, stored_config, training_changes
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
@@ -68,9 +69,9 @@ def resume_or_start(
 
 def _resume_average(ema: Ema | None, contents: dict[str, Any], path: str) -> None:
     """Lets an average that the checkpoint does not have begin with its weights; says if one is dropped."""
-    if ema and checkpoint.EMA_KEY not in contents:
+    if ema and EMA_KEY not in contents:
         ema.restart()
-    elif not ema and checkpoint.EMA_KEY in contents:
+    elif not ema and EMA_KEY in contents:
         logger.warning("the averaged weights of %s are dropped, as TRAIN.EMA_DECAY is 0", path)
 
 
@@ -90,7 +91,7 @@ def _demand_same_course(
             "with these settings; or start from its weights with TRAIN.CHECKPOINT_FILE_PATH and another "
             "OUTPUT_DIR."
         )
-    trained = checkpoint.label_names_of(contents)
+    trained = label_names_of(contents)
     if match_classes(trained, label_names, source=path) is not None:
         raise UserError(
             f"{path} was trained with the classes in another order. Go on with the list of label names "
@@ -163,7 +164,7 @@ def _set_damaged_aside(config: Config, newest: str) -> None:
     """Renames what lies before the newest whole checkpoint, which else would count as one that is kept."""
     dist.wait_for_all()
     if dist.rank() == 0:
-        checkpoint.clear_leftovers(config.output_dir)
+        clear_leftovers(checkpoint.folder(config.output_dir))
         paths = checkpoint.newest_first(config.output_dir)
         for path in paths[: paths.index(newest)]:
             logger.warning("%s is damaged and now called %s", path, checkpoint.set_aside(path))
@@ -201,4 +202,4 @@ def write_config(config: Config, *, name: str) -> None:
     """Saves the config, once nothing refuses it: a mistake must not write over what an earlier run left."""
     if dist.rank() == 0:
         path = os.path.join(config.output_dir, name)
-        write_atomically(path, lambda file: file.write(dump_config(config).encode()))
+        write_file(path, dump_config(config).encode())

@@ -14,6 +14,7 @@ from slowfast_mlp.builders import annotations, loaders
 from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import match_classes
+from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.distributed.watchdog import Watchdog
@@ -75,9 +76,9 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
     if not config.train.enable:
         write_config(config, name=TEST_CONFIG)  # beside that of the training, whose folder it may be
     weights = model_builder.official_weights(config.model, contents, path)
-    loaded = checkpoint.load_weights(model, weights, source=path)
+    loaded = load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
-    order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
+    order = match_classes(label_names_of(contents), label_names, source=path)
     return Tested(
         candidate=Candidate(model=model, ensemble=config.test.ensemble, class_order=order),
         path=path,

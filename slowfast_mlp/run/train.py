@@ -25,9 +25,10 @@ from slowfast_mlp.engine.precise_bn import RunningStatistics, first_clips_of
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.train import train_one_epoch
 from slowfast_mlp.log.decode_failures import FailedVideos
+from slowfast_mlp.log.metrics_file import validation_after
 from slowfast_mlp.log.nonfinite_steps import SkippedSteps
 from slowfast_mlp.log.progress import Progress
-from slowfast_mlp.log.run_log import RunLog, validation_after
+from slowfast_mlp.log.run_log import RunLog
 from slowfast_mlp.run.checkpointing import Keeper
 from slowfast_mlp.run.resume import Start, resume_or_start, write_config
 from slowfast_mlp.run.test import evaluator_of

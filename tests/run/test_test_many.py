@@ -8,7 +8,7 @@ import torch
 
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.log.run_log import last_metrics
+from slowfast_mlp.log.metrics_file import last_metrics
 from slowfast_mlp.run.main import model_of, run
 from slowfast_mlp.run.test_many import run_together, settings_of_test, views_of
 

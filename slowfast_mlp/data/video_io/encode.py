@@ -9,7 +9,7 @@ import av
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from slowfast_mlp.atomic_file import written_whole
+from slowfast_mlp.atomic_file import atomic_write
 from slowfast_mlp.data.video_io.video import DecodeError
 
 JPEG_QUALITY = 2  # FFmpeg's scale, on which 2 is the best that it advises
@@ -80,7 +80,7 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
     beside and renames. Raises DecodeError where not every frame of the source can be had.
     """
     try:
-        with written_whole(target) as beside, av.open(source) as reader:
+        with atomic_write(target) as temporary, av.open(source) as reader:
             stream = reader.streams.best("video")
             if stream is None:
                 raise DecodeError(source, "has no video stream")
@@ -93,7 +93,7 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
             reader.seek(stream.start_time or 0, stream=stream)
             time_base = 1 / rate if is_constant(times, rate, stream.time_base) else stream.time_base
             pictures = _upright(reader, stream)
-            num_written = _write(pictures, beside, encoding, rate=rate, time_base=time_base)
+            num_written = _write(pictures, temporary, encoding, rate=rate, time_base=time_base)
             if num_written != len(times):
                 raise DecodeError(source, f"decoding ends after {num_written} of {len(times)} frames")
     except av.error.FFmpegError as error:
