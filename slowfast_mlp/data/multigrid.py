@@ -174,8 +174,10 @@ def demand_model(grid: Multigrid, *, takes: Callable[[int, int], bool], legal: s
         logger.warning(
             "MULTIGRID.LONG_CYCLE: %d of %d phases get no epoch, as there are only %d epochs; raise "
             "SOLVER.MAX_EPOCH",
-            missing, grid.num_planned_phases, grid.num_epochs,
-        )  # fmt: skip
+            missing,
+            grid.num_planned_phases,
+            grid.num_epochs,
+        )
 
 
 def round_crop(side: float) -> int:
