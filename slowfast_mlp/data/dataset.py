@@ -1,6 +1,5 @@
 """The data sets that turn records into views for training and evaluation."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -88,15 +87,14 @@ class TrainVideos(Dataset[Views]):
         return len(self.records)
 
     def __getitem__(self, key: Draw) -> Views:
-        asked, epoch, visit, num_frames, crop_size = Draw(*key)
+        asked, epoch, visit = Draw(*key)
         index, seed = asked, mix_seeds(self.seed, epoch, asked, visit)
         generator = torch.Generator().manual_seed(seed)
-        clip_rule = self.clips if num_frames is None else self.clips.with_frames(num_frames)
         failures = []
         for attempt in range(REPLACEMENT_TRIES):
             record = self.records[index]
             try:
-                frames = self._read(record, clip_rule, generator)
+                frames = self._read(record, generator)
             except DecodeError as error:
                 failures.append(Failure(index, record.path, error.reason, self.num_samples))
                 # Another generator: a read that hung may still draw from the one that it was given.
@@ -104,11 +102,9 @@ class TrainVideos(Dataset[Views]):
                 step = int(torch.randint(max(1, len(self.records) - 1), (), generator=generator))
                 index = (index + 1 + step) % len(self.records)  # another than the one that failed
                 continue
-            draw = self.draw_plan
-            draw = draw if crop_size is None else dataclasses.replace(draw, crop_size=crop_size)
             seeds = [mix_seeds(self.seed, epoch, asked, visit, n) for n in range(1, self.num_samples)]
             generators = [generator, *(torch.Generator().manual_seed(seed) for seed in seeds)]
-            plans = tuple(draw(*frames.shape[1:3], generator) for generator in generators)
+            plans = tuple(self.draw_plan(*frames.shape[1:3], generator) for generator in generators)
             labels = self._labels(record.label, plans)
             videos = torch.full_like(labels, index)
             if self.augment is None:
@@ -126,10 +122,10 @@ class TrainVideos(Dataset[Views]):
         mirrored = label if self.flipped_labels is None else int(self.flipped_labels[label])
         return torch.tensor([mirrored if plan.flip else label for plan in plans])
 
-    def _read(self, record: Record, clip_rule: Clips, generator: torch.Generator) -> Tensor:
+    def _read(self, record: Record, generator: torch.Generator) -> Tensor:
         def read() -> Tensor:
             with open_record(record, self.decoder, channel_order=self.channel_order) as video:
-                return video.read(clip_rule.random(video.num_frames, video.fps, generator).tolist())
+                return video.read(self.clips.random(video.num_frames, video.fps, generator).tolist())
 
         return within(self.decode_timeout_sec, record.path, read)
 

@@ -6,7 +6,6 @@ from torch.utils.data import DataLoader
 
 from slowfast_mlp.data.clip_sampling import DenseClips
 from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
-from slowfast_mlp.data.device_transform import ToInput
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import Draw, EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.transforms.augment import PlanDrawer, augment_exactly
@@ -231,21 +230,6 @@ def test_a_half_damaged_video_gives_the_views_of_its_whole_half(damaged_video):
     assert len(views.clips) + failure.num_views == 4
     assert 1 <= len(views.clips) < 4
     assert shown(views.clips[0]) == [0, 2, 4, 7]
-
-
-@pytest.mark.parametrize("augment", [augment_exactly, None])
-def test_a_key_may_ask_for_another_number_of_frames_and_another_crop(records, augment):
-    dataset = everything(records, clips=clips(num_frames=8, sampling_rate=4), augment=augment, num_samples=2)
-    to_input = ToInput(mean=(0, 0, 0), std=(1, 1, 1), device=torch.device("cpu"), augment=augment_exactly)
-    assert to_input(dataset[Draw(2, 0)]).shape == (2, 3, 8, 32, 32)
-    assert to_input(dataset[Draw(2, 0, num_frames=4, crop_size=48)]).shape == (2, 3, 4, 48, 48)
-
-
-def test_fewer_frames_are_spread_over_the_same_span(records):
-    dataset = train_set(records, clips=clips(num_frames=8, sampling_rate=4))  # 32 of 42 frames
-    eight, four = (shown(dataset[Draw(2, 0, num_frames=number)].clips[0]) for number in (None, 4))
-    assert (len(eight), len(four)) == (8, 4)
-    assert (eight[0], eight[-1]) == (four[0], four[-1])
 
 
 def test_a_record_that_an_epoch_draws_again_gets_another_clip(records):
