@@ -73,7 +73,7 @@ def view_segments(num_video_frames: int, num_frames: int, view: int, num_views: 
     return segment_borders(num_video_frames, num_frames)[:-1].long() + int(step * (view + 1))
 
 
-class Clips(Protocol):
+class ClipSampler(Protocol):
     """A rule for which frames make the clips of a video."""
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
@@ -86,7 +86,7 @@ class Clips(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseClips:
+class DenseClipSampler:
     """Clips of `num_frames` frames at `sampling_rate`, as the functions above say.
 
     `shuffle` puts the frames of every clip in a random order: the control that shows what a model owes to
@@ -124,8 +124,8 @@ class DenseClips:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentClips:
-    """Clips of `num_frames` frames, one of each part of the video; `shuffle` as in DenseClips."""
+class SegmentClipSampler:
+    """Clips of `num_frames` frames, one of each part of the video; `shuffle` as in DenseClipSampler."""
 
     num_frames: int
     shuffle: bool

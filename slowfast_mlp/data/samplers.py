@@ -1,4 +1,4 @@
-"""Which records an epoch visits, in which order, and on which rank."""
+"""Which records an epoch samples, in which order, and on which rank."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -21,12 +21,16 @@ FIXED_IN_STATE = {
 }
 
 
-class Draw(NamedTuple):
-    """One training item: a record in an epoch. `visit` counts how often the epoch has drawn it before."""
+class SampleKey(NamedTuple):
+    """The key of one training item: a record in an epoch.
+
+    `repeat` counts how often the epoch has sampled the record before. The epoch is part of the key because
+    workers hold copies of the dataset, whose state cannot be changed from the main process.
+    """
 
     record: int
     epoch: int
-    visit: int = 0
+    repeat: int = 0
 
 
 def shuffled(labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,7 +77,7 @@ ORDERS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 }
 
 
-class TrainSampler(Sampler[list[Draw]]):
+class TrainSampler(Sampler[list[SampleKey]]):
     """This rank's share of the steps of an epoch.
 
     The order is drawn for all ranks from (seed, epoch), cut into steps and each of them dealt out, so that a
@@ -126,17 +130,17 @@ class TrainSampler(Sampler[list[Draw]]):
         num_steps = self.num_steps(self.epoch)
         return self._num_seen(self.epoch, step) / max(1, self._num_seen(self.epoch, num_steps))
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
         order = ORDERS[self.order](self.labels, generator)  # N
-        visits = count_visits(order)  # N
+        repeats = count_repeats(order)  # N
         size = self.batch_size // self.world_size
         for step in range(self.first_step, self.num_steps(self.epoch)):
             start = self._num_seen(self.epoch, step) + self.rank * size
             share = slice(start, start + size)
             yield [
-                Draw(record, self.epoch, visit)
-                for record, visit in zip(order[share].tolist(), visits[share].tolist())
+                SampleKey(record, self.epoch, repeat)
+                for record, repeat in zip(order[share].tolist(), repeats[share].tolist())
             ]
 
     def state_dict(self, step: int) -> dict[str, Any]:
@@ -171,8 +175,11 @@ class TrainSampler(Sampler[list[Draw]]):
             logger.warning(
                 "epoch %d goes on after the %d records that were seen, in the same order, but in steps of %s "
                 "instead of %s records: from here on it is not the unbroken run",
-                state["epoch"] + 1, state["num_seen"], sizes, state["batch_sizes"],
-            )  # fmt: skip
+                state["epoch"] + 1,
+                state["num_seen"],
+                sizes,
+                state["batch_sizes"],
+            )
         self.epoch = state["epoch"]
         self._taken_up = {name: state[name] for name in ("epoch", "step", "num_seen")}
 
@@ -194,12 +201,12 @@ class TrainSampler(Sampler[list[Draw]]):
         return self._taken_up["num_seen"] - self._taken_up["step"] * self.batch_size
 
 
-def count_visits(order: Tensor) -> Tensor:
+def count_repeats(order: Tensor) -> Tensor:
     """How often each record of an order [N] stands before in it [N]."""
     ordered, places = order.sort(stable=True)
-    visits = torch.empty_like(order)
-    visits[places] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
-    return visits
+    repeats = torch.empty_like(order)
+    repeats[places] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    return repeats
 
 
 def empty_classes(labels: Tensor, num_classes: int) -> list[int]:

@@ -62,7 +62,7 @@ def test_a_shuffled_epoch_gives_no_record_twice(num_records, batch_size, epoch):
     (sampler,) = train_samplers(num_records, batch_size, 1)
     draws = [draw for step in steps_of([sampler], epoch) for draw in step]
     assert len({draw.record for draw in draws}) == len(draws) == num_records // batch_size * batch_size
-    assert all(draw.visit == 0 for draw in draws)
+    assert all(draw.repeat == 0 for draw in draws)
 
 
 @settings
@@ -171,7 +171,7 @@ def test_a_balanced_epoch_draws_classes_and_the_records_of_each_equally_often(la
         assert max(classes.values()) - min(classes.values()) <= 1
     records = Counter({index: 0 for index in range(len(labels))})
     for draw in draws:
-        assert draw.visit == records[draw.record]
+        assert draw.repeat == records[draw.record]
         records[draw.record] += 1
     for label in set(labels):
         counts = [records[index] for index, other in enumerate(labels) if other == label]
@@ -181,7 +181,7 @@ def test_a_balanced_epoch_draws_classes_and_the_records_of_each_equally_often(la
 def test_a_rare_class_is_drawn_as_often_as_a_frequent_one():
     (sampler,) = train_samplers(0, 2, 1, labels=[0] * 9 + [4], order="balanced")
     draws = [draw for step in steps_of([sampler], 0) for draw in step]
-    assert [draw.visit for draw in draws if draw.record == 9] == [0, 1, 2, 3, 4]
+    assert [draw.repeat for draw in draws if draw.record == 9] == [0, 1, 2, 3, 4]
     assert len({draw.record for draw in draws if draw.record != 9}) == 5
     assert steps_of([sampler], 1) != steps_of([sampler], 0)
 
@@ -238,6 +238,6 @@ def test_repeated_augmentation_draws_a_third_of_the_records_three_times_each_sid
     records = [draw.record for draw in draws]
     assert records[:9] == [record for record in records[:9:3] for _ in range(3)]
     assert len(set(records)) == 4 and len(draws) == 10
-    assert [draw.visit for draw in draws] == [0, 1, 2] * 3 + [0]  # each visit is augmented by its own draws
+    assert [draw.repeat for draw in draws] == [0, 1, 2] * 3 + [0]  # each repeat is augmented by its own draws
     sampler.epoch = 1
     assert {draw.record for step in sampler for draw in step} != set(records)

@@ -16,7 +16,7 @@ SWAPPED = {
 WORDS = re.compile(rf"\b({'|'.join(SWAPPED)})\b")
 
 
-def mirrored_labels(label_names: Sequence[str]) -> Tensor:
+def flip_labels(label_names: Sequence[str]) -> Tensor:
     """For every class the one that its mirror image belongs to: a permutation [K] (int64), its own inverse.
 
     Classes whose names have no sides stay. Raises ValueError for a class whose mirror image has no class, and

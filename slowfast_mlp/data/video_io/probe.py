@@ -30,7 +30,7 @@ class Contents(NamedTuple):
     codec: str
 
 
-def examine(record: Record, *, decode: str, decoder: str) -> Contents:
+def probe_record(record: Record, *, decode: str, decoder: str) -> Contents:
     """The contents of a video, a picture or a folder of frames; `decode` is one of DECODE, `decoder` a
     setting of open_record.
 
