@@ -240,7 +240,8 @@ def bare_loop(setup: Setup) -> None:
 def video_loader(setup: Setup, records: Sequence[Record]) -> DataLoader:
     """Clips of videos, as many and as large as those of the batches in memory, from one worker."""
     batch_size, _, num_frames, crop_size, _ = setup.batches[0].clips.shape
-    clips = DENSE.with_frames(num_frames)
+    rate = DENSE.sampling_rate * DENSE.num_frames / num_frames  # the same span of the video
+    clips = replace(DENSE, num_frames=num_frames, sampling_rate=rate)
     num_videos = -(-batch_size // NUM_SAMPLES)
     keys = [
         [SampleKey(n % len(records), step) for n in range(num_videos)] for step in range(len(setup.batches))

@@ -13,7 +13,6 @@ from slowfast_mlp.data.clip_reader import ClipReader
 from slowfast_mlp.data.clip_sampling import ClipSampler, DenseClipSampler, SegmentClipSampler
 from slowfast_mlp.data.dataset import EvalVideos, TrainVideos
 from slowfast_mlp.data.device_transform import DeviceTransform
-from slowfast_mlp.data.multigrid import Multigrid
 from slowfast_mlp.data.records import Records
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_classes
 from slowfast_mlp.data.transforms.augment import HOST_MODES
@@ -33,14 +32,13 @@ MAX_WORKERS = 8
 def train_sampler(
     train: schema.Train,
     videos: Records,
-    grid: Multigrid,
     *,
     num_classes: int,
     rank: int,
     world_size: int,
     seed: int,
 ) -> TrainSampler:
-    """The order of the epochs, in steps of the shapes of `grid`, on this rank."""
+    """The order of the epochs on this rank. Raises UserError."""
     batch_size = train.batch_size
     if batch_size % world_size:
         raise UserError(
@@ -50,12 +48,6 @@ def train_sampler(
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
             "would be no step. Set it to the number of videos or less."
-        )
-    largest = batch_size * max(shape.batch_factor for shape in grid.all_shapes())
-    if len(videos) < largest:
-        raise UserError(
-            f"MULTIGRID makes steps of up to {largest} videos of TRAIN.BATCH_SIZE {batch_size}, more than "
-            f"the {len(videos)} of the train list. Lower TRAIN.BATCH_SIZE, or leave out a cycle."
         )
     if train.sampler == "balanced" and (empty := empty_classes(videos.labels, num_classes)):
         logger.warning(
@@ -70,7 +62,6 @@ def train_sampler(
         world_size=world_size,
         seed=seed,
         order=train.sampler,
-        shapes_at=grid.shapes_at,
     )
 
 

@@ -25,18 +25,15 @@ class ClipReader:
     channel_order: str = "RGB"
     decode_timeout_sec: float = 0.0
 
-    def read_random(
-        self, record: Record, generator: torch.Generator, *, num_frames: int | None = None
-    ) -> Tensor:
-        """The frames [T, H, W, 3] of a random clip, of `num_frames` frames if given. Raises DecodeError.
+    def read_random(self, record: Record, generator: torch.Generator) -> Tensor:
+        """The frames [T, H, W, 3] of a random clip. Raises DecodeError.
 
         After a timeout the reading thread may still use the generator.
         """
-        sampler = self.clip_sampler if num_frames is None else self.clip_sampler.with_frames(num_frames)
 
         def read() -> Tensor:
             with open_record(record, self.decoder, channel_order=self.channel_order) as video:
-                return video.read(sampler.random(video.num_frames, video.fps, generator).tolist())
+                return video.read(self.clip_sampler.random(video.num_frames, video.fps, generator).tolist())
 
         return with_timeout(self.decode_timeout_sec, record.path, read)
 

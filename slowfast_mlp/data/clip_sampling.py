@@ -10,7 +10,7 @@ rate matters. A video of fewer than T frames gives frames several times.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -76,9 +76,6 @@ def view_segments(num_video_frames: int, num_frames: int, view: int, num_views: 
 class ClipSampler(Protocol):
     """A rule for which frames make the clips of a video."""
 
-    def with_frames(self, num_frames: int) -> "ClipSampler":
-        """The rule for clips of another number of frames, over the same span of the video."""
-
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
 
@@ -101,11 +98,6 @@ class DenseClipSampler:
     target_fps: float
     offset: bool
     shuffle: bool
-
-    def with_frames(self, num_frames: int) -> "DenseClipSampler":
-        """Clips of another number of frames, over the same span of the video."""
-        rate = self.sampling_rate * self.num_frames / num_frames
-        return replace(self, num_frames=num_frames, sampling_rate=rate)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
@@ -137,10 +129,6 @@ class SegmentClipSampler:
 
     num_frames: int
     shuffle: bool
-
-    def with_frames(self, num_frames: int) -> "SegmentClipSampler":
-        """Clips of another number of frames; segments always span the whole video."""
-        return replace(self, num_frames=num_frames)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""

@@ -1,6 +1,5 @@
 """Datasets that turn records into items of a training or an evaluation."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -85,7 +84,7 @@ class TrainVideos(Dataset[Batch]):
         for attempt in range(REPLACEMENT_TRIES):
             record = self.records[index]
             try:
-                frames = self.reader.read_random(record, generator, num_frames=key.num_frames)
+                frames = self.reader.read_random(record, generator)
                 return _Decoded(index, record.label, frames, generator, tuple(failures))
             except DecodeError as error:
                 failures.append(Failure(index, record.path, error.reason, self.num_samples))
@@ -100,14 +99,11 @@ class TrainVideos(Dataset[Batch]):
 
     def _sample_params(self, key: SampleKey, decoded: _Decoded) -> tuple[AugmentParams, ...]:
         """The augmentation of every view of the clip."""
-        sampler = self.augment_sampler
-        if key.crop_size is not None:
-            sampler = dataclasses.replace(sampler, crop_size=key.crop_size)
         numbers = range(1, self.num_samples)
         seeds = [mix_seeds(self.seed, key.epoch, key.record, key.repeat, number) for number in numbers]
         generators = [decoded.generator, *(torch.Generator().manual_seed(seed) for seed in seeds)]
         height, width = decoded.frames.shape[1:3]
-        return tuple(sampler.sample(height, width, generator) for generator in generators)
+        return tuple(self.augment_sampler.sample(height, width, generator) for generator in generators)
 
     def _labels(self, label: int, params: Sequence[AugmentParams]) -> Tensor:
         """The label of every view [V]."""

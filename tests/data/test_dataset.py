@@ -8,7 +8,6 @@ from slowfast_mlp.data.batch import collate
 from slowfast_mlp.data.clip_reader import ClipReader
 from slowfast_mlp.data.clip_sampling import DenseClipSampler
 from slowfast_mlp.data.dataset import EvalVideos, TrainVideos
-from slowfast_mlp.data.device_transform import DeviceTransform
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import EvalBatchSampler, SampleKey, TrainSampler
 from slowfast_mlp.data.transforms.augment import augment_exact
@@ -235,23 +234,6 @@ def test_a_half_damaged_video_gives_the_views_of_its_whole_half(damaged_video):
     assert len(views.clips) + failure.num_views == 4
     assert 1 <= len(views.clips) < 4
     assert shown(views.clips[0]) == [0, 2, 4, 7]
-
-
-@pytest.mark.parametrize("augment", [augment_exact, None])
-def test_a_key_may_ask_for_another_number_of_frames_and_another_crop(records, augment):
-    dataset = everything(
-        records, reader=reader(num_frames=8, sampling_rate=4), augment=augment, num_samples=2
-    )
-    to_input = DeviceTransform(mean=(0, 0, 0), std=(1, 1, 1), device=torch.device("cpu"))
-    assert to_input(dataset[SampleKey(2, 0)]).shape == (2, 3, 8, 32, 32)
-    assert to_input(dataset[SampleKey(2, 0, num_frames=4, crop_size=48)]).shape == (2, 3, 4, 48, 48)
-
-
-def test_fewer_frames_are_spread_over_the_same_span(records):
-    dataset = train_set(records, reader=reader(num_frames=8, sampling_rate=4))  # 32 of 42 frames
-    eight, four = (shown(dataset[SampleKey(2, 0, num_frames=number)].clips[0]) for number in (None, 4))
-    assert (len(eight), len(four)) == (8, 4)
-    assert (eight[0], eight[-1]) == (four[0], four[-1])
 
 
 def test_a_record_that_an_epoch_draws_again_gets_another_clip(records):
