@@ -18,7 +18,6 @@ from slowfast_mlp.benchmarks.roofline import MODES
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus
 from slowfast_mlp.benchmarks.tables import Report, Table, load_average, spread_cells
 from slowfast_mlp.benchmarks.throughput import build_model
-from slowfast_mlp.data.dataset import collate_views
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
@@ -113,7 +112,7 @@ def view_subjects(
 
         def score(videos=videos) -> None:
             for index in range(len(videos)):
-                clips = to_input(collate_views([videos[index]]))
+                clips = to_input(videos[index].to(device))
                 with torch.inference_mode(), precision.autocast():
                     net(clips)
 

@@ -16,7 +16,7 @@ from slowfast_mlp.benchmarks import loader_passes, loader_profile, throughput
 from slowfast_mlp.benchmarks.loader_counts import counters_table
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus, size_in_kib
 from slowfast_mlp.benchmarks.tables import Report, Table, load_average, number, spread_cells
-from slowfast_mlp.data.clip_sampling import Clips
+from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.datasets.kinetics import parse_list
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.source import open_record
@@ -187,7 +187,7 @@ def _video_group(
 
 
 def _our_subjects(
-    records: Sequence[Record], jobs: Sequence[loader_passes.Job], clips: Clips, crop_size: int
+    records: Sequence[Record], jobs: Sequence[loader_passes.Job], clips: ClipSampler, crop_size: int
 ) -> dict[str, Callable[[], None]]:
     modes = {EXACT: "exact", FUSED: "fused", DEVICE: "device"}
     return {

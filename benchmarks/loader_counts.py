@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from slowfast_mlp.benchmarks import loader_passes, loader_profile
 from slowfast_mlp.benchmarks.tables import Table
+from slowfast_mlp.data.batch import RawFrames
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.pyav_reader import PyAvReader
 from slowfast_mlp.data.video_io.source import open_record
@@ -31,8 +32,9 @@ def our_counts(
             video.read(job.indices)
             num_decoded += video.num_decoded
             num_converted += video.num_converted
-        views = videos[job.draw]
-        num_bytes += views.clips.nbytes / len(job.plans)
+        item = videos[job.key]
+        pixels = item.frames if isinstance(item, RawFrames) else item.clips
+        num_bytes += pixels.nbytes / len(job.params)
     return Counts(num_decoded / len(jobs), num_converted / len(jobs), num_bytes / len(jobs))
 
 

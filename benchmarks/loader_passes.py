@@ -8,19 +8,22 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from slowfast_mlp.data.batch import collate
+from slowfast_mlp.data.clip_reader import ClipReader
 from slowfast_mlp.data.clip_sampling import (
-    Clips,
-    DenseClips,
-    SegmentClips,
+    ClipSampler,
+    DenseClipSampler,
+    SegmentClipSampler,
     clip_span,
     random_start,
     view_start,
 )
-from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
-from slowfast_mlp.data.device_transform import ToInput
+from slowfast_mlp.data.dataset import EvalVideos, TrainVideos
+from slowfast_mlp.data.device_transform import DeviceTransform
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.samplers import Draw
-from slowfast_mlp.data.transforms.augment import HOST_MODES, Plan, PlanDrawer, augment_exactly
+from slowfast_mlp.data.samplers import SampleKey
+from slowfast_mlp.data.transforms.augment import HOST_MODES
+from slowfast_mlp.data.transforms.augment_params import AugmentParams, AugmentSampler
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform
 from slowfast_mlp.data.video_io.source import open_record
@@ -35,10 +38,10 @@ NUM_SAMPLES = 2
 RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
 BATCH_VIDEOS = 4  # that are collated together
 
-DENSE = DenseClips(
+DENSE = DenseClipSampler(
     num_frames=NUM_FRAMES, sampling_rate=SAMPLING_RATE, target_fps=TARGET_FPS, offset=True, shuffle=False
 )
-SEGMENTS = SegmentClips(num_frames=NUM_FRAMES, shuffle=False)
+SEGMENTS = SegmentClipSampler(num_frames=NUM_FRAMES, shuffle=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,41 +50,45 @@ class Job:
     views.
     """
 
-    draw: Draw
+    key: SampleKey
     record: Record
     start: float
     span: float
     indices: tuple[int, ...]
-    plans: tuple[Plan, ...]
+    params: tuple[AugmentParams, ...]
 
 
 def train_videos(
-    records: Sequence[Record], clips: Clips, mode: str, *, decoder: str = "pyav", crop_size: int = CROP_SIZE
+    records: Sequence[Record],
+    clips: ClipSampler,
+    mode: str,
+    *,
+    decoder: str = "pyav",
+    crop_size: int = CROP_SIZE,
 ) -> TrainVideos:
     """The data set of training in AUG.MODE `mode`; clips of segments, as in Something-Something, are not
     mirrored.
     """
-    draw_plan = PlanDrawer(
+    sampler = AugmentSampler(
         crop_size=crop_size,
         area=(0.08, 1.0),
         aspect=(0.75, 1.3333),
-        flip=isinstance(clips, DenseClips),
+        flip=isinstance(clips, DenseClipSampler),
         randaugment=parse_randaugment(RANDAUGMENT),
         erase_prob=0.25,
     )
     return TrainVideos(
         records,
-        clips=clips,
-        draw_plan=draw_plan,
+        ClipReader(clip_sampler=clips, decoder=decoder),
+        augment_sampler=sampler,
         augment=HOST_MODES.get(mode),
         num_samples=NUM_SAMPLES,
-        decoder=decoder,
         seed=SEED,
     )
 
 
 def make_jobs(
-    records: Sequence[Record], clips: Clips, *, num_epochs: int, crop_size: int = CROP_SIZE
+    records: Sequence[Record], clips: ClipSampler, *, num_epochs: int, crop_size: int = CROP_SIZE
 ) -> list[Job]:
     """A job for every record in each of some epochs: the draws of `train_videos`, as numbers.
 
@@ -91,50 +98,53 @@ def make_jobs(
     jobs = []
     for epoch in range(num_epochs):
         for index, record in enumerate(records):
-            draw = Draw(index, epoch)
+            key = SampleKey(index, epoch)
             start, span, indices = _drawn_clip(record, clips, mix_seeds(SEED, epoch, index, 0))
-            views = videos[draw]
-            if views.failures:
-                raise DecodeError(record.path, views.failures[0].reason)
-            plans = views.plans
-            jobs.append(Job(draw=draw, record=record, start=start, span=span, indices=indices, plans=plans))
+            item = videos[key]
+            if item.failures:
+                raise DecodeError(record.path, item.failures[0].reason)
+            jobs.append(
+                Job(key=key, record=record, start=start, span=span, indices=indices, params=item.params)
+            )
     return jobs
 
 
-def _drawn_clip(record: Record, clips: Clips, seed: int) -> tuple[float, float, tuple[int, ...]]:
+def _drawn_clip(record: Record, clips: ClipSampler, seed: int) -> tuple[float, float, tuple[int, ...]]:
     """Start and span of the clip that training draws from the seed (0 and the whole video for segments), and
     its frame numbers.
     """
     with open_record(record, "pyav") as video:
         generator = torch.Generator().manual_seed(seed)
         indices = tuple(clips.random(video.num_frames, video.fps, generator).tolist())
-        if isinstance(clips, SegmentClips):
+        if isinstance(clips, SegmentClipSampler):
             return 0.0, float(video.num_frames), indices
         span = clip_span(clips.num_frames, clips.sampling_rate, video.fps, clips.target_fps)
         start = random_start(video.num_frames, span, torch.Generator().manual_seed(seed))
         return start, span, indices
 
 
-def our_pass(videos: TrainVideos, jobs: Sequence[Job], to_input: ToInput | None = None) -> Callable[[], None]:
+def our_pass(
+    videos: TrainVideos, jobs: Sequence[Job], to_input: DeviceTransform | None = None
+) -> Callable[[], None]:
     """Loads all jobs; with `to_input` makes the model's clips too."""
 
     def load() -> None:
-        for batch in _batches([job.draw for job in jobs]):
-            views = collate_views([videos[draw] for draw in batch])
+        for batch in _batches([job.key for job in jobs]):
+            views = collate([videos[key] for key in batch])
             if to_input:
                 to_input(views)
 
     return load
 
 
-def plain_pass(reference: ModuleType, jobs: Sequence[Job], clips: Clips) -> Callable[[], None]:
+def plain_pass(reference: ModuleType, jobs: Sequence[Job], clips: ClipSampler) -> Callable[[], None]:
     """The same in the plain way."""
 
     def load_one(job: Job) -> torch.Tensor:
         if job.record.num_frames:
-            return reference.training_views_of_pictures(picture_paths(job), job.plans)
+            return reference.training_views_of_pictures(picture_paths(job), job.params)
         return reference.training_views(
-            job.record.path, start=job.start, span=job.span, num_frames=clips.num_frames, plans=job.plans
+            job.record.path, start=job.start, span=job.span, num_frames=clips.num_frames, plans=job.params
         )
 
     def load() -> None:
@@ -157,9 +167,9 @@ def bare_pass(reference: ModuleType, jobs: Sequence[Job]) -> Callable[[], None]:
     return load
 
 
-def input_maker(device: torch.device) -> ToInput:
+def input_maker(device: torch.device) -> DeviceTransform:
     """The last steps to the model's clips, with those of AUG.MODE device."""
-    return ToInput(mean=(0.45,) * 3, std=(0.225,) * 3, device=device, augment=augment_exactly)
+    return DeviceTransform(mean=(0.45,) * 3, std=(0.225,) * 3, device=device)
 
 
 def picture_paths(job: Job) -> list[str]:
@@ -174,11 +184,10 @@ def test_videos(records: Sequence[Record], *, num_clips: int, num_crops: int, cr
     )
     return EvalVideos(
         records,
-        clips=DENSE,
+        ClipReader(clip_sampler=DENSE, decoder="pyav"),
         num_clips=num_clips,
         num_crops=num_crops,
         transform=transform,
-        decoder="pyav",
         seed=SEED,
     )
 
@@ -188,7 +197,7 @@ def our_test_pass(videos: EvalVideos) -> Callable[[], None]:
 
     def load() -> None:
         for index in range(len(videos)):
-            collate_views([videos[index]])
+            collate([videos[index]])
 
     return load
 

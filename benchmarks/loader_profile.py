@@ -19,17 +19,17 @@ class Stage:
 
 
 _PIXELS = (("pyav_reader.py", "_pixels"), ("pyav_reader.py", "put"))
-_AUGMENT = (("augment.py", "augment_exactly"), ("augment.py", "augment_fused"))
-_FINISH = (("augment.py", "_finish"),)
+_AUGMENT = (("augment.py", "augment_exact"), ("augment.py", "augment_fused"))
+_FINISH = (("augment.py", "_resize_and_flip"),)
 REST = "rest"
 OURS = {
-    "open, index": Stage((("decode.py", "_open_with_pyav"),)),
-    "seek, decode": Stage((("pyav_reader.py", "read"), ("sources.py", "_read_one")), _PIXELS),
+    "open, index": Stage((("video.py", "_open_with_pyav"),)),
+    "seek, decode": Stage((("pyav_reader.py", "read"), ("source.py", "_read_one")), _PIXELS),
     "convert": Stage(_PIXELS),
     "augment": Stage(_AUGMENT, _FINISH),
     "crop, resize, flip": Stage(_FINISH),
-    "collate": Stage((("video.py", "collate_views"),)),
-    "to input": Stage((("to_input.py", "__call__"),), (("to_input.py", "_augmented"),)),
+    "collate": Stage((("batch.py", "collate"),)),
+    "to input": Stage((("device_transform.py", "__call__"),), (("device_transform.py", "augment_frames"),)),
 }
 _OPEN = (("loader.py", "open_container"),)
 PLAIN = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mlp.apps import timing
-from slowfast_mlp.data.dataset import Views
+from slowfast_mlp.data.batch import Views
 
 # The parts of a step, in order: each ends where the mark of its name is set.
 PARTS = ("data wait", "to device", "targets, mix", "forward", "loss, backward", "optimiser", "sums")

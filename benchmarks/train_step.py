@@ -27,9 +27,9 @@ from slowfast_mlp.benchmarks.tables import Report, Table, load_average, spread_c
 from slowfast_mlp.benchmarks.throughput import NUM_CLASSES, build_model
 from slowfast_mlp.builders import solver
 from slowfast_mlp.config.schema import Solver
-from slowfast_mlp.data.dataset import Views, collate_views
+from slowfast_mlp.data.batch import Views, collate
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.samplers import Draw
+from slowfast_mlp.data.samplers import SampleKey
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.engine.precision import Precision
@@ -227,8 +227,8 @@ def bare_loop(setup: Setup) -> None:
     to_input = input_maker(setup.device)
     setup.model.train()
     for views in setup.batches:
-        clips = to_input(views)
-        targets = _targets(views.labels.to(setup.device, non_blocking=True))
+        views = views.to(setup.device, non_blocking=True)
+        clips, targets = to_input(views), _targets(views.labels)
         with setup.precision.autocast():
             logits = setup.model(clips)
         loss = F.cross_entropy(logits.float(), targets)
@@ -240,13 +240,16 @@ def bare_loop(setup: Setup) -> None:
 def video_loader(setup: Setup, records: Sequence[Record]) -> DataLoader:
     """Clips of videos, as many and as large as those of the batches in memory, from one worker."""
     batch_size, _, num_frames, crop_size, _ = setup.batches[0].clips.shape
-    clips = DENSE.with_frames(num_frames)
+    rate = DENSE.sampling_rate * DENSE.num_frames / num_frames  # the same span of the video
+    clips = replace(DENSE, num_frames=num_frames, sampling_rate=rate)
     num_videos = -(-batch_size // NUM_SAMPLES)
-    draws = [[Draw(n % len(records), step) for n in range(num_videos)] for step in range(len(setup.batches))]
+    keys = [
+        [SampleKey(n % len(records), step) for n in range(num_videos)] for step in range(len(setup.batches))
+    ]
     return DataLoader(
         train_videos(records, clips, "fused", crop_size=crop_size),
-        batch_sampler=draws,
-        collate_fn=collate_views,
+        batch_sampler=keys,
+        collate_fn=collate,
         num_workers=1,
         pin_memory=setup.device.type == "cuda",
     )

@@ -289,12 +289,6 @@ def test_another_optimiser_cannot_go_on(command):
     assert "start from its weights with TRAIN.CHECKPOINT_FILE_PATH and another OUTPUT_DIR" in error
 
 
-def test_a_setting_of_multigrid_without_a_cycle_does_not_matter_to_a_resume(command):
-    settings = ["TEST.ENABLE", "False", "SOLVER.MAX_EPOCH", "1"]
-    assert command(*settings)[0] == 0
-    assert command(*settings, "MULTIGRID.EPOCH_FACTOR", "2")[0] == 0
-
-
 def test_several_configs_run_under_torchrun(tmp_path, corpus):
     for name in ("a", "b"):
         (tmp_path / f"{name}.yaml").write_text(TINY)

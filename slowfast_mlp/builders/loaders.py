@@ -8,14 +8,16 @@ from torch.utils.data import DataLoader
 
 from slowfast_mlp.builders.annotations import dataset_module, sampling
 from slowfast_mlp.config import schema
-from slowfast_mlp.data.clip_sampling import Clips, DenseClips, SegmentClips
-from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
-from slowfast_mlp.data.device_transform import ToInput
-from slowfast_mlp.data.multigrid import Multigrid
+from slowfast_mlp.data.batch import collate
+from slowfast_mlp.data.clip_reader import ClipReader
+from slowfast_mlp.data.clip_sampling import ClipSampler, DenseClipSampler, SegmentClipSampler
+from slowfast_mlp.data.dataset import EvalVideos, TrainVideos
+from slowfast_mlp.data.device_transform import DeviceTransform
 from slowfast_mlp.data.records import Records
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler, empty_classes
-from slowfast_mlp.data.transforms.augment import HOST_MODES, PlanDrawer, augment_exactly
-from slowfast_mlp.data.transforms.flip_labels import mirrored_labels
+from slowfast_mlp.data.transforms.augment import HOST_MODES
+from slowfast_mlp.data.transforms.augment_params import AugmentSampler
+from slowfast_mlp.data.transforms.flip_labels import flip_labels
 from slowfast_mlp.data.transforms.mixup import Mixup
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform
@@ -30,14 +32,13 @@ MAX_WORKERS = 8
 def train_sampler(
     train: schema.Train,
     videos: Records,
-    grid: Multigrid,
     *,
     num_classes: int,
     rank: int,
     world_size: int,
     seed: int,
 ) -> TrainSampler:
-    """The order of the epochs, in steps of the shapes of `grid`, on this rank."""
+    """The order of the epochs on this rank. Raises UserError."""
     batch_size = train.batch_size
     if batch_size % world_size:
         raise UserError(
@@ -47,12 +48,6 @@ def train_sampler(
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} is more than the {len(videos)} videos of the train list: there "
             "would be no step. Set it to the number of videos or less."
-        )
-    largest = batch_size * max(shape.batch_factor for shape in grid.all_shapes())
-    if len(videos) < largest:
-        raise UserError(
-            f"MULTIGRID makes steps of up to {largest} videos of TRAIN.BATCH_SIZE {batch_size}, more than "
-            f"the {len(videos)} of the train list. Lower TRAIN.BATCH_SIZE, or leave out a cycle."
         )
     if train.sampler == "balanced" and (empty := empty_classes(videos.labels, num_classes)):
         logger.warning(
@@ -67,7 +62,6 @@ def train_sampler(
         world_size=world_size,
         seed=seed,
         order=train.sampler,
-        shapes_at=grid.shapes_at,
     )
 
 
@@ -95,22 +89,19 @@ def train_videos(
     """The random views of every video. Raises UserError."""
     return TrainVideos(
         videos,
-        clips=clip_rule(data, dataset, offset=data.use_offset_sampling),
-        draw_plan=plan_drawer(data, aug, dataset),
+        clip_reader(data, dataset, offset=data.use_offset_sampling),
+        augment_sampler=augment_sampler(data, aug, dataset),
         augment=HOST_MODES.get(aug.mode),
         num_samples=aug.num_sample,
-        decoder=data.decoder,
         seed=seed,
-        channel_order=data.channel_order,
-        decode_timeout_sec=data.decode_timeout_sec,
         flipped_labels=_flipped_labels(data, dataset, videos.label_names),
     )
 
 
-def plan_drawer(data: schema.Data, aug: schema.Aug, dataset: str) -> PlanDrawer:
-    """What draws the numbers of a training view."""
+def augment_sampler(data: schema.Data, aug: schema.Aug, dataset: str) -> AugmentSampler:
+    """The sampler of the augmentation of training views."""
     randaugment = parse_randaugment(aug.aa_type) if aug.enable and aug.aa_type else None
-    return PlanDrawer(
+    return AugmentSampler(
         crop_size=data.train_crop_size,
         area=data.train_jitter_scales_relative,
         aspect=data.train_jitter_aspect_relative,
@@ -123,11 +114,9 @@ def plan_drawer(data: schema.Data, aug: schema.Aug, dataset: str) -> PlanDrawer:
     )
 
 
-def to_input(data: schema.Data, device: torch.device) -> ToInput:
-    """What makes the model's clips of views, on the device; with the augmentation that AUG.MODE leaves to
-    it.
-    """
-    return ToInput(mean=data.mean, std=data.std, device=device, augment=augment_exactly)
+def to_input(data: schema.Data, device: torch.device) -> DeviceTransform:
+    """The transform from batches on the device to the model's input."""
+    return DeviceTransform(mean=data.mean, std=data.std, device=device)
 
 
 def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mixup | None:
@@ -179,14 +168,11 @@ def eval_loader(
     """
     eval_videos = EvalVideos(
         videos,
-        clips=clip_rule(data, dataset, offset=offset),
+        clip_reader(data, dataset, offset=offset),
         num_clips=num_clips,
         num_crops=num_crops,
         transform=view_transform(data, dataset, num_crops=num_crops, single_crop=single_crop),
-        decoder=data.decoder,
         seed=seed,
-        channel_order=data.channel_order,
-        decode_timeout_sec=data.decode_timeout_sec,
     )
     videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
     sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
@@ -217,7 +203,7 @@ def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...
             "say which labels to swap, are unknown. Set DATA.RANDOM_FLIP False, or DATA.ARGS label_names."
         )
     try:
-        flipped = mirrored_labels(label_names)
+        flipped = flip_labels(label_names)
     except ValueError as error:
         raise UserError(f"DATA.RANDOM_FLIP True: {error}. Set DATA.RANDOM_FLIP False.") from error
     num_swapped = int((flipped != torch.arange(len(flipped))).sum())
@@ -226,11 +212,21 @@ def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...
     return flipped if num_swapped else None
 
 
-def clip_rule(data: schema.Data, dataset: str, *, offset: bool) -> Clips:
+def clip_reader(data: schema.Data, dataset: str, *, offset: bool) -> ClipReader:
+    """The reader of the clips of a video."""
+    return ClipReader(
+        clip_sampler=clip_sampler(data, dataset, offset=offset),
+        decoder=data.decoder,
+        channel_order=data.channel_order,
+        decode_timeout_sec=data.decode_timeout_sec,
+    )
+
+
+def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSampler:
     """Which frames make the clips of a video."""
     if sampling(data, dataset) == "segments":
-        return SegmentClips(num_frames=data.num_frames, shuffle=data.shuffle_frames)
-    return DenseClips(
+        return SegmentClipSampler(num_frames=data.num_frames, shuffle=data.shuffle_frames)
+    return DenseClipSampler(
         num_frames=data.num_frames,
         sampling_rate=data.sampling_rate,
         target_fps=data.target_fps,
@@ -246,7 +242,7 @@ def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_core
         num_workers = min(MAX_WORKERS, max(1, num_cores - 1))
     return dict(
         num_workers=num_workers,
-        collate_fn=collate_views,
+        collate_fn=collate,
         worker_init_fn=leave_signals_to_the_loop,
         # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
         generator=torch.Generator(),

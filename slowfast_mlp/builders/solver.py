@@ -1,4 +1,4 @@
-"""SOLVER, TRAIN, BN, MULTIGRID -> optimiser, learning rate, targets, averages, the shapes of the steps."""
+"""SOLVER, TRAIN, BN -> optimizer, learning rate, targets, EMA."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from slowfast_mlp.config import schema
-from slowfast_mlp.data.multigrid import Multigrid, demand_model
 from slowfast_mlp.engine.batch_norm import batch_norms
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
@@ -17,22 +16,6 @@ from slowfast_mlp.engine.schedule import WarmupCosine
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-
-def multigrid(
-    multigrid: schema.Multigrid, data: schema.Data, net: nn.Module, *, name: str, max_epoch: int
-) -> Multigrid:
-    """The shapes of the training's steps, every one of which the model takes; `name` is that of the model."""
-    grid = Multigrid(
-        long_cycle=multigrid.long_cycle,
-        short_cycle=multigrid.short_cycle,
-        epoch_factor=multigrid.epoch_factor,
-        num_frames=data.num_frames,
-        crop_size=data.train_crop_size,
-        max_epoch=max_epoch,
-    )
-    demand_model(grid, takes=net.clip_sizes.takes, legal=net.clip_sizes.in_words(), name=name)
-    return grid
 
 
 def optimizer(solver: schema.Solver, net: nn.Module, *, shard: bool) -> torch.optim.Optimizer:
@@ -102,29 +85,28 @@ def precise_batches(bn: schema.Bn, net: nn.Module, *, name: str) -> int:
     return bn.num_batches_precise
 
 
-def schedule(solver: schema.Solver, grid: Multigrid) -> Callable[[float], float]:
-    """The learning rate over the epochs, in proportion to the batch of their phase. Raises UserError."""
-    if solver.cooldown_epochs >= grid.num_epochs:
+def schedule(solver: schema.Solver) -> Callable[[float], float]:
+    """The learning rate at a fractional epoch. Raises UserError."""
+    if solver.cooldown_epochs >= solver.max_epoch:
         raise UserError(
-            f"SOLVER.COOLDOWN_EPOCHS {solver.cooldown_epochs} are the last of the {grid.num_epochs} epochs "
+            f"SOLVER.COOLDOWN_EPOCHS {solver.cooldown_epochs} are the last of the {solver.max_epoch} epochs "
             f"of SOLVER.MAX_EPOCH {solver.max_epoch}: give fewer, or 0."
         )
-    if solver.warmup_epochs >= grid.num_epochs - solver.cooldown_epochs:
+    if solver.warmup_epochs >= solver.max_epoch - solver.cooldown_epochs:
         logger.warning(
             "SOLVER.WARMUP_EPOCHS %g is not below the %d epochs of SOLVER.MAX_EPOCH %d, less the cooldown: "
             "the learning rate never reaches BASE_LR",
-            solver.warmup_epochs, grid.num_epochs - solver.cooldown_epochs, solver.max_epoch,
+            solver.warmup_epochs, solver.max_epoch - solver.cooldown_epochs, solver.max_epoch,
         )  # fmt: skip
-    curve = WarmupCosine(
+    return WarmupCosine(
         base_lr=solver.base_lr,
         start_lr=solver.warmup_start_lr,
         end_lr=solver.cosine_end_lr,
         warmup_epochs=solver.warmup_epochs,
-        max_epoch=grid.num_epochs,
+        max_epoch=solver.max_epoch,
         cosine_after_warmup=solver.cosine_after_warmup,
         cooldown_epochs=solver.cooldown_epochs,
     )
-    return lambda epoch: curve(epoch) * grid.lr_factor(epoch)
 
 
 def targets(solver: schema.Solver, num_classes: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from slowfast_mlp.config.load import config_from_tree, load_config
+from slowfast_mlp.config.load import config_from_checkpoint, load_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.errors import UserError
 
@@ -20,7 +20,6 @@ TRAINING_SETTINGS = (
     "AUG.",
     "MIXUP.",
     "MODEL.",
-    "MULTIGRID.",
     "BN.",
     "TRAIN.EMA",
     "TRAIN.ACCUMULATE_STEPS",
@@ -43,7 +42,7 @@ EFFECTS = {
     "TRAIN.EMA": "the average follows otherwise from the next step on",
 }
 # With another of these nothing that was done could be gone on with: other epochs, another optimiser's state.
-COURSE_SETTINGS = ("MULTIGRID.", "SOLVER.OPTIMIZING_METHOD")
+COURSE_SETTINGS = ("SOLVER.OPTIMIZING_METHOD",)
 # Where files lie is not the course of a training.
 PLACES = (
     "DATA.PATH_TO_DATA_DIR",
@@ -57,7 +56,7 @@ PLACES = (
 def stored_config(text: Any) -> Config | None:
     """The config that a checkpoint holds as text; None if it is of another program, or there is none."""
     try:
-        return config_from_tree(yaml.safe_load(text), source="checkpoint") if isinstance(text, str) else None
+        return config_from_checkpoint(yaml.safe_load(text)) if isinstance(text, str) else None
     except (UserError, yaml.YAMLError):
         return None
 
@@ -79,11 +78,10 @@ def training_changes(before: Config, now: Config) -> list[str]:
 
 def course_changes(before: Config, now: Config) -> list[str]:
     """Settings that differ with which no training goes on, as "KEY old, not new"."""
-    has_cycle = any(grid.long_cycle or grid.short_cycle for grid in (before.multigrid, now.multigrid))
     return [
         f"{key} {old}, not {new}"
         for key, old, new in _differing(before, now)
-        if key.startswith(COURSE_SETTINGS) and (has_cycle or not key.startswith("MULTIGRID."))
+        if key.startswith(COURSE_SETTINGS)
     ]
 
 

@@ -15,7 +15,7 @@ from iopath.common.file_io import g_pathmgr
 
 from slowfast_mlp.config.compat.translate import is_foreign, translate
 from slowfast_mlp.config.parsing import parse_value, with_numbers
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.schema import REMOVED, Config
 from slowfast_mlp.errors import UserError, nearest_name
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,14 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
 def config_from_tree(tree: Any, *, source: str) -> Config:
     """A config from nested dictionaries of outside names; `source` stands in errors. Raises UserError."""
     return _build(Config, tree, prefix="", source=source)
+
+
+def config_from_checkpoint(tree: Any) -> Config:
+    """A config from the settings in a checkpoint, which may be older than this version. Raises UserError."""
+    kept = (
+        {key: value for key, value in tree.items() if key not in REMOVED} if isinstance(tree, dict) else tree
+    )
+    return config_from_tree(kept, source="checkpoint")
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
@@ -159,6 +167,8 @@ def _field(section: type, name: str, key: str, source: str) -> dataclasses.Field
     for field in dataclasses.fields(section):
         if field.name.upper() == name:
             return field
+    if name in REMOVED:
+        raise UserError(f"{source}: {name} was removed: {REMOVED[name]}. Delete it.")
     raise UserError(f"{source}: unknown key {key}.{nearest_name(key, list(_all_keys(Config)))}")
 
 

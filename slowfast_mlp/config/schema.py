@@ -9,6 +9,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+# Sections of earlier versions, with the reason they are gone. Checkpoints that hold them still load.
+REMOVED = {"MULTIGRID": "there is no multigrid training"}
+
 
 def setting(
     default: Any,
@@ -286,19 +289,6 @@ class Solver:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multigrid:
-    """Smaller clips in larger batches (arXiv 1912.00998), for backbones that take any size."""
-
-    long_cycle: bool = setting(
-        False, "shorter and smaller clips in the epochs of a cycle; scales the learning rate"
-    )
-    short_cycle: bool = setting(False, "smaller crops in two of three steps")
-    epoch_factor: float = setting(
-        1.5, "epochs of a training with either cycle, over SOLVER.MAX_EPOCH", above=0
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class TensorBoard:
     """TensorBoard."""
 
@@ -327,7 +317,6 @@ class Config:
     model: Model = dataclasses.field(default_factory=Model)
     bn: Bn = dataclasses.field(default_factory=Bn)
     solver: Solver = dataclasses.field(default_factory=Solver)
-    multigrid: Multigrid = dataclasses.field(default_factory=Multigrid)
     tensorboard: TensorBoard = dataclasses.field(default_factory=TensorBoard)
     report: Report = dataclasses.field(default_factory=Report)
     num_gpus: int | None = setting(

@@ -10,7 +10,7 @@ rate matters. A video of fewer than T frames gives frames several times.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -73,11 +73,8 @@ def view_segments(num_video_frames: int, num_frames: int, view: int, num_views: 
     return segment_borders(num_video_frames, num_frames)[:-1].long() + int(step * (view + 1))
 
 
-class Clips(Protocol):
+class ClipSampler(Protocol):
     """A rule for which frames make the clips of a video."""
-
-    def with_frames(self, num_frames: int) -> "Clips":
-        """The rule for clips of another number of frames, over the same span of the video."""
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
@@ -89,7 +86,7 @@ class Clips(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseClips:
+class DenseClipSampler:
     """Clips of `num_frames` frames at `sampling_rate`, as the functions above say.
 
     `shuffle` puts the frames of every clip in a random order: the control that shows what a model owes to
@@ -101,11 +98,6 @@ class DenseClips:
     target_fps: float
     offset: bool
     shuffle: bool
-
-    def with_frames(self, num_frames: int) -> "DenseClips":
-        """Clips of another number of frames, over the same span of the video."""
-        rate = self.sampling_rate * self.num_frames / num_frames
-        return replace(self, num_frames=num_frames, sampling_rate=rate)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
@@ -132,15 +124,11 @@ class DenseClips:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentClips:
-    """Clips of `num_frames` frames, one of each part of the video; `shuffle` as in DenseClips."""
+class SegmentClipSampler:
+    """Clips of `num_frames` frames, one of each part of the video; `shuffle` as in DenseClipSampler."""
 
     num_frames: int
     shuffle: bool
-
-    def with_frames(self, num_frames: int) -> "SegmentClips":
-        """Clips of another number of frames; segments always span the whole video."""
-        return replace(self, num_frames=num_frames)
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""

@@ -1,67 +1,42 @@
-"""From views of uint8 to the model's input: the last steps of the way, on the device."""
+"""From a batch on the device to the model's input: augments raw frames, normalizes, erases random boxes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from slowfast_mlp.data.dataset import Views
-from slowfast_mlp.data.transforms.augment import Plan
-from slowfast_mlp.data.transforms.random_erasing import erase
+from slowfast_mlp.data.batch import Batch, RawFrames
+from slowfast_mlp.data.transforms.augment import augment_exact, erase
 
 
-class ToInput:
-    """Sends views to the device and makes normalised clips of them there, with the erasures of their plans.
+class DeviceTransform:
+    """Makes clips [N, 3, T, S, S] float32 of a batch on `device`: (pixels / 255 - mean) / std per channel."""
 
-    With `augment` (AUG.MODE device), views that hold frames as decoded are augmented there too.
-    """
-
-    def __init__(
-        self,
-        *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        device: torch.device,
-        augment: Callable[[Tensor, Plan], Tensor] | None = None,
-    ):
-        self._device = device
-        self._augment = augment
-        # On the device for good: sending them with every batch would make the host wait for it.
+    def __init__(self, *, mean: Sequence[float], std: Sequence[float], device: torch.device):
+        # Kept on the device: copying them with every batch would make the host wait.
         self._scale, self._shift = (part.to(device) for part in scale_and_shift(mean, std))
 
-    def __call__(self, views: Views) -> Tensor:
-        """Views -> [N, 3, T, S, S] float32: of 0 to 1, less `mean`, over `std` (per channel)."""
-        clips = views.clips.to(self._device, non_blocking=True)
-        if views.sizes:
-            clips = self._augmented(clips, views)
-        inputs = torch.empty(clips.shape, device=self._device)
+    def __call__(self, batch: Batch) -> Tensor:
+        """Batch of N views -> [N, 3, T, S, S] float32."""
+        clips = augment_frames(batch) if isinstance(batch, RawFrames) else batch.clips
+        inputs = torch.empty(clips.shape, device=clips.device)
         torch.addcmul(self._shift, clips, self._scale, out=inputs)  # reads uint8, writes float32: one pass
-        for clip, plan in zip(inputs, views.plans):
-            if plan.erasure:
-                erase(clip, plan.erasure, plan.noise_seed)
+        erase(inputs, batch.params)
         return inputs
 
-    def _augmented(self, clips: Tensor, views: Views) -> Tensor:
-        """Frames one after the other [bytes] -> [N, 3, T, S, S] uint8."""
-        num_samples = len(views.plans) // len(views.sizes)
-        frames_of_view = (frames for frames in split_frames(clips, views.sizes) for _ in range(num_samples))
-        augmented = [self._augment(frames, plan) for frames, plan in zip(frames_of_view, views.plans)]
-        return torch.stack(augmented).permute(0, 4, 1, 2, 3)
+
+def augment_frames(batch: RawFrames) -> Tensor:
+    """The views [N, 3, T, S, S] uint8 of raw frames, augmented where the frames are (AUG.MODE device)."""
+    num_samples = len(batch.params) // len(batch.sizes)
+    frames_of_views = (frames for frames in batch.split() for _ in range(num_samples))
+    views = [augment_exact(frames, params) for frames, params in zip(frames_of_views, batch.params)]
+    return torch.stack(views).permute(0, 4, 1, 2, 3)
 
 
 def scale_and_shift(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """What makes a model's clips of pixels of 0 to 255 by a product and a sum: (pixels / 255 - mean) / std is
-    pixels · scale + shift. Both are [1, 3, 1, 1, 1], as B C T H W.
+    """Scale and shift, both [1, 3, 1, 1, 1] (B C T H W), with which pixels · scale + shift equals
+    (pixels / 255 - mean) / std.
     """
     shape = (1, 3, 1, 1, 1)
     scale = torch.tensor([1 / (255 * s) for s in std]).reshape(shape)
     return scale, torch.tensor([-m / s for m, s in zip(mean, std)]).reshape(shape)
-
-
-def split_frames(clips: Tensor, sizes: tuple[tuple[int, ...], ...]) -> Iterator[Tensor]:
-    """The frames [T, H, W, 3] of every video from their bytes in a row."""
-    start = 0
-    for T, height, width in sizes:
-        length = T * height * width * 3
-        yield clips[start : start + length].reshape(T, height, width, 3)
-        start += length

@@ -1,14 +1,13 @@
-"""Which records an epoch visits, in which order, and on which rank."""
+"""Which records an epoch samples, in which order, and on which rank."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from slowfast_mlp.data.multigrid import StepShape, count_steps, records_before
 from slowfast_mlp.seeding import mix_seeds
 
 logger = logging.getLogger(__name__)
@@ -22,18 +21,16 @@ FIXED_IN_STATE = {
 }
 
 
-class Draw(NamedTuple):
-    """One item of training: a record in an epoch, and the size of its clip, None being that of the data set.
+class SampleKey(NamedTuple):
+    """The key of one training item: a record in an epoch.
 
-    `visit` counts how often the epoch has drawn the record before. All of it goes along with the record,
-    because worker processes hold a copy of the data set that cannot be told.
+    `repeat` counts how often the epoch has sampled the record before. The epoch is part of the key because
+    workers hold copies of the dataset, whose state cannot be changed from the main process.
     """
 
     record: int
     epoch: int
-    visit: int = 0
-    num_frames: int | None = None
-    crop_size: int | None = None
+    repeat: int = 0
 
 
 def shuffled(labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -80,18 +77,13 @@ ORDERS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 }
 
 
-def plain_shapes(epoch: int) -> tuple[StepShape, ...]:
-    """Every step of every epoch has the batch size, and clips as the data set makes them."""
-    return (StepShape(),)
-
-
-class TrainSampler(Sampler[list[Draw]]):
+class TrainSampler(Sampler[list[SampleKey]]):
     """This rank's share of the steps of an epoch.
 
     The order is drawn for all ranks from (seed, epoch), cut into steps and each of them dealt out, so that a
-    step sees the same records on any number of ranks. Steps have the shapes of `shapes_at(epoch)` in turn;
-    what is left over at the end, less than the next step takes, is dropped. `batch_size` is that of all
-    ranks; `labels` [N] are those of the records. Set `epoch` before each epoch.
+    step sees the same records on any number of ranks. Records left over at the end, fewer than a step takes,
+    are dropped. `batch_size` counts the records of a step over all ranks; `labels` [N] has one label for each
+    record. Set `epoch` before each epoch.
 
     To go on in the middle of an epoch, save `state_dict(step)`, where the loop says how many steps are done:
     workers fetch ahead, so the sampler cannot know. After `load_state_dict` the epoch of the state has only
@@ -107,7 +99,6 @@ class TrainSampler(Sampler[list[Draw]]):
         world_size: int,
         seed: int,
         order: str = "shuffle",
-        shapes_at: Callable[[int], Sequence[StepShape]] = plain_shapes,
     ):
         if batch_size % world_size:
             raise ValueError(f"a batch of {batch_size} cannot be dealt out to {world_size} ranks")
@@ -118,7 +109,6 @@ class TrainSampler(Sampler[list[Draw]]):
         self.world_size = world_size
         self.seed = seed
         self.order = order
-        self.shapes_at = shapes_at
         self.epoch = 0
         self._taken_up: dict[str, int] = {"epoch": -1}
 
@@ -133,25 +123,24 @@ class TrainSampler(Sampler[list[Draw]]):
 
     def num_steps(self, epoch: int) -> int:
         """Steps of an epoch, with those that were done before a loaded state."""
-        return count_steps(self.num_records - self._offset(epoch), self._batch_sizes(epoch))
+        return (self.num_records - self._offset(epoch)) // self.batch_size
 
     def share_done(self, step: int) -> float:
-        """The share of the clips of `epoch` that were seen before a step, 0 to 1: its clock."""
+        """Fraction of the records of `epoch` seen before a step, in [0, 1]; the learning rate follows it."""
         num_steps = self.num_steps(self.epoch)
         return self._num_seen(self.epoch, step) / max(1, self._num_seen(self.epoch, num_steps))
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
         order = ORDERS[self.order](self.labels, generator)  # N
-        visits = count_visits(order)  # N
-        shapes, sizes = self.shapes_at(self.epoch), self._batch_sizes(self.epoch)
+        repeats = count_repeats(order)  # N
+        size = self.batch_size // self.world_size
         for step in range(self.first_step, self.num_steps(self.epoch)):
-            shape, size = shapes[step % len(shapes)], sizes[step % len(sizes)] // self.world_size
             start = self._num_seen(self.epoch, step) + self.rank * size
             share = slice(start, start + size)
             yield [
-                Draw(record, self.epoch, visit, shape.num_frames, shape.crop_size)
-                for record, visit in zip(order[share].tolist(), visits[share].tolist())
+                SampleKey(record, self.epoch, repeat)
+                for record, repeat in zip(order[share].tolist(), repeats[share].tolist())
             ]
 
     def state_dict(self, step: int) -> dict[str, Any]:
@@ -164,7 +153,7 @@ class TrainSampler(Sampler[list[Draw]]):
             "epoch": epoch,
             "step": 0 if done else step,
             "num_seen": 0 if done else self._num_seen(epoch, step),
-            "batch_sizes": self._batch_sizes(epoch),
+            "batch_sizes": [self.batch_size],
             **self._fixed(),
         }
 
@@ -181,13 +170,16 @@ class TrainSampler(Sampler[list[Draw]]):
                     f"The training to resume had {FIXED_IN_STATE[name]} {state[name]}, not {now}: its epoch "
                     "cannot go on in the same order. Use its settings and lists, or another OUTPUT_DIR."
                 )
-        sizes = self._batch_sizes(state["epoch"])
+        sizes = [self.batch_size]
         if state["step"] and sizes != state["batch_sizes"]:
             logger.warning(
                 "epoch %d goes on after the %d records that were seen, in the same order, but in steps of %s "
                 "instead of %s records: from here on it is not the unbroken run",
-                state["epoch"] + 1, state["num_seen"], sizes, state["batch_sizes"],
-            )  # fmt: skip
+                state["epoch"] + 1,
+                state["num_seen"],
+                sizes,
+                state["batch_sizes"],
+            )
         self.epoch = state["epoch"]
         self._taken_up = {name: state[name] for name in ("epoch", "step", "num_seen")}
 
@@ -198,27 +190,23 @@ class TrainSampler(Sampler[list[Draw]]):
     def _fixed(self) -> dict[str, Any]:
         return {"seed": self.seed, "num_records": self.num_records, "order": self.order}
 
-    def _batch_sizes(self, epoch: int) -> list[int]:
-        return [self.batch_size * shape.batch_factor for shape in self.shapes_at(epoch)]
-
     def _num_seen(self, epoch: int, step: int) -> int:
         """Records of the epoch's order before a step."""
-        return self._offset(epoch) + records_before(step, self._batch_sizes(epoch))
+        return self._offset(epoch) + step * self.batch_size
 
     def _offset(self, epoch: int) -> int:
         """Records that the steps before a loaded state saw more (or fewer) than they would have now."""
         if epoch != self._taken_up["epoch"]:
             return 0
-        before = records_before(self._taken_up["step"], self._batch_sizes(epoch))
-        return self._taken_up["num_seen"] - before
+        return self._taken_up["num_seen"] - self._taken_up["step"] * self.batch_size
 
 
-def count_visits(order: Tensor) -> Tensor:
+def count_repeats(order: Tensor) -> Tensor:
     """How often each record of an order [N] stands before in it [N]."""
     ordered, places = order.sort(stable=True)
-    visits = torch.empty_like(order)
-    visits[places] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
-    return visits
+    repeats = torch.empty_like(order)
+    repeats[places] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+    return repeats
 
 
 def empty_classes(labels: Tensor, num_classes: int) -> list[int]:

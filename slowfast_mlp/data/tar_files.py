@@ -216,15 +216,23 @@ def _scan(tar: str) -> bytes:
     lines = [_first_line(tar).decode() + "\n"]
     try:
         with tarfile.open(tar, "r:") as file:
-            for member in file:
-                if member.isreg() and not member.issparse():
-                    name = member.name.removeprefix("./")  # as `tar -cf shard.tar .` writes it
-                    _check_name(name)
-                    lines.append(f"{name}\t{member.offset}\t{member.size}\n")
-                file.members = []  # tarfile keeps every header that it has seen
+            lines += [_index_line(member) for member in _regular_files(file)]
     except tarfile.TarError as error:
         raise OSError(5, f"{tar} is no tar or a damaged one ({error})", tar) from error
     return "".join(lines).encode(errors="surrogateescape")
+
+
+def _regular_files(file: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for member in file:
+        if member.isreg() and not member.issparse():
+            yield member
+        file.members = []  # tarfile would keep every header
+
+
+def _index_line(member: tarfile.TarInfo) -> str:
+    name = member.name.removeprefix("./")  # as `tar -cf shard.tar .` writes it
+    _check_name(name)
+    return f"{name}\t{member.offset}\t{member.size}\n"
 
 
 def _write_index(tar: str, index: bytes) -> None:

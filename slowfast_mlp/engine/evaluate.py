@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from slowfast_mlp.distributed.process_group import gather_objects
 from slowfast_mlp.engine.metrics import VideoScores, top_k_correct
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.engine.prefetch import on_device
 
 # What is added up over the views of a video, from logits [N, K].
 ENSEMBLES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -124,8 +125,8 @@ def scores_of_views(
     batch_size: int,
     to_input: Callable[[Any], Tensor],
 ) -> list[Tensor]:
-    """What every candidate, in eval mode, adds up for the clips [N, 3, T, S, S] of `views`: scores [N, K] on
-    the CPU, of `batch_size` clips at a time.
+    """What every candidate, in eval mode, adds up for the clips [N, 3, T, S, S] of `views`, which are on its
+    device: scores [N, K] on the CPU, of `batch_size` clips at a time.
     """
     logits: list[list[Tensor]] = [[] for _ in candidates]
     with torch.inference_mode(), precision.autocast():
@@ -170,7 +171,8 @@ def _in_order(
     threads share is rounded differently with their number, and so would the predictions be.
     """
     if device.type != "cpu":
-        yield from ((views, score(views) if len(views.clips) else None) for views in loader)
+        for views in on_device(loader, device):
+            yield views, score(views) if len(views.clips) else None
         return
     num_threads = torch.get_num_threads()
     waiting: deque[tuple[Any, Future | None]] = deque()

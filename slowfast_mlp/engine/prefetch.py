@@ -1,31 +1,31 @@
-"""Batches on their way to the device."""
+"""Moving batches to the device."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TypeVar
 
 import torch
 
+from slowfast_mlp.data.batch import RawFrames, Views
 
-def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    """The batches (named tuples with `clips` and `labels`) in their order, with both on the device.
+AnyBatch = TypeVar("AnyBatch", Views, RawFrames)
 
-    To a GPU they go on a stream of their own, so that the copy of a batch runs beside the step before it, if
-    they come from page-locked memory; the host waits for none of it.
+
+def on_device(batches: Iterable[AnyBatch], device: torch.device) -> Iterator[AnyBatch]:
+    """Yields the batches (Views or RawFrames) in order, on the device. No later stage moves them again.
+
+    Copies to a GPU run on a stream of their own. If a batch is in pinned memory, its copy overlaps with the
+    step before it, and the host does not wait.
     """
     if device.type != "cuda":
-        for batch in batches:
-            yield batch._replace(**{name: part.to(device) for name, part in _parts(batch).items()})
+        yield from (batch.to(device) for batch in batches)
         return
     side = torch.cuda.Stream(device)
     for batch in batches:
         with torch.cuda.stream(side):
-            sent = {name: part.to(device, non_blocking=True) for name, part in _parts(batch).items()}
+            moved = batch.to(device, non_blocking=True)
         current = torch.cuda.current_stream(device)
         current.wait_stream(side)
-        for part in sent.values():
-            part.record_stream(current)  # else its memory would be free for the next copy too early
-        yield batch._replace(**sent)
-
-
-def _parts(batch: Any) -> dict[str, torch.Tensor]:
-    return {"clips": batch.clips, "labels": batch.labels}
+        for part in moved:
+            if isinstance(part, torch.Tensor) and part.is_cuda:
+                part.record_stream(current)  # else its memory would be free for the next copy too early
+        yield moved

@@ -67,10 +67,7 @@ def _try_training(
     found.try_to(partial(loaders.train_videos, config.data, config.aug, videos, **data))
     if model is None:
         return
-    course = dict(name=config.model.name, max_epoch=config.solver.max_epoch)
     found.try_to(partial(solver.optimizer, config.solver, model, shard=False))
     found.try_to(partial(solver.precise_batches, config.bn, model, name=config.model.name))
-    grid = found.try_to(partial(solver.multigrid, config.multigrid, config.data, model, **course))
-    if grid is not None:
-        steps = dict(num_classes=config.model.num_classes, rank=0, world_size=1, seed=seed)
-        found.try_to(partial(loaders.train_sampler, config.train, videos, grid, **steps))
+    steps = dict(num_classes=config.model.num_classes, rank=0, world_size=1, seed=seed)
+    found.try_to(partial(loaders.train_sampler, config.train, videos, **steps))

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from slowfast_mlp.builders import model as model_builder
-from slowfast_mlp.builders import solver
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.output_lock import OutputLock
 from slowfast_mlp.config.diff import all_settings, changed_settings
@@ -54,19 +53,19 @@ def run(config: Config, *, quiet: bool = False, report_run: Report | None = None
         if processes := rank_checks.preflight(device):
             log.say(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
-        model, grid = model_of(config, device)
+        model = model_of(config, device)
         videos = read_lists(config)
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
             checkpoint.demand_file(path) if path else None
         if is_first:
-            facts = start_of_run(config, model, grid, device, precision, videos)
+            facts = start_of_run(config, model, device, precision, videos)
             log.say(results.block(facts))
             results.write_environment(config.output_dir, facts)
         parts = dict(
             log=log, model=model, precision=precision, device=device, videos=videos, watchdog=watchdog
         )
         if config.train.enable:
-            train(config, grid=grid, stop=stop, **parts)
+            train(config, stop=stop, **parts)
         if config.test.enable:
             test(config, **parts)
         if report_run and config.report.enable and is_first:
@@ -80,14 +79,10 @@ def _as_markdown(settings: dict[str, Any]) -> str:
     return "\n".join(["| setting | value |", "|---|---|", *rows])
 
 
-def model_of(config: Config, device: torch.device) -> tuple[nn.Module, solver.Multigrid]:
-    """The model as it starts, and the shapes of the steps that would train it."""
+def model_of(config: Config, device: torch.device) -> nn.Module:
+    """The model with its initial weights."""
     torch.manual_seed(config.rng_seed)
-    model = model_builder.model_for(config.model, config.data).to(device)
-    grid = solver.multigrid(
-        config.multigrid, config.data, model, name=config.model.name, max_epoch=config.solver.max_epoch
-    )
-    return model, grid
+    return model_builder.model_for(config.model, config.data).to(device)
 
 
 def run_all(configs: Sequence[Config], *, quiet: bool = False, report_run: Report | None = None) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from slowfast_mlp.builders import annotations, loaders, solver
+from slowfast_mlp.builders import annotations, loaders
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine import results
@@ -21,7 +21,6 @@ ORDERS_IN_WORDS = {
 def start_of_run(
     config: Config,
     model: nn.Module,
-    grid: solver.Multigrid,
     device: torch.device,
     precision: Precision,
     videos: dict[str, annotations.Records],
@@ -51,32 +50,29 @@ def start_of_run(
         f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",
     }
     if config.train.enable:
-        facts |= _course_of_training(config, grid, len(videos["train"]))
+        facts |= _course_of_training(config, len(videos["train"]))
     return {**facts, "output": config.output_dir}
 
 
-def _course_of_training(config: Config, grid: solver.Multigrid, num_videos: int) -> dict[str, str]:
+def _course_of_training(config: Config, num_videos: int) -> dict[str, str]:
     """Augmentation, batches, steps and learning rate of the training."""
     settings, batch_size, num_samples = config.solver, config.train.batch_size, config.aug.num_sample
-    steps = grid.steps_of_epochs(num_videos, batch_size)
-    a_number = " to ".join(map(str, sorted({min(steps), max(steps)})))
+    num_steps, num_left_out = divmod(num_videos, batch_size)
     flip = ", flip" if config.data.random_flip else ""
     facts = {
         "augment": f"random crop{flip}{loaders.augmentation_in_words(config.aug, config.mixup)}",
         "batch": f"{batch_size} videos x {num_samples} views = {batch_size * num_samples} clips over all "
-        f"processes, {a_number} steps an epoch, {len(steps)} epochs, {sum(steps)} steps",
+        f"processes, {num_steps} steps an epoch, {settings.max_epoch} epochs, "
+        f"{num_steps * settings.max_epoch} steps",
     }
-    left_out = grid.most_left_out(num_videos, batch_size)
-    facts["batch"] += f"; {left_out} videos, others every epoch, are left over" if left_out else ""
+    if num_left_out:
+        facts["batch"] += f"; {num_left_out} videos, others every epoch, are left over"
     facts["batch"] += ORDERS_IN_WORDS[config.train.sampler]
     warmup = f"{settings.warmup_start_lr:g} to {settings.base_lr:g} in {settings.warmup_epochs:g} epochs"
     warmup = warmup if settings.warmup_epochs else f"{settings.base_lr:g}"
     cosine = "then a cosine" if settings.cosine_after_warmup else "then the rest of a cosine over all epochs"
     cooldown = f", the last {settings.cooldown_epochs} epochs there" if settings.cooldown_epochs else ""
     facts["lr"] = f"{warmup}, {cosine} to {settings.cosine_end_lr:g}{cooldown}"
-    if grid.has_cycle:
-        facts["lr"] += "; times the last batch of the phase over B"
-        facts["multigrid"] = f"B = {batch_size}; steps in turn: {grid.in_words()}"
     return facts
 
 

@@ -81,9 +81,9 @@ def _loaded(config: Config, device: torch.device, precision: Precision, videos: 
     with _log_of(config) as log:
         if config.test.checkpoint_file_path:
             checkpoint.demand_file(config.test.checkpoint_file_path)
-        model, grid = model_of(config, device)
+        model = model_of(config, device)
         if log.enabled:
-            facts = start_of_run(config, model, grid, device, precision, videos)
+            facts = start_of_run(config, model, device, precision, videos)
             log.say(results.block(facts))
             results.write_environment(config.output_dir, facts)
         return load_tested(config, model, videos["test"].label_names)

@@ -37,7 +37,6 @@ from slowfast_mlp.run.test import evaluator_of
 def train(
     config: Config,
     *,
-    grid: solver.Multigrid,
     log: RunLog,
     model: nn.Module,
     precision: Precision,
@@ -47,12 +46,12 @@ def train(
     watchdog: Watchdog,
 ) -> None:
     """Trains from the newest checkpoint of the output folder, or from the start. Raises Stopped."""
-    num_epochs, label_names = grid.num_epochs, videos["train"].label_names
-    loader = _train_loader(config, grid, device, videos["train"])
+    num_epochs, label_names = config.solver.max_epoch, videos["train"].label_names
+    loader = _train_loader(config, device, videos["train"])
     sampler = loader.batch_sampler
     optimizer = solver.optimizer(config.solver, model, shard=config.train.shard_optimizer)
     best, ema = BestValidation(), solver.ema(config.train, model)
-    stage = _parts_of_training(config, grid, device, sampler, ema)
+    stage = _parts_of_training(config, device, sampler, ema)
     parts = dict(model=model, optimizer=optimizer, precision=precision, best=best)
     nets = {"buffers": model}  # by the name of their statistics in the state; what is judged is the last
     if ema:
@@ -212,14 +211,14 @@ def _validated(config: Config, start: Start) -> float | None:
 
 
 def _parts_of_training(
-    config: Config, grid: solver.Multigrid, device: torch.device, sampler: TrainSampler, ema: Ema | None
+    config: Config, device: torch.device, sampler: TrainSampler, ema: Ema | None
 ) -> dict[str, Any]:
     """The learning rate, what makes clips and targets of a batch, and what a step does with it, as arguments
     of train_one_epoch.
     """
     clips_per_rank = config.train.batch_size // dist.world_size() * config.aug.num_sample
     return dict(
-        lr_at=solver.schedule(config.solver, grid),
+        lr_at=solver.schedule(config.solver),
         to_input=loaders.to_input(config.data, device),
         share_done=sampler.share_done,
         make_targets=solver.targets(config.solver, config.model.num_classes),
@@ -233,14 +232,11 @@ def _parts_of_training(
     )
 
 
-def _train_loader(
-    config: Config, grid: solver.Multigrid, device: torch.device, videos: annotations.Records
-) -> DataLoader:
+def _train_loader(config: Config, device: torch.device, videos: annotations.Records) -> DataLoader:
     """This rank's batches of training; their sampler knows the steps."""
     sampler = loaders.train_sampler(
         config.train,
         videos,
-        grid,
         num_classes=config.model.num_classes,
         rank=dist.rank(),
         world_size=dist.world_size(),

@@ -84,7 +84,7 @@ def test_the_plain_way_gives_the_frames_of_the_same_numbers(write_numbered, plai
 def test_the_plain_way_makes_the_same_view_but_for_rounding(small_corpus, plain_way):
     records = small_corpus["jpg"]
     (job,) = loader_passes.make_jobs(records, loader_passes.SEGMENTS, num_epochs=1, crop_size=64)
-    plan = replace(job.plans[0], ops=(("Invert", 0),), erasure=None)
+    plan = replace(job.params[0], ops=(("Invert", 0),), erasure=None)
     plain = plain_way.training_views_of_pictures(loader_passes.picture_paths(job), [plan])
     frames = plain_way.read_pictures(loader_passes.picture_paths(job))
     ours = loader_passes.HOST_MODES["exact"](frames, plan).permute(3, 0, 1, 2).unsqueeze(0)
@@ -103,7 +103,7 @@ def test_the_profile_finds_time_in_every_stage_of_training_from_videos(small_cor
     profile = loader_profile.profile(load, loader_profile.OURS)
     assert [title for title, seconds in profile.seconds.items() if seconds <= 0] == []
     assert profile.calls["pyav_reader.py", "_pixels"] == 3 * 16
-    assert profile.calls["augment.py", "augment_exactly"] == 3 * loader_passes.NUM_SAMPLES
+    assert profile.calls["augment.py", "augment_exact"] == 3 * loader_passes.NUM_SAMPLES
 
 
 def test_the_profile_finds_time_in_every_stage_of_the_plain_way(small_corpus, plain_way):
@@ -153,11 +153,11 @@ def test_values_that_python_asks_of_tensors_are_counted_but_not_those_of_the_opt
 
 def test_a_record_of_pictures_names_its_files():
     job = loader_passes.Job(
-        draw=loader_passes.Draw(0, 0),
+        key=loader_passes.SampleKey(0, 0),
         record=Record("/a/{:05d}.jpg", 0, 48),
         start=0,
         span=48,
         indices=(0, 3),
-        plans=(),
+        params=(),
     )
     assert loader_passes.picture_paths(job) == ["/a/00001.jpg", "/a/00004.jpg"]

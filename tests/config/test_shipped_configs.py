@@ -15,7 +15,6 @@ from slowfast_mlp.builders import annotations, solver
 from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.config.schema import Config
-from slowfast_mlp.data.multigrid import Multigrid
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.registry import find_module
@@ -161,7 +160,6 @@ def test_the_recipe_is_the_papers(path):
     assert config.data.train_interpolation == ("random" if by_timm else "auto")
     bilinear = path.parent.name == "ImageNet" and path.stem.startswith("MOBILE_FORMER")
     assert config.data.test_interpolation == ("bilinear" if bilinear else "auto")
-    assert not (config.multigrid.long_cycle or config.multigrid.short_cycle)
     assert recipe == (
         solver_.weight_decay,
         solver_.clip_grad_l2norm,
@@ -174,15 +172,7 @@ def test_the_recipe_is_the_papers(path):
     averages = path.parent.name == "ImageNet" and re.fullmatch("POSMLP_[TSB]", path.stem)
     assert (config.train.ema_decay, solver_.eps) == ((0.99992, 1e-5) if averages else (0, 1e-8))
     assert (solver_.optimizing_method, solver_.betas, solver_.layer_decay) == ("adamw", (0.9, 0.999), 1)
-    plain = Multigrid(
-        long_cycle=False,
-        short_cycle=False,
-        epoch_factor=1,
-        num_frames=config.data.num_frames,
-        crop_size=224,
-        max_epoch=solver_.max_epoch,
-    )
-    lr_at = solver.schedule(solver_, plain)
+    lr_at = solver.schedule(solver_)
     assert [lr_at(epoch) for epoch in lr_of_epoch] == pytest.approx(list(lr_of_epoch.values()))
     assert solver_.max_epoch == max(lr_of_epoch)
     if aug.enable:

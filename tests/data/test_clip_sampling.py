@@ -5,7 +5,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowfast_mlp.data.clip_sampling import DenseClips, clip_indices, clip_span, random_start, view_start
+from slowfast_mlp.data.clip_sampling import (
+    DenseClipSampler,
+    clip_indices,
+    clip_span,
+    random_start,
+    view_start,
+)
 
 
 def test_sixteen_frames_at_rate_four_are_unevenly_spaced():
@@ -51,7 +57,7 @@ def test_view_starts_of_a_64_frame_clip(num_video_frames, num_views, offset, sta
     [(300, 30, [118, 122, 126]), (300, 60, [86, 94, 102]), (150, 12, [62, 63, 65])],
 )
 def test_the_middle_clip_of_videos_of_other_rates(num_video_frames, fps, first_frames):
-    clips = DenseClips(num_frames=16, sampling_rate=4, target_fps=30, offset=True, shuffle=False)
+    clips = DenseClipSampler(num_frames=16, sampling_rate=4, target_fps=30, offset=True, shuffle=False)
     (indices,) = clips.views(num_video_frames, fps, 1, torch.Generator())
     assert indices[:3].tolist() == first_frames
 
@@ -68,7 +74,9 @@ def test_the_middle_clip_of_videos_of_other_rates(num_video_frames, fps, first_f
 def test_every_clip_lies_in_the_video_and_goes_forward(
     num_video_frames, fps, num_frames, rate, num_views, offset, seed
 ):
-    clips = DenseClips(num_frames=num_frames, sampling_rate=rate, target_fps=30, offset=offset, shuffle=False)
+    clips = DenseClipSampler(
+        num_frames=num_frames, sampling_rate=rate, target_fps=30, offset=offset, shuffle=False
+    )
     generator = torch.Generator().manual_seed(seed)
     for indices in [
         clips.random(num_video_frames, fps, generator),
@@ -89,7 +97,7 @@ def test_random_starts_reach_from_the_first_to_the_last_place():
 
 def test_shuffling_keeps_the_frames_of_a_clip_and_changes_their_order():
     ordered, shuffled = (
-        DenseClips(num_frames=16, sampling_rate=4, target_fps=30, offset=True, shuffle=shuffle).views(
+        DenseClipSampler(num_frames=16, sampling_rate=4, target_fps=30, offset=True, shuffle=shuffle).views(
             300, 30, 4, torch.Generator().manual_seed(1)
         )
         for shuffle in (False, True)

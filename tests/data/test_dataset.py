@@ -4,20 +4,22 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.data.clip_sampling import DenseClips
-from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
-from slowfast_mlp.data.device_transform import ToInput
+from slowfast_mlp.data.batch import collate
+from slowfast_mlp.data.clip_reader import ClipReader
+from slowfast_mlp.data.clip_sampling import DenseClipSampler
+from slowfast_mlp.data.dataset import EvalVideos, TrainVideos
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.samplers import Draw, EvalBatchSampler, TrainSampler
-from slowfast_mlp.data.transforms.augment import PlanDrawer, augment_exactly
+from slowfast_mlp.data.samplers import EvalBatchSampler, SampleKey, TrainSampler
+from slowfast_mlp.data.transforms.augment import augment_exact
+from slowfast_mlp.data.transforms.augment_params import AugmentSampler
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
 
 
-def clips(**changes):
+def reader(**changes):
     settings = dict(num_frames=4, sampling_rate=2, target_fps=30, offset=True, shuffle=False)
-    return DenseClips(**{**settings, **changes})
+    return ClipReader(clip_sampler=DenseClipSampler(**{**settings, **changes}), decoder="auto")
 
 
 def keep_pixels(frames):
@@ -35,20 +37,19 @@ def records(write_numbered):
     return [Record(write_numbered(f"{n}.mp4", 40 + n), n % 3) for n in range(6)]
 
 
-def train_set(records, seed=0, **changes):
-    drawer = PlanDrawer(crop_size=32, area=(0.5, 1), aspect=(0.75, 1.3333), flip=True, erase_prob=0.5)
-    settings = dict(draw_plan=drawer, augment=lambda frames, plan: frames, num_samples=1, clips=clips())
-    return TrainVideos(records, decoder="auto", seed=seed, **{**settings, **changes})
+def train_set(records, seed=0, reader=reader(), **changes):  # noqa: B008
+    sampler = AugmentSampler(crop_size=32, area=(0.5, 1), aspect=(0.75, 1.3333), flip=True, erase_prob=0.5)
+    settings = dict(augment_sampler=sampler, augment=lambda frames, params: frames, num_samples=1)
+    return TrainVideos(records, reader, seed=seed, **{**settings, **changes})
 
 
 def eval_set(records, num_clips=3, transform=keep_pixels, num_crops=1, **changes):
     return EvalVideos(
         records,
-        clips=clips(**changes),
+        reader(**changes),
         num_clips=num_clips,
         num_crops=num_crops,
         transform=transform,
-        decoder="auto",
         seed=0,
     )
 
@@ -70,7 +71,7 @@ def test_draws_depend_on_seed_epoch_and_record_alone(records):
             train_set(records, seed),
             batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=collate_views,
+            collate_fn=collate,
         )
         return {int(v): shown(clip) for views in loader for v, clip in zip(views.videos, views.clips)}
 
@@ -80,8 +81,8 @@ def test_draws_depend_on_seed_epoch_and_record_alone(records):
 
 
 def everything(records, **changes):
-    """A data set with all that is drawn for a view, three views a video."""
-    drawer = PlanDrawer(
+    """A dataset with every augmentation, three views a video."""
+    sampler = AugmentSampler(
         crop_size=32,
         area=(0.08, 1),
         aspect=(0.75, 1.3333),
@@ -89,26 +90,28 @@ def everything(records, **changes):
         randaugment=parse_randaugment("rand-m7-n4-mstd0.5-inc1"),
         erase_prob=0.5,
     )
-    return train_set(records, **{**dict(draw_plan=drawer, augment=augment_exactly, num_samples=3), **changes})
+    return train_set(
+        records, **{**dict(augment_sampler=sampler, augment=augment_exact, num_samples=3), **changes}
+    )
 
 
 def epoch_of(data, workers=0, rank=0, world_size=1, epoch=1):
-    """Views and plans of every video of an epoch, as the loader of a rank gives them."""
+    """Views and parameters of every video of an epoch, as the loader of a rank gives them."""
     labels = torch.zeros(6, dtype=torch.int64)
     sampler = TrainSampler(labels, batch_size=2, rank=rank, world_size=world_size, seed=5)
     sampler.epoch = epoch
-    loader = DataLoader(data, batch_sampler=sampler, num_workers=workers, collate_fn=collate_views)
+    loader = DataLoader(data, batch_sampler=sampler, num_workers=workers, collate_fn=collate)
     found = {}
     for views in loader:
-        for video, clip, plan in zip(views.videos.tolist(), views.clips, views.plans):
-            found.setdefault(video, []).append((clip.clone(), plan))
+        for video, clip, params in zip(views.videos.tolist(), views.clips, views.params):
+            found.setdefault(video, []).append((clip.clone(), params))
     return found
 
 
 def assert_same(one, other):
     assert one.keys() == other.keys()
     for video in one:
-        assert [plan for _, plan in one[video]] == [plan for _, plan in other[video]]
+        assert [params for _, params in one[video]] == [params for _, params in other[video]]
         assert all(torch.equal(a, b) for (a, _), (b, _) in zip(one[video], other[video]))
 
 
@@ -121,23 +124,23 @@ def test_augmented_views_are_the_same_with_any_number_of_workers_and_ranks(recor
     ranks = [epoch_of(everything(records), rank=rank, world_size=2) for rank in range(2)]
     assert not ranks[0].keys() & ranks[1].keys()
     assert_same(alone, ranks[0] | ranks[1])
-    plans = {plan for views in alone.values() for _, plan in views}
-    assert len(plans) == 18
-    assert not plans & {
-        plan for views in epoch_of(everything(records), epoch=2).values() for _, plan in views
+    all_params = {params for views in alone.values() for _, params in views}
+    assert len(all_params) == 18
+    assert not all_params & {
+        params for views in epoch_of(everything(records), epoch=2).values() for _, params in views
     }
 
 
 def test_the_views_of_a_video_show_the_same_frames_of_one_decode(records):
     views = train_set(records, num_samples=3)[(4, 0)]
-    assert views.clips.shape == (3, 3, 4, 48, 144) and len(set(views.plans)) == 3
+    assert views.clips.shape == (3, 3, 4, 48, 144) and len(set(views.params)) == 3
     assert (views.labels.tolist(), views.videos.tolist()) == ([1] * 3, [4] * 3)
     assert shown(views.clips[0]) == shown(views.clips[1]) == shown(views.clips[2])
 
 
 def test_the_first_of_several_views_is_that_of_a_single_one(records):
     single, several = everything(records, num_samples=1)[(2, 7)], everything(records)[(2, 7)]
-    assert single.plans == several.plans[:1]
+    assert single.params == several.params[:1]
     assert torch.equal(single.clips[0], several.clips[0])
 
 
@@ -147,7 +150,7 @@ def test_a_mirrored_view_has_the_label_of_the_other_side(records):
     seen = set()
     for epoch in range(10):
         views = data[(4, epoch)]
-        assert views.labels.tolist() == [2 if plan.flip else 1 for plan in views.plans]
+        assert views.labels.tolist() == [2 if params.flip else 1 for params in views.params]
         seen |= set(views.labels.tolist())
     assert seen == {1, 2}
 
@@ -155,7 +158,7 @@ def test_a_mirrored_view_has_the_label_of_the_other_side(records):
 def test_a_replaced_video_is_missed_in_all_its_views(records):
     views = everything([*records, Record("/nowhere.mp4", 0)])[(6, 3)]
     assert [failure.num_views for failure in views.failures] == [3]
-    assert len(views.clips) == len(views.plans) == 3
+    assert len(views.clips) == len(views.params) == 3
 
 
 def test_an_evaluation_item_holds_all_views_in_order(records):
@@ -193,7 +196,7 @@ def test_training_gives_up_when_nothing_can_be_read():
         batch_sampler=TrainSampler(
             torch.zeros(3, dtype=torch.int64), batch_size=1, rank=0, world_size=1, seed=0
         ),
-        collate_fn=collate_views,
+        collate_fn=collate,
         num_workers=1,
     )
     with pytest.raises(UserError) as raised:
@@ -210,7 +213,7 @@ def test_evaluation_never_replaces_and_reports_what_is_missing(records):
     loader = DataLoader(
         eval_set(broken),
         batch_sampler=EvalBatchSampler(3, batch_size=2, rank=0, world_size=1),
-        collate_fn=collate_views,
+        collate_fn=collate,
         num_workers=1,
     )
     batches = list(loader)
@@ -220,7 +223,7 @@ def test_evaluation_never_replaces_and_reports_what_is_missing(records):
 
 
 def test_a_batch_of_nothing_but_failures_is_empty():
-    views = collate_views([eval_set([Record("/nowhere.mp4", 1)])[0]])
+    views = collate([eval_set([Record("/nowhere.mp4", 1)])[0]])
     assert len(views.clips) == len(views.videos) == 0
     assert len(views.failures) == 1
 
@@ -233,23 +236,8 @@ def test_a_half_damaged_video_gives_the_views_of_its_whole_half(damaged_video):
     assert shown(views.clips[0]) == [0, 2, 4, 7]
 
 
-@pytest.mark.parametrize("augment", [augment_exactly, None])
-def test_a_key_may_ask_for_another_number_of_frames_and_another_crop(records, augment):
-    dataset = everything(records, clips=clips(num_frames=8, sampling_rate=4), augment=augment, num_samples=2)
-    to_input = ToInput(mean=(0, 0, 0), std=(1, 1, 1), device=torch.device("cpu"), augment=augment_exactly)
-    assert to_input(dataset[Draw(2, 0)]).shape == (2, 3, 8, 32, 32)
-    assert to_input(dataset[Draw(2, 0, num_frames=4, crop_size=48)]).shape == (2, 3, 4, 48, 48)
-
-
-def test_fewer_frames_are_spread_over_the_same_span(records):
-    dataset = train_set(records, clips=clips(num_frames=8, sampling_rate=4))  # 32 of 42 frames
-    eight, four = (shown(dataset[Draw(2, 0, num_frames=number)].clips[0]) for number in (None, 4))
-    assert (len(eight), len(four)) == (8, 4)
-    assert (eight[0], eight[-1]) == (four[0], four[-1])
-
-
 def test_a_record_that_an_epoch_draws_again_gets_another_clip(records):
     dataset = train_set(records)
-    views = [dataset[Draw(2, 0, visit)].clips for visit in (0, 0, 1, 2)]
+    views = [dataset[SampleKey(2, 0, repeat)].clips for repeat in (0, 0, 1, 2)]
     assert torch.equal(views[0], views[1])
     assert len({tuple(shown(clip[0])) for clip in views}) == 3

@@ -8,11 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slowfast_mlp.data.multigrid import StepShape
 from slowfast_mlp.data.samplers import ORDERS, EvalBatchSampler, TrainSampler, empty_classes
 from slowfast_mlp.seeding import mix_seeds
-
-SHORT_CYCLE = (StepShape(4, 8, 32), StepShape(2, 8, 48), StepShape(1, 8, 64))
 
 
 def train_samplers(num_records, batch_size, world_size, seed=0, labels=None, **settings):
@@ -42,27 +39,22 @@ settings = given(
     world_size=st.integers(1, 7),
     epoch=st.integers(0, 9),
     order=st.sampled_from(sorted(ORDERS)),
-    shapes=st.sampled_from([(StepShape(),), SHORT_CYCLE]),
     num_classes=st.integers(1, 9),
 )
 
 
 @settings
 def test_the_ranks_share_the_order_of_one_and_drop_less_than_the_next_step(
-    num_records, per_rank, world_size, epoch, order, shapes, num_classes
+    num_records, per_rank, world_size, epoch, order, num_classes
 ):
     labels = [index % num_classes for index in range(num_records)]
     batch_size = per_rank * world_size
-    same = dict(labels=labels, order=order, shapes_at=lambda epoch: shapes)
+    same = dict(labels=labels, order=order)
     steps = steps_of(train_samplers(num_records, batch_size, world_size, **same), epoch)
     assert steps == steps_of(train_samplers(num_records, batch_size, 1, **same), epoch)
-    sizes = [batch_size * shape.batch_factor for shape in shapes]
-    assert [len(step) for step in steps] == [sizes[n % len(sizes)] for n in range(len(steps))]
-    left = num_records - sum(map(len, steps))
-    assert 0 <= left < sizes[len(steps) % len(sizes)]
+    assert [len(step) for step in steps] == [batch_size] * len(steps)
+    assert 0 <= num_records - sum(map(len, steps)) < batch_size
     assert all(draw.epoch == epoch and 0 <= draw.record < num_records for step in steps for draw in step)
-    for step, shape in zip(steps, shapes * len(steps)):
-        assert {draw[3:] for draw in step} == {(shape.num_frames, shape.crop_size)}
 
 
 @given(num_records=st.integers(1, 300), batch_size=st.integers(1, 8), epoch=st.integers(0, 9))
@@ -70,15 +62,15 @@ def test_a_shuffled_epoch_gives_no_record_twice(num_records, batch_size, epoch):
     (sampler,) = train_samplers(num_records, batch_size, 1)
     draws = [draw for step in steps_of([sampler], epoch) for draw in step]
     assert len({draw.record for draw in draws}) == len(draws) == num_records // batch_size * batch_size
-    assert all(draw.visit == 0 for draw in draws)
+    assert all(draw.repeat == 0 for draw in draws)
 
 
 @settings
 def test_training_goes_on_after_every_step_as_if_it_had_not_stopped(
-    num_records, per_rank, world_size, epoch, order, shapes, num_classes
+    num_records, per_rank, world_size, epoch, order, num_classes
 ):
     labels = [index % num_classes for index in range(num_records)]
-    same = dict(labels=labels, order=order, shapes_at=lambda epoch: shapes)
+    same = dict(labels=labels, order=order)
     batch_size = per_rank * world_size
     (whole,) = train_samplers(num_records, batch_size, 1, **same)
     steps, following = steps_of([whole], epoch), steps_of([whole], epoch + 1)
@@ -168,13 +160,6 @@ def test_a_state_after_more_steps_than_there_are_is_refused():
         sampler.state_dict(6)
 
 
-def test_the_clock_of_an_epoch_counts_clips_not_steps():
-    (sampler,) = train_samplers(15, 1, 1, shapes_at=lambda epoch: SHORT_CYCLE)
-    # 4 + 2 + 1 + 4 + 2 + 1 = 14 of 15; four more are not left.
-    assert len(sampler) == 6
-    assert [sampler.share_done(step) for step in range(7)] == [n / 14 for n in (0, 4, 6, 7, 11, 13, 14)]
-
-
 @given(labels=st.lists(st.integers(0, 6), min_size=1, max_size=150), epoch=st.integers(0, 5))
 def test_a_balanced_epoch_draws_classes_and_the_records_of_each_equally_often(labels, epoch):
     (sampler,) = train_samplers(0, 1, 1, labels=labels, order="balanced")
@@ -186,7 +171,7 @@ def test_a_balanced_epoch_draws_classes_and_the_records_of_each_equally_often(la
         assert max(classes.values()) - min(classes.values()) <= 1
     records = Counter({index: 0 for index in range(len(labels))})
     for draw in draws:
-        assert draw.visit == records[draw.record]
+        assert draw.repeat == records[draw.record]
         records[draw.record] += 1
     for label in set(labels):
         counts = [records[index] for index, other in enumerate(labels) if other == label]
@@ -196,7 +181,7 @@ def test_a_balanced_epoch_draws_classes_and_the_records_of_each_equally_often(la
 def test_a_rare_class_is_drawn_as_often_as_a_frequent_one():
     (sampler,) = train_samplers(0, 2, 1, labels=[0] * 9 + [4], order="balanced")
     draws = [draw for step in steps_of([sampler], 0) for draw in step]
-    assert [draw.visit for draw in draws if draw.record == 9] == [0, 1, 2, 3, 4]
+    assert [draw.repeat for draw in draws if draw.record == 9] == [0, 1, 2, 3, 4]
     assert len({draw.record for draw in draws if draw.record != 9}) == 5
     assert steps_of([sampler], 1) != steps_of([sampler], 0)
 
@@ -253,6 +238,6 @@ def test_repeated_augmentation_draws_a_third_of_the_records_three_times_each_sid
     records = [draw.record for draw in draws]
     assert records[:9] == [record for record in records[:9:3] for _ in range(3)]
     assert len(set(records)) == 4 and len(draws) == 10
-    assert [draw.visit for draw in draws] == [0, 1, 2] * 3 + [0]  # each visit is augmented by its own draws
+    assert [draw.repeat for draw in draws] == [0, 1, 2] * 3 + [0]  # each repeat is augmented by its own draws
     sampler.epoch = 1
     assert {draw.record for step in sampler for draw in step} != set(records)

@@ -6,7 +6,12 @@ from fractions import Fraction
 import pytest
 import torch
 
-from slowfast_mlp.data.clip_sampling import SegmentClips, random_segments, segment_borders, view_segments
+from slowfast_mlp.data.clip_sampling import (
+    SegmentClipSampler,
+    random_segments,
+    segment_borders,
+    view_segments,
+)
 
 LENGTHS, CLIPS, VIEWS = (1, 5, 20, 60, 150, 300), (8, 16, 32), (1, 2, 3)
 
@@ -101,7 +106,7 @@ def test_training_draws_are_even():
 
 
 def test_neither_rate_nor_frame_rate_matters_and_shuffling_keeps_the_frames():
-    ordered, shuffled = (SegmentClips(num_frames=16, shuffle=shuffle) for shuffle in (False, True))
+    ordered, shuffled = (SegmentClipSampler(num_frames=16, shuffle=shuffle) for shuffle in (False, True))
     generator = torch.Generator().manual_seed(0)
     one, other = (ordered.views(60, fps, 2, generator) for fps in (12.0, 60.0))
     assert [clip.tolist() for clip in one] == [clip.tolist() for clip in other]

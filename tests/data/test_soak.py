@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from slowfast_mlp.data import tar_files
-from slowfast_mlp.data.video_io.timeout import within
+from slowfast_mlp.data.video_io.timeout import with_timeout
 from slowfast_mlp.data.video_io.video import DecodeError, open_video
 
 NUM_CLIPS = 2000
@@ -49,7 +49,7 @@ class Usage(Dataset):
                 return video.read(range(start, start + 8, 2))
 
         try:
-            assert within(60, path, read).shape == (4, 48, 144, 3)
+            assert with_timeout(60, path, read).shape == (4, 48, 144, 3)
             assert "damaged" not in path
         except DecodeError:
             assert "damaged" in path

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from slowfast_mlp.data.video_io.pyav_reader import IS_PYAV_17
-from slowfast_mlp.data.video_io.timeout import within
+from slowfast_mlp.data.video_io.timeout import with_timeout
 from slowfast_mlp.data.video_io.video import DecodeError, open_video
 from tests.conftest import numbered_frames, numbers_shown
 
@@ -218,7 +218,7 @@ def read_in_time(path, decoder, indices=None):
         with open_video(str(path), decoder) as video:
             return video.read(range(video.num_frames) if indices is None else indices)
 
-    return within(DEADLINE_SEC, str(path), read)
+    return with_timeout(DEADLINE_SEC, str(path), read)
 
 
 @pytest.fixture

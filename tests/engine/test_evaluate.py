@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mlp.data.dataset import Failure, Views
+from slowfast_mlp.data.batch import Failure, Views
 from slowfast_mlp.engine.evaluate import Candidate, evaluate
 from slowfast_mlp.engine.precision import Precision
 

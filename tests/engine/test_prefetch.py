@@ -1,30 +1,25 @@
 """Batches on their way to the device: in order, and unchanged."""
 
-from typing import NamedTuple
-
 import pytest
 import torch
-from torch import Tensor
 
+from slowfast_mlp.data.batch import Failure, Views
 from slowfast_mlp.engine.prefetch import on_device
-
-
-class Batch(NamedTuple):
-    clips: Tensor
-    labels: Tensor
-    videos: Tensor
-    name: str
 
 
 def batches(number, size=1000):
     for n in range(number):
         clips = torch.full((size,), n, dtype=torch.uint8)
-        yield Batch(clips, torch.tensor([n]), torch.tensor([10 + n]), f"batch {n}")
+        yield Views(clips, torch.tensor([n]), torch.tensor([10 + n]), (Failure(n, "a.mp4", f"batch {n}", 1),))
+
+
+def name_of(batch):
+    return batch.failures[0].reason
 
 
 def test_batches_come_in_order_and_whole():
     arrived = list(on_device(batches(3), torch.device("cpu")))
-    assert [batch.name for batch in arrived] == ["batch 0", "batch 1", "batch 2"]
+    assert [name_of(batch) for batch in arrived] == ["batch 0", "batch 1", "batch 2"]
     for batch, sent in zip(arrived, batches(3)):
         assert torch.equal(batch.clips, sent.clips) and torch.equal(batch.labels, sent.labels)
         assert torch.equal(batch.videos, sent.videos)
@@ -35,7 +30,7 @@ def test_no_batch_is_taken_before_it_is_asked_for():
 
     def loader():
         for batch in batches(3):
-            asked.append(batch.name)
+            asked.append(name_of(batch))
             yield batch
 
     arriving = on_device(loader(), torch.device("cpu"))

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from slowfast_mlp.data.dataset import Failure
+from slowfast_mlp.data.batch import Failure
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.evaluate import Evaluation
 from slowfast_mlp.log.run_log import RunLog

@@ -4,14 +4,14 @@ import shutil
 from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from slowfast_mlp.data.batch import Views
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
@@ -28,13 +28,6 @@ CPU = torch.device("cpu")
 NUM_STEPS = 6
 
 
-class Batch(NamedTuple):
-    clips: Tensor
-    labels: Tensor
-    videos: Tensor
-    failures: tuple = ()
-
-
 @pytest.fixture
 def prepared():
     with ExitStack() as logs:
@@ -45,7 +38,7 @@ def prepare(logs, folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, befor
     """A model, and a function that trains it for an epoch of NUM_STEPS steps with all that a run may set."""
     model, clips, labels = jobs.model_and_batch()
     model.to(device)
-    batches = [Batch(clips + step, labels, torch.arange(4)) for step in range(NUM_STEPS)]
+    batches = [Views(clips + step, labels, torch.arange(4), ()) for step in range(NUM_STEPS)]
     if spoil is not None:
         batches[spoil] = batches[spoil]._replace(clips=batches[spoil].clips * float("nan"))
     steps = iter(range(NUM_STEPS))

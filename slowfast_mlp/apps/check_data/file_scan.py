@@ -14,7 +14,7 @@ from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, column_hint, frames_hint
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
-from slowfast_mlp.data.video_io.probe import DECODE, Contents, examine
+from slowfast_mlp.data.video_io.probe import DECODE, Contents, probe_record
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str)
     if not record.num_frames and not facts.num_bytes:
         return facts._replace(kind="empty", problem="has no bytes")
     try:
-        contents = examine(record, decode=decode, decoder=decoder)
+        contents = probe_record(record, decode=decode, decoder=decoder)
         head = _digest_folder(record, contents) if record.num_frames else _digest(record.path, HEAD_BYTES)
         return facts._replace(head=head, contents=contents)
     except DecodeError as error:

@@ -21,7 +21,7 @@ from slowfast_mlp.apps.progress_bar import CountProgress
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.frame_writer import ENDINGS, FrameWriter
-from slowfast_mlp.data.video_io.stream import Forward, Stream, TimedFrame, open_forward
+from slowfast_mlp.data.video_io.stream import FrameStream, Stream, TimedFrame, open_stream
 from slowfast_mlp.errors import UserError
 
 Source = Record | Stream
@@ -122,7 +122,7 @@ class Command:
         if not self._wanted.json:
             self._say(path)
         try:
-            with contextlib.closing(open_forward(source)) as video:
+            with contextlib.closing(open_stream(source)) as video:
                 reason = self._slide(source, video, place, windows)
                 damaged = f"{video.num_damaged} damaged frames were left out" if video.num_damaged else ""
             reason = "; ".join(filter(None, (reason, damaged)))
@@ -141,7 +141,7 @@ class Command:
             failed += self._annotate(source, place.video, self._caption_of(windows))
         return failed
 
-    def _slide(self, source: Source, video: Forward, place: "Places", windows: list[Prediction]) -> str:
+    def _slide(self, source: Source, video: FrameStream, place: "Places", windows: list[Prediction]) -> str:
         """Adds the windows to the list as they come, and returns why they ended early, if they did.
 
         Only the last stays where nothing is made of the others: a stream may have no end. It is drawn on with
@@ -183,7 +183,7 @@ class Command:
         as_line = output.line_of_window(window, top_k, colours=self._colours)
         self._say(output.as_json(window, top_k) if self._wanted.json else as_line)
 
-    def _frames(self, video: Forward, title: str) -> Iterator[TimedFrame]:
+    def _frames(self, video: FrameStream, title: str) -> Iterator[TimedFrame]:
         """The frames up to `max_sec`, counted on standard error under the title, if there is one."""
         limit = self._wanted.max_sec
         frames = iter(video) if limit is None else takewhile(lambda frame: frame.time_sec < limit, video)
@@ -201,7 +201,7 @@ class Command:
         """Writes the video with captions; sound is left out."""
         try:
             with (
-                contextlib.closing(open_forward(source)) as video,
+                contextlib.closing(open_stream(source)) as video,
                 FrameWriter(path, fps=video.fps) as writer,
             ):
                 for _ in _drawn_on(self._frames(video, "frames written"), writer, caption):

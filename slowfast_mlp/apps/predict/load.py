@@ -70,11 +70,12 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
         label_names=names,
         precision=Precision(config.train.precision, where),
         to_input=loaders.to_input(data, where),
+        device=where,
         ensemble=test.ensemble,
         batch_size=test.batch_size,
         num_views=test.num_ensemble_views * test.num_spatial_crops,
         loader_of=partial(_loader_of, config, where),
-        clips=loaders.clip_rule(data, dataset, offset=True),
+        clip_sampler=loaders.clip_sampler(data, dataset, offset=True),
         transform=transform,
         clip_format=ClipFormat(
             shape=(3, data.num_frames, data.test_crop_size, data.test_crop_size),

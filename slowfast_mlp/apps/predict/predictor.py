@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mlp.apps.predict.inputs import find_inputs, shown_path
-from slowfast_mlp.data.clip_sampling import Clips
-from slowfast_mlp.data.dataset import Views
+from slowfast_mlp.data.batch import Views
+from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.device_transform import scale_and_shift
 from slowfast_mlp.data.records import Record, Records
-from slowfast_mlp.data.sliding_window import Cutter, slide
+from slowfast_mlp.data.sliding_window import WindowSampler, slide
 from slowfast_mlp.data.video_io.decode_error import DecodeError
-from slowfast_mlp.data.video_io.stream import Forward, Stream, TimedFrame, open_forward
+from slowfast_mlp.data.video_io.stream import FrameStream, Stream, TimedFrame, open_stream
 from slowfast_mlp.engine.evaluate import Candidate, probabilities, scores_of_views
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
@@ -101,11 +101,12 @@ class Predictor:
         label_names: Sequence[str],
         precision: Precision,
         to_input: Callable[[Views], Tensor],
+        device: torch.device,
         ensemble: str,
         batch_size: int,
         num_views: int,
         loader_of: Callable[[Records], Iterable[Views]],
-        clips: Clips,
+        clip_sampler: ClipSampler,
         transform: Callable[[Tensor], Tensor],
         clip_format: ClipFormat,
         view_format: ViewFormat,
@@ -121,10 +122,11 @@ class Predictor:
         self.is_image_model = is_image_model
         self._precision = precision
         self._to_input = to_input
+        self._device = device
         self._ensemble = ensemble
         self._batch_size = batch_size
         self._loader_of = loader_of
-        self._clips = clips
+        self._clip_sampler = clip_sampler
         self._transform = transform
         self._seed = seed
 
@@ -158,7 +160,7 @@ class Predictor:
         first = views._replace(clips=views.clips[:1])
         frames = views.clips[0].permute(1, 2, 3, 0)  # T S S 3
         frames = frames.flip(-1) if self.clip_format.channel_order == "BGR" else frames
-        return frames.contiguous(), self._to_input(first)[0]
+        return frames.contiguous(), self._to_input(first.to(self._device))[0]
 
     def slide(
         self,
@@ -176,7 +178,7 @@ class Predictor:
         """
         if isinstance(source, str):
             (source,) = find_inputs([source], folders_are_videos=not self.is_image_model)
-        video = open_forward(source)
+        video = open_stream(source)
         try:
             yield from self.slide_over(
                 video, video, shown_path(source), stride_sec=stride_sec, window_sec=window_sec
@@ -186,7 +188,7 @@ class Predictor:
 
     def slide_over(
         self,
-        video: Forward,
+        video: FrameStream,
         frames: Iterable[TimedFrame],
         path: str,
         *,
@@ -198,15 +200,15 @@ class Predictor:
         stride_sec = window_sec / 2 if stride_sec is None else stride_sec
         if window_sec <= 0 or stride_sec <= 0:
             raise UserError(f"A window of {window_sec:g} s every {stride_sec:g} s: both must be above 0.")
-        cutter = Cutter(
-            clips=self._clips,
+        sampler = WindowSampler(
+            clip_sampler=self._clip_sampler,
             transform=self._transform,
             fps=video.fps,
             channel_order=self.clip_format.channel_order,
             seed=self._seed,
         )
         num_frames = max(1, round(window_sec * video.fps))
-        windows = slide(frames, cutter, num_frames=num_frames, stride=max(1, round(stride_sec * video.fps)))
+        windows = slide(frames, sampler, num_frames=num_frames, stride=max(1, round(stride_sec * video.fps)))
         window = None
         for window in windows:
             zeros = torch.zeros(len(window.views), dtype=torch.int64)
@@ -220,7 +222,7 @@ class Predictor:
     def _scores(self, views: Views) -> Tensor:
         """Scores [V, K] of the views, as a test adds them up."""
         (scores,) = scores_of_views(
-            views,
+            views.to(self._device),
             candidates=[Candidate(model=self.model, ensemble=self._ensemble)],
             precision=self._precision,
             batch_size=self._batch_size,

@@ -53,8 +53,7 @@ def head(run: RunFolder) -> str:
     if best is not None:
         facts.append(("best validation top-1", percent(best)))
     if last:
-        # A long cycle has epochs of its own number.
-        total = None if run.settings.get("MULTIGRID.LONG_CYCLE") else run.settings.get("SOLVER.MAX_EPOCH")
+        total = run.settings.get("SOLVER.MAX_EPOCH")
         facts.append(("epochs done", f"{last['epoch']}{f' of {total}' if total else ''}"))
     tested = f"Tested: {test['checkpoint']}, {test['views']}." if test else ""
     return cards(facts) + paragraph(tested, faint=True) + "".join(map(paragraph, run.remarks))

@@ -72,7 +72,7 @@ def model_in_words(config: Config) -> str:
 
 def cost_of(config: Config) -> tuple[int, int]:
     """Parameters of the model, and multiply-adds of one view as the papers count them, on the CPU."""
-    model, _ = model_of(config, torch.device("cpu"))
+    model = model_of(config, torch.device("cpu"))
     crop_size = config.data.test_crop_size
     clip_shape = (3, config.data.num_frames, crop_size, crop_size)
     return count_parameters(model), count_flops(model, clip_shape)

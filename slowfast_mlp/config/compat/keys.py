@@ -78,9 +78,6 @@ DEFAULTS: dict[str, Any] = {
     "SOLVER.WEIGHT_DECAY": 1e-4,
     "SOLVER.CLIP_GRAD_L2NORM": None,
     "SOLVER.CLIP_GRADIENT": 20.0,
-    "MULTIGRID.LONG_CYCLE": False,
-    "MULTIGRID.SHORT_CYCLE": False,
-    "MULTIGRID.EPOCH_FACTOR": 1.5,
     "TENSORBOARD.ENABLE": False,
     "NUM_GPUS": 1,
     "NUM_SHARDS": 1,
@@ -117,7 +114,6 @@ SAME = (
     "SOLVER.MOMENTUM", "SOLVER.DAMPENING", "SOLVER.NESTEROV", "SOLVER.BETAS", "SOLVER.LAYER_DECAY",
     "SOLVER.COSINE_AFTER_WARMUP",
     "MODEL.NUM_CLASSES", "SOLVER.MAX_EPOCH", "SOLVER.WARMUP_EPOCHS", "SOLVER.WEIGHT_DECAY",
-    "MULTIGRID.LONG_CYCLE", "MULTIGRID.SHORT_CYCLE", "MULTIGRID.EPOCH_FACTOR",
     "TENSORBOARD.ENABLE", "NUM_GPUS", "NUM_SHARDS", "SHARD_ID", "RNG_SEED", "LOG_PERIOD",
 )  # fmt: skip
 
@@ -137,6 +133,8 @@ class Fixed:
 
 FIXED: dict[str, Fixed] = {
     "SOLVER.LR_POLICY": Fixed(default="cosine", values=("cosine",), reason="the learning rate is a cosine"),
+    "MULTIGRID.LONG_CYCLE": Fixed(default=False, values=(False,), reason="there is no multigrid training"),
+    "MULTIGRID.SHORT_CYCLE": Fixed(default=False, values=(False,), reason="there is no multigrid training"),
     "SOLVER.LARS_ON": Fixed(default=False, values=(False,), reason="there is no LARS"),
     "SOLVER.ZERO_WD_1D_PARAM": Fixed(
         default=False, values=(True,), refused=False,
@@ -262,12 +260,7 @@ DEAD: dict[str, str] = {
     "EMBED_DIM_TS": _UNREAD_BY_MODEL,
     "LOG_MODEL_INFO": "the start of a run always says what the model is",
     "DIST_BACKEND": "nccl on GPUs, gloo on CPUs",
-    "MULTIGRID.SHORT_CYCLE_FACTORS": "the factors are the paper's",
-    "MULTIGRID.LONG_CYCLE_FACTORS": "the factors are the paper's",
-    "MULTIGRID.BN_BASE_SIZE": "batch norm is over a process's clips",
-    "MULTIGRID.EVAL_FREQ": "TRAIN.EVAL_PERIOD says when a model is validated",
-    "MULTIGRID.LONG_CYCLE_SAMPLING_RATE": "PySlowFast sets it itself",
-    "MULTIGRID.DEFAULT_*": "PySlowFast sets it itself",
+    "MULTIGRID.*": "there is no multigrid training",
     "TENSORBOARD.*": "TensorBoard gets scalars alone",
     "BENCHMARK.*": "it is for measuring PySlowFast",
     **{

@@ -20,29 +20,29 @@ def _levels(device: torch.device) -> Tensor:
     return torch.arange(NUM_LEVELS, device=device)
 
 
-def _solarised(levels: Tensor, threshold: float) -> Tensor:
+def _solarize(levels: Tensor, threshold: float) -> Tensor:
     return torch.where(levels < threshold, levels, 255 - levels)
 
 
-def _solarised_by_adding(levels: Tensor, amount: float) -> Tensor:
+def _solarize_add(levels: Tensor, amount: float) -> Tensor:
     return torch.where(levels < 128, (levels + int(amount)).clamp(max=255), levels)
 
 
-def _posterised(levels: Tensor, bits: float) -> Tensor:
+def _posterize(levels: Tensor, bits: float) -> Tensor:
     return levels & (256 - 2 ** (8 - min(8, int(bits))))
 
 
 # Name -> function of the levels 0 to 255 and the argument.
-FIXED_TABLES: dict[str, Callable[[Tensor, float], Tensor]] = {
+POINT_LUTS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "Invert": lambda levels, _: 255 - levels,
-    "Posterize": _posterised,
-    "Solarize": _solarised,
-    "SolarizeAdd": _solarised_by_adding,
+    "Posterize": _posterize,
+    "Solarize": _solarize,
+    "SolarizeAdd": _solarize_add,
     "Brightness": lambda levels, factor: _blend(torch.zeros_like(levels), levels, factor),
 }
 
 
-def stretched(counts: Tensor) -> Tensor:
+def autocontrast_lut(counts: Tensor) -> Tensor:
     """Table [T, 3, 256] of AutoContrast from counts [T, 3, 256] of grey levels: darkest to 0, brightest to
     255.
     """
@@ -57,7 +57,7 @@ def stretched(counts: Tensor) -> Tensor:
     return torch.where(high > low, table.long(), levels).to(torch.uint8)
 
 
-def equalised(counts: Tensor) -> Tensor:
+def equalize_lut(counts: Tensor) -> Tensor:
     """Table [T, 3, 256] of Equalize from counts [T, 3, 256] of grey levels: each level as often as others."""
     levels = _levels(counts.device)
     last = torch.where(counts > 0, levels, 0).amax(dim=2, keepdim=True)
@@ -67,10 +67,13 @@ def equalised(counts: Tensor) -> Tensor:
     return torch.where(step > 0, table, levels).to(torch.uint8)
 
 
-COUNTED_TABLES: dict[str, Callable[[Tensor], Tensor]] = {"AutoContrast": stretched, "Equalize": equalised}
+HISTOGRAM_LUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "AutoContrast": autocontrast_lut,
+    "Equalize": equalize_lut,
+}
 
 
-def contrasted(frames: Tensor, factor: float) -> Tensor:
+def contrast_lut(frames: Tensor, factor: float) -> Tensor:
     """Table [T, 1, 256] of Contrast: away from each frame's mean grey, or towards it."""
     sums = [_grey_of(_planes(part)).int().sum(dim=(1, 2)) for part in _parts(frames)]
     num_pixels = frames.shape[1] * frames.shape[2]
@@ -78,7 +81,7 @@ def contrasted(frames: Tensor, factor: float) -> Tensor:
     return _blend(mean.reshape(-1, 1, 1), _levels(frames.device), factor)
 
 
-def coloured(frames: Tensor, factor: float) -> Tensor:
+def adjust_color(frames: Tensor, factor: float) -> Tensor:
     """[T, H, W, 3] -> the same: away from the grey of each pixel, or towards it."""
     coloured = torch.empty_like(frames)
     for part, result in zip(_parts(frames), _parts(coloured)):
@@ -88,7 +91,7 @@ def coloured(frames: Tensor, factor: float) -> Tensor:
     return coloured
 
 
-def sharpened(frames: Tensor, factor: float) -> Tensor:
+def sharpen(frames: Tensor, factor: float) -> Tensor:
     """[T, H, W, 3] -> the same: away from the mean with the eight neighbours, or towards it; borders stay."""
     if min(frames.shape[1:3]) < 3:
         return frames
@@ -106,7 +109,7 @@ def _sharpened(frames: Tensor, factor: float) -> Tensor:
     return frames
 
 
-PIXEL_OPS: dict[str, Callable[[Tensor, float], Tensor]] = {"Color": coloured, "Sharpness": sharpened}
+PIXEL_OPS: dict[str, Callable[[Tensor, float], Tensor]] = {"Color": adjust_color, "Sharpness": sharpen}
 
 
 def count_levels(frames: Tensor) -> Tensor:
@@ -130,13 +133,13 @@ def count_after(counts: Tensor, table: Tensor) -> Tensor:
     return torch.zeros_like(counts).scatter_add_(2, table.long().expand_as(counts), counts)
 
 
-def join(first: Tensor, second: Tensor) -> Tensor:
+def compose_luts(first: Tensor, second: Tensor) -> Tensor:
     """The table that does what two do, one after the other."""
     shape = torch.broadcast_shapes(first.shape, second.shape)
     return second.expand(shape).gather(2, first.long().expand(shape))
 
 
-def look_up(frames: Tensor, table: Tensor) -> Tensor:
+def apply_lut(frames: Tensor, table: Tensor) -> Tensor:
     """[T, H, W, 3] -> the same shape, every grey level replaced by the table's."""
     if frames.device.type == "cpu" and table.shape[1] == 1:
         return _translated(frames, table)

@@ -1,4 +1,4 @@
-"""RandAugment by its timm string: which ops with which arguments, drawn once for all frames of a clip."""
+"""RandAugment from its timm string: ops and arguments, sampled once for all frames of a clip."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Op = tuple[str, float]  # name and argument
 
 
 def _factor(share: float, sign: int, increasing: bool) -> float:
-    """Of colour, contrast, brightness and sharpness; 1 changes nothing."""
+    """Factor of Color, Contrast, Brightness and Sharpness; 1 is the identity."""
     return 1 + sign * share * 0.9 if increasing else share * 1.8 + 0.1
 
 
@@ -26,8 +26,8 @@ def _threshold(share: float, sign: int, increasing: bool) -> float:
     return 256 - int(share * 256) if increasing else int(share * 256)
 
 
-# timm's 15 ops: name -> argument from the magnitude's share of its maximum, a sign of 1 or -1, and whether
-# more magnitude is to change more (`inc1`). Those without an argument get 0.
+# timm's 15 ops: name -> function of the magnitude over its maximum, a sign of 1 or -1, and whether the effect
+# increases with the magnitude (`inc1`), that returns the op's argument. Ops without an argument get 0.
 ARGUMENTS: dict[str, Callable[[float, int, bool], float]] = {
     "AutoContrast": lambda share, sign, increasing: 0,
     "Equalize": lambda share, sign, increasing: 0,
@@ -50,9 +50,9 @@ NAMES = tuple(ARGUMENTS)
 
 @dataclass(frozen=True, kw_only=True)
 class RandAugment:
-    """`num_ops` ops, drawn with replacement, each carried out with probability `prob`.
+    """Samples `num_ops` ops with replacement; each is applied with probability `prob`.
 
-    The magnitude is normal around `magnitude` with deviation `std`, cut to 0 to `max_magnitude`.
+    The magnitude is normal with mean `magnitude` and deviation `std`, clamped to [0, `max_magnitude`].
     """
 
     magnitude: float = MAX_MAGNITUDE
@@ -62,8 +62,8 @@ class RandAugment:
     prob: float = 0.5
     max_magnitude: float = MAX_MAGNITUDE
 
-    def draw(self, generator: torch.Generator) -> tuple[Op, ...]:
-        """The ops to carry out, in order."""
+    def sample(self, generator: torch.Generator) -> tuple[Op, ...]:
+        """The ops to apply, in order."""
         chosen = torch.randint(len(NAMES), (self.num_ops,), generator=generator).tolist()
         uniform = torch.rand(self.num_ops, 2, generator=generator).tolist()
         normal = torch.randn(self.num_ops, generator=generator, dtype=torch.float64).tolist()
@@ -77,7 +77,7 @@ class RandAugment:
         return tuple(ops)
 
 
-# Letters of the string -> field, conversion, smallest and largest value.
+# Letters of the string -> field, conversion, minimum and maximum.
 PARTS: dict[str, tuple[str, Callable[[str], float], float, float]] = {
     "m": ("magnitude", float, 0, MAX_MAGNITUDE),
     "n": ("num_ops", int, 1, 100),
@@ -89,7 +89,7 @@ PARTS: dict[str, tuple[str, Callable[[str], float], float, float]] = {
 
 
 def parse_randaugment(text: str) -> RandAugment:
-    """RandAugment as timm writes it, such as rand-m7-n4-mstd0.5-inc1. Raises UserError."""
+    """Parses a timm string such as rand-m7-n4-mstd0.5-inc1. Raises UserError."""
     first, *parts = text.split("-")
     if first != "rand":
         raise UserError(f"AUG.AA_TYPE {text!r}: it starts with rand, such as rand-m7-n4-mstd0.5-inc1.")

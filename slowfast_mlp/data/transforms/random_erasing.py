@@ -7,13 +7,13 @@ from torch import Tensor
 
 from slowfast_mlp.data.transforms.affine import Box
 
-AREA = (0.02, 1 / 3)  # of the frame; these are timm's and PySlowFast's
+AREA = (0.02, 1 / 3)  # share of the frame; the values of timm and PySlowFast
 ASPECT = (0.3, 1 / 0.3)  # height over width
-TRIES = 100  # PySlowFast's for clips; for a picture it has 10
+TRIES = 100  # PySlowFast's value for clips; its value for images is 10
 
 
-def draw_erasure(height: int, width: int, generator: torch.Generator) -> Box | None:
-    """A box smaller than the frame, of random area and shape (uniform in the logarithm), or None."""
+def sample_erasing_box(height: int, width: int, generator: torch.Generator) -> Box | None:
+    """A box smaller than the frame, of random area and shape (uniform in log space), or None."""
     for _ in range(TRIES):
         share, shape, y, x = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         area = height * width * (AREA[0] + share * (AREA[1] - AREA[0]))
@@ -25,10 +25,10 @@ def draw_erasure(height: int, width: int, generator: torch.Generator) -> Box | N
     return None
 
 
-def erase(clip: Tensor, box: Box, seed: int) -> None:
-    """Writes standard normal noise into the box of a normalised clip [3, T, H, W], another in every frame.
+def write_noise(clip: Tensor, box: Box, seed: int) -> None:
+    """Writes standard normal noise into the box of a normalized clip [3, T, H, W], in place.
 
-    The noise is drawn on the clip's device, so that nothing is sent there but the seed.
+    Every frame gets different noise. It is generated on the clip's device, so nothing but the seed is copied.
     """
     top, left, height, width = box
     # Apple's devices share memory with the CPU, and not every version of torch has generators for them.

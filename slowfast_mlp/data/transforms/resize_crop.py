@@ -70,7 +70,7 @@ def resize_mode(interpolation: str, *, antialias: bool) -> str:
     return ("bicubic" if antialias else "bilinear") if interpolation == "auto" else interpolation
 
 
-def random_box(
+def sample_crop_box(
     height: int,
     width: int,
     area: tuple[float, float],

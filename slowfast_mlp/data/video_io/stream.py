@@ -35,7 +35,7 @@ class TimedFrame(NamedTuple):
     pixels: Tensor
 
 
-class Forward(Protocol):
+class FrameStream(Protocol):
     """An opened source: iterating gives its frames once."""
 
     fps: float
@@ -66,17 +66,17 @@ def is_stream(path: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def open_forward(source: Record | Stream) -> Forward:
+def open_stream(source: Record | Stream) -> FrameStream:
     """The opened source. Raises DecodeError."""
     if isinstance(source, Stream):
-        return ForwardVideo(source.path, *_url_of_stream(source.path), is_live=True)
+        return VideoStream(source.path, *_url_of_stream(source.path), is_live=True)
     if source.num_frames or is_picture(source.path):
-        return ForwardPictures(source)
+        return ImageStream(source)
     try:
         url = tar_files.ffmpeg_url(source.path)
     except OSError as error:
         raise DecodeError(source.path, f"cannot be opened ({reason_of(error)})") from error
-    return ForwardVideo(source.path, url, None, is_live=False)
+    return VideoStream(source.path, url, None, is_live=False)
 
 
 def _url_of_stream(path: str) -> tuple[str, str | None]:
@@ -87,7 +87,7 @@ def _url_of_stream(path: str) -> tuple[str, str | None]:
     return path, "v4l2" if path.startswith("/dev/video") else None
 
 
-class ForwardPictures:
+class ImageStream:
     """The pictures of a folder, one after the other; a picture is a video of one frame."""
 
     num_damaged = 0
@@ -110,7 +110,7 @@ class ForwardPictures:
         self._source.close()
 
 
-class ForwardVideo:
+class VideoStream:
     """What FFmpeg opens, decoded from its start on; frames that it had to guess are left out and counted."""
 
     def __init__(self, path: str, url: str, format_name: str | None, *, is_live: bool):

@@ -17,7 +17,7 @@ PREFIX = "reading "  # of the names of the threads that read
 Result = TypeVar("Result")
 
 
-def within(seconds: float, path: str, read: Callable[[], Result]) -> Result:
+def with_timeout(seconds: float, path: str, read: Callable[[], Result]) -> Result:
     """What `read()` returns or raises. After `seconds` without an end it raises DecodeError; 0 is no limit.
 
     Nothing can break off native code from inside its process. So the reading happens in a thread, which is

@@ -16,7 +16,6 @@ from tests.conftest import main_of
         (["MIXUP.ENABLE", "True"], "MIXUP.ENABLE True with one clip a process"),
         (["SOLVER.BETAS", "[0.9]"], "SOLVER.BETAS [0.9]: give two numbers"),
         (["TRAIN.CHECKPOINT_FILE_PATH", "/nowhere.pyth"], "There is no checkpoint '/nowhere.pyth'"),
-        (["MULTIGRID.SHORT_CYCLE", "True"], "morphmlp"),
     ],
 )
 def test_settings_that_a_run_refuses_are_the_first_findings(check, videos, overrides, message):

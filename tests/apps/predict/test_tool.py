@@ -17,7 +17,7 @@ from PIL import Image
 from slowfast_mlp.apps.predict.command import _ctrl_c_seen, files_for
 from slowfast_mlp.data.datasets.synthetic import CLASSES
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.video_io.stream import open_forward
+from slowfast_mlp.data.video_io.stream import open_stream
 from tests.conftest import ROOT, main_of
 
 
@@ -93,7 +93,7 @@ def test_a_window_slides_and_writes_its_files(predict, write_numbered, tmp_path)
     assert written["path"] == path
     assert (written["segments"][0]["start_sec"], written["segments"][-1]["end_sec"]) == (0.0, 1.433)
     assert len(written["windows"]) == 4
-    video = open_forward(Record(str(files["v.mp4"]), 0))
+    video = open_stream(Record(str(files["v.mp4"]), 0))
     frames = list(video)
     video.close()
     assert (len(frames), video.fps, tuple(frames[0].pixels.shape)) == (43, 30.0, (240, 720, 3))
@@ -129,7 +129,7 @@ def test_several_videos_write_into_a_folder(predict, write_numbered, tmp_path):
 
 def test_a_whole_video_is_written_with_its_names(predict, write_numbered, tmp_path):
     assert predict(write_numbered("a.mp4", 20), "--write-video", tmp_path / "v.mp4")[0] == 0
-    video = open_forward(Record(str(tmp_path / "v.mp4"), 0))
+    video = open_stream(Record(str(tmp_path / "v.mp4"), 0))
     assert len(list(video)) == 20
     video.close()
 
@@ -142,7 +142,7 @@ def test_a_stream_slides_and_ends_when_it_is_told_to(predict, tmp_path):
     ends = [json.loads(line)["end_sec"] for line in printed.splitlines()]
     assert status == 0
     assert ends == [0.533, 0.733, 0.933, 1.0]
-    video = open_forward(Record(str(tmp_path / "v.mp4"), 0))
+    video = open_stream(Record(str(tmp_path / "v.mp4"), 0))
     assert len(list(video)) == 30
     video.close()
 

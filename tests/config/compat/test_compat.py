@@ -12,7 +12,6 @@ from slowfast_mlp.builders import solver
 from slowfast_mlp.config.compat.keys import FIXED, SAME, reason_of_dead
 from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.config.schema import Config, Mixup
-from slowfast_mlp.data.multigrid import Multigrid
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.errors import UserError
 
@@ -47,15 +46,7 @@ def released(name, overrides=""):
 
 
 def lr_of(config, epochs):
-    grid = Multigrid(
-        long_cycle=False,
-        short_cycle=False,
-        epoch_factor=1,
-        num_frames=16,
-        crop_size=224,
-        max_epoch=config.solver.max_epoch,
-    )
-    return [solver.schedule(config.solver, grid)(epoch) for epoch in epochs]
+    return [solver.schedule(config.solver)(epoch) for epoch in epochs]
 
 
 def built(config):

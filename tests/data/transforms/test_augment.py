@@ -11,15 +11,13 @@ from PIL import Image, ImageEnhance
 from torch.nn import functional as F
 
 from slowfast_mlp.data.transforms.augment import (
-    LOOKS_AROUND,
+    NON_LOCAL_OPS,
     Canvas,
-    Plan,
-    PlanDrawer,
-    augment_exactly,
+    augment_exact,
     augment_fused,
     crop_frames,
-    draw_color_jitter,
 )
+from slowfast_mlp.data.transforms.augment_params import AugmentParams, AugmentSampler, sample_color_jitter
 from slowfast_mlp.data.transforms.randaugment import ARGUMENTS, NAMES, parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import resize
 
@@ -28,11 +26,11 @@ RANDAUGMENT = parse_randaugment("rand-m7-n4-mstd0.5-inc1")
 
 def drawer(**changes):
     values = dict(crop_size=24, area=(0.08, 1.0), aspect=(0.75, 1.3333), flip=True)
-    return PlanDrawer(**{**values, **changes})
+    return AugmentSampler(**{**values, **changes})
 
 
 def plan(*ops, crop=(0, 0, 40, 60), size=24, flip=False):
-    return Plan(ops=ops, crop=crop, size=size, flip=flip, erasure=None, noise_seed=0)
+    return AugmentParams(ops=ops, crop=crop, size=size, flip=flip, erasure=None, noise_seed=0)
 
 
 def noise(num_frames=2, height=40, width=60, seed=0):
@@ -53,7 +51,7 @@ def smooth(num_frames=2, height=120, width=160):
 
 def draw(drawer, number, size=(40, 60)):
     generator = torch.Generator().manual_seed(0)
-    return [drawer(*size, generator) for _ in range(number)]
+    return [drawer.sample(*size, generator) for _ in range(number)]
 
 
 def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_it():
@@ -64,18 +62,18 @@ def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_i
     view = Image.fromarray(picture[0].numpy()).crop((20, 10, 148, 106)).resize((24, 24), Image.BICUBIC)
     expected = ImageEnhance.Contrast(view.transpose(Image.FLIP_LEFT_RIGHT)).enhance(0.5)
     drawn = dataclasses.replace(plan(("Contrast", 0.5), crop=crop, flip=True), crop_first=True)
-    for way in (augment_exactly, augment_fused):
+    for way in (augment_exact, augment_fused):
         difference = way(picture, drawn)[0].int() - torch.from_numpy(numpy.array(expected)).int()
         assert difference.abs().max() <= 1
-    plain = augment_exactly(picture, dataclasses.replace(drawn, ops=()))
+    plain = augment_exact(picture, dataclasses.replace(drawn, ops=()))
     difference = plain[0].int() - torch.from_numpy(numpy.array(view.transpose(Image.FLIP_LEFT_RIGHT))).int()
     assert difference.abs().max() <= 1
 
 
 def test_random_interpolation_is_either_and_leaves_all_other_draws_as_they_are():
     settings = dict(crop_size=24, area=(0.08, 1.0), aspect=(0.75, 1.3333), flip=True)
-    plain = draw(PlanDrawer(**settings), 1)
-    drawn = draw(PlanDrawer(**settings, interpolation="random"), 40)
+    plain = draw(AugmentSampler(**settings), 1)
+    drawn = draw(AugmentSampler(**settings, interpolation="random"), 40)
     assert {one.interpolation for one in drawn} == {"bilinear", "bicubic"}
     assert dataclasses.replace(drawn[0], interpolation="auto") == plain[0]
 
@@ -88,21 +86,21 @@ def test_a_picture_is_resized_by_the_interpolation_of_its_plan_as_pillow_does_it
         drawn = plan(crop=(10, 20, 96, 128))
         drawn = dataclasses.replace(drawn, crop_first=True, interpolation=interpolation)
         expected = torch.from_numpy(numpy.array(crop.resize((24, 24), way))).int()
-        assert (augment_exactly(picture, drawn)[0].int() - expected).abs().max() <= 1
+        assert (augment_exact(picture, drawn)[0].int() - expected).abs().max() <= 1
 
 
 def test_a_whole_crop_without_ops_is_a_plain_resize():
     frames = noise(height=24, width=24)
-    assert torch.equal(augment_exactly(frames, plan(crop=(0, 0, 24, 24))), frames)
-    resized = augment_exactly(noise(), plan(crop=(3, 5, 20, 30)))
+    assert torch.equal(augment_exact(frames, plan(crop=(0, 0, 24, 24))), frames)
+    resized = augment_exact(noise(), plan(crop=(3, 5, 20, 30)))
     assert torch.equal(resized, resize(noise()[:, 3:23, 5:35].contiguous(), (24, 24)))
 
 
 def test_flips_mirror_half_of_the_clips_and_only_when_asked():
     assert 70 < sum(p.flip for p in draw(drawer(), 200)) < 130
     assert not any(p.flip for p in draw(drawer(flip=False), 50))
-    mirrored = augment_exactly(noise(), plan(flip=True))
-    assert torch.equal(mirrored, augment_exactly(noise(), plan()).flip(2))
+    mirrored = augment_exact(noise(), plan(flip=True))
+    assert torch.equal(mirrored, augment_exact(noise(), plan()).flip(2))
 
 
 def test_erasures_keep_to_their_share_and_have_seeds_of_their_own():
@@ -114,18 +112,18 @@ def test_erasures_keep_to_their_share_and_have_seeds_of_their_own():
 
 
 def test_ops_and_erasures_leave_the_draws_of_crop_and_flip_as_they_are():
-    plain = drawer()(40, 60, torch.Generator().manual_seed(5))
-    full = drawer(randaugment=RANDAUGMENT, erase_prob=1.0)(40, 60, torch.Generator().manual_seed(5))
+    plain = drawer().sample(40, 60, torch.Generator().manual_seed(5))
+    full = drawer(randaugment=RANDAUGMENT, erase_prob=1.0).sample(40, 60, torch.Generator().manual_seed(5))
     assert (full.crop, full.flip) == (plain.crop, plain.flip)
 
 
 def test_colour_jitter_changes_three_things_in_any_order_within_its_range():
     generator = torch.Generator().manual_seed(0)
-    drawn = [draw_color_jitter(0.4, generator) for _ in range(300)]
+    drawn = [sample_color_jitter(0.4, generator) for _ in range(300)]
     assert len({tuple(name for name, _ in ops) for ops in drawn}) == 6
     factors = [factor for ops in drawn for _, factor in ops]
     assert 0.6 <= min(factors) < 0.61 and 1.39 < max(factors) <= 1.4
-    assert all(factor >= 0 for _, factor in draw_color_jitter(3.0, generator))
+    assert all(factor >= 0 for _, factor in sample_color_jitter(3.0, generator))
 
 
 def test_colour_jitter_is_left_out_beside_randaugment():
@@ -151,7 +149,7 @@ def test_what_is_done_to_the_crop_alone_gives_what_whole_frames_would(ops, top, 
         canvas.apply(name, argument)
     expected = resize(crop_frames(canvas.frames(), crop), (24, 24))
     expected = expected.flip(2) if flip else expected
-    assert torch.equal(augment_exactly(noise(), plan(*ops, crop=crop, flip=flip)), expected)
+    assert torch.equal(augment_exact(noise(), plan(*ops, crop=crop, flip=flip)), expected)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -168,7 +166,7 @@ def test_what_is_done_to_the_crop_alone_gives_what_whole_frames_would(ops, top, 
 )
 def test_fused_differs_by_a_level_or_so_where_no_op_looks_at_the_whole_frame(ops, flip):
     the_plan = plan(*ops, crop=(20, 30, 90, 100), size=64, flip=flip)
-    exact, fused = (carry_out(smooth(), the_plan).int() for carry_out in (augment_exactly, augment_fused))
+    exact, fused = (carry_out(smooth(), the_plan).int() for carry_out in (augment_exact, augment_fused))
     difference = (exact - fused).abs()
     # Every map of the exact mode cuts off, half a level on average; edges of what a map leaves empty are
     # smoothed more than once there.
@@ -177,16 +175,16 @@ def test_fused_differs_by_a_level_or_so_where_no_op_looks_at_the_whole_frame(ops
 
 
 def test_fused_and_exact_follow_the_same_plan_of_ops_that_look_around():
-    exact = augment_exactly(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
+    exact = augment_exact(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
     fused = augment_fused(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
     # A crop of everything has nearly the histogram of the frame.
     assert (exact.int() - fused.int()).abs().float().mean() < 3
-    assert LOOKS_AROUND - {"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"} == {
+    assert NON_LOCAL_OPS - {"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"} == {
         "AutoContrast", "Equalize", "Contrast", "Sharpness",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", [augment_exactly, augment_fused])
+@pytest.mark.parametrize("mode", [augment_exact, augment_fused])
 def test_the_frames_given_are_not_changed_and_views_have_the_size_asked_for(mode):
     frames = noise()
     for the_plan in draw(drawer(randaugment=RANDAUGMENT), 30):
@@ -198,7 +196,7 @@ def test_the_frames_given_are_not_changed_and_views_have_the_size_asked_for(mode
 def test_all_frames_of_a_clip_are_changed_alike():
     frames = noise(1).expand(3, -1, -1, -1)
     for the_plan in draw(drawer(randaugment=RANDAUGMENT), 30):
-        one, two, three = augment_exactly(frames, the_plan)
+        one, two, three = augment_exact(frames, the_plan)
         assert torch.equal(one, two) and torch.equal(two, three)
 
 

@@ -18,7 +18,7 @@ PAPER = "rand-m7-n4-mstd0.5-inc1"
 
 def draws(randaugment, number, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [randaugment.draw(generator) for _ in range(number)]
+    return [randaugment.sample(generator) for _ in range(number)]
 
 
 def test_the_papers_words_are_understood():

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from slowfast_mlp.data.transforms.random_erasing import draw_erasure, erase
+from slowfast_mlp.data.transforms.random_erasing import sample_erasing_box, write_noise
 
 
 def test_boxes_keep_to_the_ranges_and_lie_in_the_frame():
     generator = torch.Generator().manual_seed(0)
-    boxes = [draw_erasure(224, 224, generator) for _ in range(2000)]
+    boxes = [sample_erasing_box(224, 224, generator) for _ in range(2000)]
     areas = torch.tensor([height * width / 224**2 for _, _, height, width in boxes])
     aspects = torch.tensor([math.log(height / width) for _, _, height, width in boxes])
     assert 0.019 < areas.min() < 0.03 and 0.32 < areas.max() < 0.335
@@ -22,12 +22,12 @@ def test_boxes_keep_to_the_ranges_and_lie_in_the_frame():
 
 
 def test_a_frame_too_small_for_any_box_is_left():
-    assert draw_erasure(1, 1, torch.Generator()) is None
+    assert sample_erasing_box(1, 1, torch.Generator()) is None
 
 
 def test_noise_is_normal_differs_by_frame_and_stays_in_its_box():
     clip = torch.full((3, 4, 40, 40), 9.0)
-    erase(clip, (5, 10, 30, 20), seed=3)
+    write_noise(clip, (5, 10, 30, 20), seed=3)
     noise = clip[:, :, 5:35, 10:30]
     assert noise.mean() == pytest.approx(0, abs=0.05) and noise.std() == pytest.approx(1, abs=0.05)
     assert not torch.equal(noise[:, 0], noise[:, 1]) and not torch.equal(noise[0], noise[1])
@@ -37,5 +37,5 @@ def test_noise_is_normal_differs_by_frame_and_stays_in_its_box():
 def test_the_same_seed_gives_the_same_noise():
     clips = [torch.zeros(3, 2, 8, 8) for _ in range(3)]
     for clip, seed in zip(clips, (1, 1, 2)):
-        erase(clip, (0, 0, 8, 8), seed=seed)
+        write_noise(clip, (0, 0, 8, 8), seed=seed)
     assert torch.equal(clips[0], clips[1]) and not torch.equal(clips[0], clips[2])

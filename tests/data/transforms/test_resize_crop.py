@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from slowfast_mlp.data.transforms.resize_crop import (
     ViewTransform,
     centre_box,
-    random_box,
     resize,
+    sample_crop_box,
     short_side_size,
     three_boxes,
 )
@@ -69,7 +69,9 @@ def test_one_view_is_the_centre_at_the_short_size_or_the_first_of_three_at_the_c
 )
 def test_a_random_box_lies_in_the_frame(height, width, low, aspect, seed):
     generator = torch.Generator().manual_seed(seed)
-    top, left, box_height, box_width = random_box(height, width, (low, 1.0), (1 / aspect, aspect), generator)
+    top, left, box_height, box_width = sample_crop_box(
+        height, width, (low, 1.0), (1 / aspect, aspect), generator
+    )
     assert top >= 0 and left >= 0 and box_height >= 1 and box_width >= 1
     assert top + box_height <= height and left + box_width <= width
 
@@ -77,7 +79,7 @@ def test_a_random_box_lies_in_the_frame(height, width, low, aspect, seed):
 def test_random_boxes_keep_to_the_ranges_of_area_and_aspect():
     generator = torch.Generator().manual_seed(0)
     for _ in range(300):
-        _, _, height, width = random_box(200, 300, (0.1, 0.5), (0.75, 1.3333), generator)
+        _, _, height, width = sample_crop_box(200, 300, (0.1, 0.5), (0.75, 1.3333), generator)
         assert 0.095 < height * width / 60000 < 0.51
         assert 0.73 < width / height < 1.36
 

@@ -12,14 +12,14 @@ from PIL import Image
 from slowfast_mlp.data.records import Record, literal
 from slowfast_mlp.data.sliding_window import slide
 from slowfast_mlp.data.video_io.frame_writer import FrameWriter
-from slowfast_mlp.data.video_io.stream import Stream, TimedFrame, is_stream, open_forward
+from slowfast_mlp.data.video_io.stream import Stream, TimedFrame, is_stream, open_stream
 from slowfast_mlp.data.video_io.video import DecodeError, open_video
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbered_frames, numbers_shown
 
 
 def read_all(source):
-    video = open_forward(source)
+    video = open_stream(source)
     frames = list(video)
     video.close()
     return video, torch.stack([frame.pixels for frame in frames]), [frame.time_sec for frame in frames]
@@ -41,7 +41,7 @@ def test_every_frame_of_a_file_comes_once_and_in_order(write_numbered, name, cod
 )
 def test_the_pixels_are_those_that_a_test_reads(shared_folder, name):
     path = str(shared_folder / "videos" / name)
-    video = open_forward(Record(path, 0))
+    video = open_stream(Record(path, 0))
     with open_video(path, "pyav") as reader:
         num_frames = 0
         for number, frame in enumerate(video):
@@ -123,7 +123,7 @@ def test_streams_are_told_by_their_names_and_kinds(path, expected):
 )
 def test_what_cannot_be_opened_is_a_decode_error(source, reason):
     with pytest.raises(DecodeError, match=reason):
-        open_forward(source)
+        open_stream(source)
 
 
 class CountingCutter:

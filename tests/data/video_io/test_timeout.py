@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from slowfast_mlp.data.clip_sampling import DenseClips
-from slowfast_mlp.data.dataset import EvalVideos, TrainVideos, collate_views
+from slowfast_mlp.data.batch import collate
+from slowfast_mlp.data.clip_reader import ClipReader
+from slowfast_mlp.data.clip_sampling import DenseClipSampler
+from slowfast_mlp.data.dataset import EvalVideos, TrainVideos
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
-from slowfast_mlp.data.transforms.augment import PlanDrawer, augment_exactly
-from slowfast_mlp.data.video_io.timeout import MAX_HANGING, PREFIX, within
+from slowfast_mlp.data.transforms.augment import augment_exact
+from slowfast_mlp.data.transforms.augment_params import AugmentSampler
+from slowfast_mlp.data.video_io.timeout import MAX_HANGING, PREFIX, with_timeout
 from slowfast_mlp.data.video_io.video import DecodeError, open_video
 from slowfast_mlp.errors import UserError
 
@@ -34,9 +37,9 @@ def pipes(tmp_path):
             assert not thread.is_alive()
 
 
-def shared_arguments(**changes):
-    clips = DenseClips(num_frames=4, sampling_rate=2, target_fps=30, offset=True, shuffle=False)
-    return {**dict(clips=clips, decoder="auto", seed=0, decode_timeout_sec=0.5), **changes}
+def reader():
+    sampler = DenseClipSampler(num_frames=4, sampling_rate=2, target_fps=30, offset=True, shuffle=False)
+    return ClipReader(clip_sampler=sampler, decoder="auto", decode_timeout_sec=0.5)
 
 
 def keep_pixels(frames):
@@ -44,42 +47,44 @@ def keep_pixels(frames):
 
 
 def train_set(records):
-    draw = PlanDrawer(crop_size=16, area=(0.5, 1), aspect=(1, 1), flip=False)
-    return TrainVideos(records, draw_plan=draw, augment=augment_exactly, num_samples=1, **shared_arguments())
+    sampler = AugmentSampler(crop_size=16, area=(0.5, 1), aspect=(1, 1), flip=False)
+    return TrainVideos(
+        records, reader(), augment_sampler=sampler, augment=augment_exact, num_samples=1, seed=0
+    )
 
 
 def test_what_ends_in_time_is_handed_on():
-    assert within(5, "a.mp4", lambda: 7) == 7
+    assert with_timeout(5, "a.mp4", lambda: 7) == 7
     with pytest.raises(DecodeError, match="a.mp4: broken"):
-        within(5, "a.mp4", lambda: (_ for _ in ()).throw(DecodeError("a.mp4", "broken")))
+        with_timeout(5, "a.mp4", lambda: (_ for _ in ()).throw(DecodeError("a.mp4", "broken")))
     with pytest.raises(ZeroDivisionError):
-        within(5, "a.mp4", lambda: 1 // 0)
+        with_timeout(5, "a.mp4", lambda: 1 // 0)
 
 
 def test_without_a_limit_nothing_leaves_the_thread():
-    assert within(0, "a.mp4", threading.get_ident) == threading.get_ident()
-    assert within(5, "a.mp4", threading.get_ident) != threading.get_ident()
+    assert with_timeout(0, "a.mp4", threading.get_ident) == threading.get_ident()
+    assert with_timeout(5, "a.mp4", threading.get_ident) != threading.get_ident()
 
 
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
 def test_a_hung_decoder_is_a_failure_of_its_file(pipes, decoder):
     with pytest.raises(DecodeError, match=f"hangs_0.mp4: {REASON}"):
-        within(0.5, pipes[0], lambda: open_video(pipes[0], decoder))
+        with_timeout(0.5, pipes[0], lambda: open_video(pipes[0], decoder))
 
 
 def test_a_file_that_hangs_is_refused_at_once_the_next_time(pipes):
     """So it costs one thread and one time limit, however often an epoch comes back to it."""
     for reason in (REASON, *["an earlier read of it hangs still"] * MAX_HANGING):
         with pytest.raises(DecodeError, match=f"hangs_0.mp4: {reason}"):
-            within(0.5, pipes[0], lambda: open_video(pipes[0], "pyav"))
+            with_timeout(0.5, pipes[0], lambda: open_video(pipes[0], "pyav"))
 
 
 def test_many_hung_decoders_are_an_error_that_names_them(pipes):
     for path in pipes[:-1]:
         with pytest.raises(DecodeError, match=path):
-            within(0.1, path, lambda path=path: open_video(path, "pyav"))
+            with_timeout(0.1, path, lambda path=path: open_video(path, "pyav"))
     with pytest.raises(UserError, match=r"16 reads hang in one process.*hangs_0.mp4.*hangs_9.mp4"):
-        within(0.1, pipes[-1], lambda: open_video(pipes[-1], "pyav"))
+        with_timeout(0.1, pipes[-1], lambda: open_video(pipes[-1], "pyav"))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -93,7 +98,7 @@ def test_training_goes_on_after_a_hung_decoder_with_the_same_clips(pipes, write_
                 torch.zeros(4, dtype=torch.int64), batch_size=2, rank=0, world_size=1, seed=0
             ),
             num_workers=num_workers,
-            collate_fn=collate_views,
+            collate_fn=collate,
         )
         return list(loader)
 
@@ -109,10 +114,10 @@ def test_training_goes_on_after_a_hung_decoder_with_the_same_clips(pipes, write_
 def test_evaluation_counts_the_views_of_a_hung_video_as_missing(pipes, write_numbered, num_workers):
     records = [Record(write_numbered("0.mp4"), 0), Record(pipes[0], 1)]
     loader = DataLoader(
-        EvalVideos(records, num_clips=3, num_crops=1, transform=keep_pixels, **shared_arguments()),
+        EvalVideos(records, reader(), num_clips=3, num_crops=1, transform=keep_pixels, seed=0),
         batch_sampler=EvalBatchSampler(2, batch_size=2, rank=0, world_size=1),
         num_workers=num_workers,
-        collate_fn=collate_views,
+        collate_fn=collate,
     )
     (views,) = list(loader)
     assert views.videos.tolist() == [0, 0, 0]
