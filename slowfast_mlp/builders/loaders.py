@@ -1,10 +1,10 @@
-"""DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and what makes the model's clips of their views."""
+"""DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and the transform of their batches on the device."""
 
 import logging
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from slowfast_mlp.builders.annotations import dataset_module, sampling
 from slowfast_mlp.config import schema
@@ -29,16 +29,35 @@ logger = logging.getLogger(__name__)
 MAX_WORKERS = 8
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadingProcess:
+    """The process that a loader serves: its rank, the device of its model, and the CPU cores it may use."""
+
+    device: torch.device
+    num_cores: int
+    rank: int = 0
+    world_size: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalViews:
+    """The views of an evaluation: `num_clips` clips of a video, each in `num_crops` crops."""
+
+    num_clips: int
+    num_crops: int
+    single_crop: str
+    offset: bool
+
+    @property
+    def num_views(self) -> int:
+        """Views of a video."""
+        return self.num_clips * self.num_crops
+
+
 def train_sampler(
-    train: schema.Train,
-    videos: Records,
-    *,
-    num_classes: int,
-    rank: int,
-    world_size: int,
-    seed: int,
+    train: schema.Train, videos: Records, *, num_classes: int, rank: int, world_size: int, seed: int
 ) -> TrainSampler:
-    """The order of the epochs on this rank. Raises UserError."""
+    """The sampler of the records of every training step, on this rank. Raises UserError."""
     batch_size = train.batch_size
     if batch_size % world_size:
         raise UserError(
@@ -53,8 +72,10 @@ def train_sampler(
         logger.warning(
             "TRAIN.SAMPLER balanced: %d of %d classes have no training video and are never drawn, such as "
             "class %d",
-            len(empty), num_classes, empty[0],
-        )  # fmt: skip
+            len(empty),
+            num_classes,
+            empty[0],
+        )
     return TrainSampler(
         videos.labels,
         batch_size=batch_size,
@@ -73,14 +94,12 @@ def train_loader(
     sampler: TrainSampler,
     *,
     dataset: str,
-    device: torch.device,
-    num_cores: int,
+    process: LoadingProcess,
     seed: int,
 ) -> DataLoader:
     """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
     views = train_videos(data, aug, videos, dataset=dataset, seed=seed)
-    workers = _worker_arguments(loading, device, num_cores)
-    return DataLoader(views, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers)
+    return _loader(views, sampler, loading, process, keeps_workers=True)
 
 
 def train_videos(
@@ -152,31 +171,29 @@ def eval_loader(
     videos: Records,
     *,
     dataset: str,
-    num_clips: int,
-    num_crops: int,
-    single_crop: str,
-    offset: bool,
+    views: EvalViews,
     batch_size: int,
-    rank: int,
-    world_size: int,
-    device: torch.device,
-    num_cores: int,
+    process: LoadingProcess,
     seed: int,
 ) -> DataLoader:
-    """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least
-    one.
+    """This rank's videos with all their views. A batch has as many videos as make `batch_size` views, at
+    least one.
     """
     eval_videos = EvalVideos(
         videos,
-        clip_reader(data, dataset, offset=offset),
-        num_clips=num_clips,
-        num_crops=num_crops,
-        transform=view_transform(data, dataset, num_crops=num_crops, single_crop=single_crop),
+        clip_reader(data, dataset, offset=views.offset),
+        num_clips=views.num_clips,
+        num_crops=views.num_crops,
+        transform=view_transform(data, dataset, num_crops=views.num_crops, single_crop=views.single_crop),
         seed=seed,
     )
-    videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
-    sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
-    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+    sampler = EvalBatchSampler(
+        len(videos),
+        batch_size=max(1, batch_size // views.num_views),
+        rank=process.rank,
+        world_size=process.world_size,
+    )
+    return _loader(eval_videos, sampler, loading, process, keeps_workers=False)
 
 
 def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_crop: str) -> ViewTransform:
@@ -235,16 +252,29 @@ def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSample
     )
 
 
-def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_cores: int) -> dict[str, Any]:
-    """What all loaders share; without a setting one core is left to the training process."""
+def _loader(
+    dataset: Dataset,
+    sampler: Sampler,
+    loading: schema.DataLoader,
+    process: LoadingProcess,
+    *,
+    keeps_workers: bool,
+) -> DataLoader:
+    """A loader of the sampler's batches. By default the workers leave one core to the main process.
+
+    With `keeps_workers` the worker processes live on between epochs.
+    """
     num_workers = loading.num_workers
     if num_workers is None:
-        num_workers = min(MAX_WORKERS, max(1, num_cores - 1))
-    return dict(
+        num_workers = min(MAX_WORKERS, max(1, process.num_cores - 1))
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
         num_workers=num_workers,
+        persistent_workers=keeps_workers and num_workers > 0,
         collate_fn=collate,
         worker_init_fn=leave_signals_to_the_loop,
-        # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
+        # Its own generator: starting workers must not change the random numbers of the model.
         generator=torch.Generator(),
-        pin_memory=loading.pin_memory and device.type == "cuda",
+        pin_memory=loading.pin_memory and process.device.type == "cuda",
     )

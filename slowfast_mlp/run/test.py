@@ -170,15 +170,16 @@ def loader_of(
         config.data_loader,
         videos,
         dataset=dataset,
-        num_clips=num_clips,
-        num_crops=num_crops,
-        single_crop=config.test.single_crop,
-        offset=offset,
+        views=loaders.EvalViews(
+            num_clips=num_clips, num_crops=num_crops, single_crop=config.test.single_crop, offset=offset
+        ),
         batch_size=config.test.batch_size,
-        rank=dist.rank(),
-        world_size=dist.world_size(),
-        device=device,
-        num_cores=dist.cores_of_process(),
+        process=loaders.LoadingProcess(
+            device=device,
+            num_cores=dist.cores_of_process(),
+            rank=dist.rank(),
+            world_size=dist.world_size(),
+        ),
         seed=config.rng_seed,
     )
 

@@ -249,8 +249,7 @@ def _train_loader(config: Config, device: torch.device, videos: annotations.Reco
         videos,
         sampler,
         dataset=config.train.dataset,
-        device=device,
-        num_cores=dist.cores_of_process(),
+        process=loaders.LoadingProcess(device=device, num_cores=dist.cores_of_process()),
         seed=config.rng_seed,
     )
 

@@ -109,15 +109,14 @@ def _loader_of(config: Config, where: torch.device, videos: annotations.Records)
         loading,
         videos,
         dataset=config.test.dataset or config.train.dataset,
-        num_clips=config.test.num_ensemble_views,
-        num_crops=config.test.num_spatial_crops,
-        single_crop=config.test.single_crop,
-        offset=config.data.use_offset_sampling,
+        views=loaders.EvalViews(
+            num_clips=config.test.num_ensemble_views,
+            num_crops=config.test.num_spatial_crops,
+            single_crop=config.test.single_crop,
+            offset=config.data.use_offset_sampling,
+        ),
         batch_size=1,
-        rank=0,
-        world_size=1,
-        device=where,
-        num_cores=min(dist.cores_of_process(), len(videos)),
+        process=loaders.LoadingProcess(device=where, num_cores=min(dist.cores_of_process(), len(videos))),
         seed=config.rng_seed,
     )
 

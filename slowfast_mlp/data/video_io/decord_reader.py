@@ -8,10 +8,11 @@ from torch import Tensor
 
 from slowfast_mlp.data.annotations import VIDEO_SUFFIXES
 from slowfast_mlp.data.video_io.decode_error import DecodeError
+from slowfast_mlp.data.video_io.frame_source import FrameSource
 from slowfast_mlp.errors import UserError
 
 
-class DecordReader:
+class DecordReader(FrameSource):
     """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory;
     `num_frames` is what PyAvReader counts.
 
@@ -73,12 +74,6 @@ class DecordReader:
     def close(self) -> None:
         """Frees the reader."""
         self._reader = None
-
-    def __enter__(self) -> "DecordReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _first_line(error: Exception) -> str:

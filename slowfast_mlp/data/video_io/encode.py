@@ -39,7 +39,7 @@ def write_video(
         container.mux(stream.encode(None))
 
 
-def write_pictures(template: str, frames: Tensor) -> None:
+def write_images(template: str, frames: Tensor) -> None:
     """Writes frames [T, H, W, 3] (uint8, RGB) as the JPEG files `template`.format(1) and on, in FFmpeg's best
     quality, in which the forks' lists have Something-Something.
     """

@@ -8,7 +8,7 @@ import av
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
-from slowfast_mlp.data.video_io.images import is_picture
+from slowfast_mlp.data.video_io.images import is_image
 from slowfast_mlp.data.video_io.source import open_record
 
 # How much is decoded: nothing, the first and last frame with the reader of training, or every frame.
@@ -34,7 +34,7 @@ def probe_record(record: Record, *, decode: str, decoder: str) -> Contents:
     """The contents of a video, an image or a folder of frames. `decode` is one of DECODE; `decoder` is an
     argument of `open_record`. Raises DecodeError.
     """
-    if record.num_frames or is_picture(record.path):
+    if record.num_frames or is_image(record.path):
         return _probe_images(record, decode, decoder)
     contents = _probe(record.path)
     if decode == "ends":
