@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.distributed.watchdog import Watchdog
 from slowfast_mlp.engine import results
-from slowfast_mlp.engine.evaluate import Candidate, Evaluation, evaluate
+from slowfast_mlp.engine.evaluate import EvalModel, Evaluation, Evaluator
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.run_log import RunLog
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Tested:
     """A model with the weights to test, the file they are from, and the epochs it says they were trained."""
 
-    candidate: Candidate
+    candidate: EvalModel
     path: str
     epoch: int | None
 
@@ -54,7 +54,9 @@ def test(
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
     tested = load_tested(config, model, videos["test"].label_names)
     evaluator = evaluator_of_test(config, precision, device, videos["test"], watchdog)
-    (evaluation,) = evaluator([tested.candidate], say=partial(results.test_progress, log, config.log_period))
+    (evaluation,) = evaluator(
+        [tested.candidate], progress=partial(results.test_progress, log, config.log_period)
+    )
     tell(config, log, tested, evaluation, videos["test"])
 
 
@@ -80,7 +82,7 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
     logger.info("testing %s: %s", path, loaded)
     order = match_classes(label_names_of(contents), label_names, source=path)
     return Tested(
-        candidate=Candidate(model=model, ensemble=config.test.ensemble, class_order=order),
+        candidate=EvalModel(model=model, ensemble=config.test.ensemble, class_order=order),
         path=path,
         epoch=contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None,
     )
@@ -92,7 +94,7 @@ def evaluator_of_test(
     device: torch.device,
     videos: annotations.Records,
     watchdog: Watchdog,
-) -> Callable[..., list[Evaluation]]:
+) -> Evaluator:
     """`evaluator_of` for the views of the test."""
     views = dict(num_clips=config.test.num_ensemble_views, num_crops=config.test.num_spatial_crops)
     views |= dict(dataset=dataset_of_test(config), offset=config.data.use_offset_sampling)
@@ -135,14 +137,11 @@ def evaluator_of(
     offset: bool,
     watchdog: Watchdog,
     what: str,
-) -> Callable[..., list[Evaluation]]:
-    """A function from Candidates to their Evaluations over the videos in these views; the watchdog hears of
-    its batches as those of `what`.
-    """
+) -> Evaluator:
+    """The evaluator for these views of the videos, whose batches the watchdog follows as those of `what`."""
     views = dict(dataset=dataset, num_clips=num_clips, num_crops=num_crops, offset=offset)
     loader = loader_of(config, device, videos, **views)
-    return partial(
-        evaluate,
+    return Evaluator(
         loader=watchdog.watch(loader, what),
         precision=precision,
         labels=videos.labels,

@@ -65,7 +65,8 @@ def run_together(configs: Sequence[Config]) -> None:
                     f"{len(configs)} models see the same clips: {', '.join(c.output_dir for c in configs)}"
                 )
             evaluations = evaluator(
-                [one.candidate for one in tested], say=partial(results.test_progress, log, first.log_period)
+                [one.candidate for one in tested],
+                progress=partial(results.test_progress, log, first.log_period),
             )
         for config, one, evaluation in zip(configs, tested, evaluations):
             with _log_of(config) as log:

@@ -19,7 +19,7 @@ from slowfast_mlp.distributed.watchdog import Watchdog
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
-from slowfast_mlp.engine.evaluate import Candidate, Evaluation
+from slowfast_mlp.engine.evaluate import EvalModel, Evaluation
 from slowfast_mlp.engine.metrics import BestValidation
 from slowfast_mlp.engine.precise_bn import RunningStatistics, first_clips_of
 from slowfast_mlp.engine.precision import Precision
@@ -175,7 +175,7 @@ def _judge(
     views = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)
     views |= dict(watchdog=watchdog, what="the validation")
     evaluator = evaluator_of(config, precision, device, videos, **views)
-    candidate = Candidate(model=model, ensemble=config.test.ensemble)
+    candidate = EvalModel(model=model, ensemble=config.test.ensemble)
     return lambda: evaluator([candidate])[0]
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.data.batch import Failure, Views
-from slowfast_mlp.engine.evaluate import Candidate, evaluate
+from slowfast_mlp.engine.evaluate import EvalModel, Evaluator
 from slowfast_mlp.engine.precision import Precision
 
 CPU = torch.device("cpu")
@@ -25,18 +25,22 @@ def views(videos, logits, failures=()):
     )
 
 
-def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
-    (evaluation,) = evaluate(
-        [Candidate(model=Echo(), ensemble=ensemble)],
-        loader,
-        Precision("fp32", CPU),
+def evaluator_of(loader, labels, *, views_per_video, batch_size):
+    return Evaluator(
+        loader=loader,
+        precision=Precision("fp32", CPU),
         labels=torch.tensor(labels),
         num_classes=3,
         views_per_video=views_per_video,
-        batch_size=1,
+        batch_size=batch_size,
         to_input=lambda views: views.clips,
         device=CPU,
     )
+
+
+def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
+    evaluator = evaluator_of(loader, labels, views_per_video=views_per_video, batch_size=1)
+    (evaluation,) = evaluator([EvalModel(model=Echo(), ensemble=ensemble)])
     return evaluation
 
 
@@ -93,22 +97,12 @@ def test_several_models_see_every_batch_once_and_are_judged_each_by_its_own():
         def __iter__(self):
             return taken
 
-    candidates = [
-        Candidate(model=Echo(), ensemble="logits"),
-        Candidate(model=Backwards(), ensemble="logits"),
-        Candidate(model=Echo(), ensemble="logits", class_order=torch.tensor([2, 1, 0])),
+    models = [
+        EvalModel(model=Echo(), ensemble="logits"),
+        EvalModel(model=Backwards(), ensemble="logits"),
+        EvalModel(model=Echo(), ensemble="logits", class_order=torch.tensor([2, 1, 0])),
     ]
-    results = evaluate(
-        candidates,
-        Once(),
-        Precision("fp32", CPU),
-        labels=torch.tensor([0, 2]),
-        num_classes=3,
-        views_per_video=2,
-        batch_size=2,
-        to_input=lambda views: views.clips,
-        device=CPU,
-    )
+    results = evaluator_of(Once(), [0, 2], views_per_video=2, batch_size=2)(models)
     echo, backwards, reordered = [result.scores.tolist() for result in results]
     assert echo == [[4.5, 3, 2.5], [0, 0, 1]]
     assert backwards == reordered == [[2.5, 3, 4.5], [1, 0, 0]]
