@@ -161,33 +161,33 @@ def _in_order(
     score: Callable[[Any], list[Tensor]], loader: DataLoader, device: torch.device
 ) -> Iterator[tuple[Any, list[Tensor] | None]]:
     """Batches of the loader with the scores of every model, None for a batch without clips."""
-    if device.type == "cpu":
-        yield from _in_threads(score, loader)
+    if device.type != "cpu":
+        for views in on_device(loader, device):
+            yield views, score(views) if len(views.clips) else None
         return
-    for views in on_device(loader, device):
-        yield views, score(views) if len(views.clips) else None
+    num_threads = torch.get_num_threads()
+    try:
+        yield from _in_threads(score, loader, num_threads)
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _in_threads(
-    score: Callable[[Any], list[Tensor]], loader: DataLoader
+    score: Callable[[Any], list[Tensor]], loader: DataLoader, num_threads: int
 ) -> Iterator[tuple[Any, list[Tensor] | None]]:
-    """As `_in_order` on a CPU: one thread per batch, as many batches at a time as there are threads.
+    """As `_in_order` on a CPU: one thread per batch, and `num_threads` batches at a time.
 
     A product that several threads share is rounded differently for another number of threads, and so would
     the predictions be.
     """
-    num_threads = torch.get_num_threads()
     waiting: deque[tuple[Any, Future | None]] = deque()
-    try:
-        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for views in loader:
-                waiting.append((views, pool.submit(score, views) if len(views.clips) else None))
-                if len(waiting) > num_threads:
-                    yield _scored(*waiting.popleft())
-            while waiting:
+    with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for views in loader:
+            waiting.append((views, pool.submit(score, views) if len(views.clips) else None))
+            if len(waiting) > num_threads:
                 yield _scored(*waiting.popleft())
-    finally:
-        torch.set_num_threads(num_threads)
+        while waiting:
+            yield _scored(*waiting.popleft())
 
 
 def _scored(views: Any, future: Future | None) -> tuple[Any, list[Tensor] | None]:
