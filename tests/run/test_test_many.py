@@ -24,7 +24,7 @@ def weights(configure, tmp_path):
     def weights(name, *overrides):
         config = configure(*overrides)
         path = tmp_path / f"{name}.pyth"
-        torch.save({"model_state": model_of(config, CPU)[0].state_dict()}, path)
+        torch.save({"model_state": model_of(config, CPU).state_dict()}, path)
         return (*NO_TRAINING, *overrides, "TEST.CHECKPOINT_FILE_PATH", str(path))
 
     return weights
