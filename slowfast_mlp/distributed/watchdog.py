@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tabulate import tabulate
+
 from slowfast_mlp.distributed.rendezvous import FAREWELL_SEC, LOST, Store, first_failure
 from slowfast_mlp.errors import first_line
 
@@ -214,21 +216,14 @@ def waited_for(reports: Sequence[Report]) -> list[int]:
 def explain(reports: Sequence[Report], *, limit_sec: float | None) -> str:
     """What a person needs to find the reason: a line a rank, who waited for whom, the stacks that matter."""
     longest = max(report.seconds for report in reports)
-    titles = ("rank", "host", "place", "step", "seconds", "at")
-    cells = [titles] + [
-        (
-            str(report.rank),
-            report.host,
-            report.place,
-            str(report.step or "-"),
-            f"{report.seconds:.0f}",
-            _innermost(report),
-        )
-        for report in reports
+    cells = [
+        (r.rank, r.host, r.place, str(r.step or "-"), f"{r.seconds:.0f}", _innermost(r)) for r in reports
     ]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
-    lines.insert(0, f"the run stands still: {longest:.0f} s at one place, WATCHDOG_SEC is {limit_sec or 0:g}")
+    titles = ("rank", "host", "place", "step", "seconds", "at")
+    lines = [
+        f"the run stands still: {longest:.0f} s at one place, WATCHDOG_SEC is {limit_sec or 0:g}",
+        tabulate([titles, *cells], tablefmt="plain", disable_numparse=True),
+    ]
     late = waited_for(reports)
     if late:
         waiting = [report.rank for report in reports if report.rank not in late]

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from tabulate import tabulate
 
 from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.engine.evaluate import Evaluation
@@ -31,8 +32,7 @@ logger = logging.getLogger(__name__)
 
 def block(facts: dict[str, str]) -> str:
     """Names and facts in two columns."""
-    width = max(map(len, facts))
-    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
+    return tabulate(facts.items(), tablefmt="plain", disable_numparse=True)
 
 
 def device_in_words(device: torch.device) -> str:
