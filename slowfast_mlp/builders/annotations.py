@@ -81,10 +81,10 @@ def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
 
 
 def sampling(data: schema.Data, dataset: str) -> str:
-    """How frames are chosen, dense or segments: the data set's own way unless the setting says."""
+    """How frames are chosen, dense or segments: the dataset's own way unless the setting says."""
     return dataset_module(dataset).SAMPLING if data.sampling == "auto" else data.sampling
 
 
 def dataset_module(dataset: str) -> ModuleType:
-    """The file of a data set, by its name. Raises UserError."""
+    """The file of a dataset, by its name. Raises UserError."""
     return find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")

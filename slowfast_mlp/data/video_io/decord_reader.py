@@ -16,9 +16,9 @@ class DecordReader(FrameSource):
     """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory;
     `num_frames` is what PyAvReader counts.
 
-    It decodes from the start of the file. decord's own random access gives a neighbour of the wanted frame in
+    It decodes from the start of the file. decord's own random access gives a neighbor of the wanted frame in
     files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than
-    8 bits it converts to RGB in its own way: there the colours differ from PyAV's.
+    8 bits it converts to RGB in its own way: there the colors differ from PyAV's.
     """
 
     def __init__(self, path: str, file: str | BinaryIO, *, num_frames: int):

@@ -164,7 +164,7 @@ def _write(
                 frame, width=width, height=height, format="yuv420p", interpolation="BICUBIC"
             )
             if num_written == 0:
-                _keep_colours(stream.codec_context, picture)
+                _copy_color_properties(stream.codec_context, picture)
             picture.pts = num_written if time_base == 1 / rate else frame.pts
             picture.time_base = time_base
             picture.pict_type = 0  # the encoder chooses its keyframes itself
@@ -175,7 +175,7 @@ def _write(
     return num_written
 
 
-def _keep_colours(encoder: av.VideoCodecContext, picture: av.VideoFrame) -> None:
-    """Notes in the file how the picture's numbers stand for colours: a reader guesses what is not said."""
+def _copy_color_properties(encoder: av.VideoCodecContext, picture: av.VideoFrame) -> None:
+    """Notes in the file how the picture's numbers stand for colors: a reader guesses what is not said."""
     encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
     encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc

@@ -64,14 +64,14 @@ def image_names(names: Iterable[str]) -> list[str]:
 def decode_image(data: bytes) -> Tensor:
     """A frame [H, W, 3] uint8 RGB, turned as its EXIF orientation says, like a browser shows it.
 
-    Grey and CMYK become RGB, 16 bits 8, and an alpha channel is left out. Raises ImageError.
+    Gray and CMYK become RGB, 16 bits 8, and an alpha channel is left out. Raises ImageError.
     """
     frame = _decode_plain_jpeg(data)
     return _decode_any(data) if frame is None else frame
 
 
 def _decode_plain_jpeg(data: bytes) -> Tensor | None:
-    """The frame of a JPEG of three colours that nothing has to be done to, else None; in little more than
+    """The frame of a JPEG of three colors that nothing has to be done to, else None; in little more than
     half of Pillow's time, and the same bytes, as both use libjpeg-turbo.
     """
     size = _plain_jpeg_size(data) if decode_jpeg else None
@@ -86,8 +86,8 @@ def _decode_plain_jpeg(data: bytes) -> Tensor | None:
 
 
 def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG of three colours without EXIF or Adobe's block, which may turn it or change
-    the meaning of its colours; None for anything else.
+    """Width and height of a JPEG of three colors without EXIF or Adobe's block, which may turn it or change
+    the meaning of its colors; None for anything else.
     """
     if data[:2] != b"\xff\xd8":
         return None
@@ -110,7 +110,7 @@ def _decode_any(data: bytes) -> Tensor:
             picture.load()
             turned_by = TURNED_BY.get(_orientation(picture))
             picture = picture if turned_by is None else picture.transpose(turned_by)
-            if picture.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+            if picture.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
                 grey = torch.from_numpy((np.asarray(picture) // 256).astype(np.uint8))
                 return grey.unsqueeze(-1).expand(-1, -1, 3).contiguous()
             return torch.from_numpy(np.array(picture.convert("RGB")))
