@@ -102,7 +102,7 @@ def step_unless(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
     """
     inner = getattr(optimizer, "optim", optimizer)  # of an optimizer that is sharded over ranks
     if inner.defaults.get("fused"):
-        inner.found_inf = skip.float()  # what GradScaler sets for a fused optimizer after an overflow
+        inner.found_inf = skip.float()  # as fp16 loss scaling sets it after an overflow
         optimizer.step()
         del inner.found_inf
     elif not skip.item():
