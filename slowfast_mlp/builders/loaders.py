@@ -97,7 +97,7 @@ def train_loader(
     process: LoadingProcess,
     seed: int,
 ) -> DataLoader:
-    """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
+    """AUG.NUM_SAMPLE random views per video; `sampler` is its `batch_sampler`."""
     views = train_videos(data, aug, videos, dataset=dataset, seed=seed)
     return _loader(views, sampler, loading, process, keeps_workers=True)
 
@@ -158,7 +158,7 @@ def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mi
 
 
 def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
-    """What is done to training clips beside crop and flip, and where."""
+    """Describes the augmentation besides crop and flip, and AUG.MODE."""
     done = [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"] * aug.enable
     kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha} if mixup.enable else {}
     done += [f"{kind} {alpha:g}" for kind, alpha in kinds.items() if alpha]
@@ -197,7 +197,7 @@ def eval_loader(
 
 
 def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_crop: str) -> ViewTransform:
-    """The crops of a test."""
+    """The crops of an evaluation."""
     return ViewTransform(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
@@ -209,8 +209,8 @@ def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_cr
 
 
 def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
-    """Labels [K] of the classes seen in a mirror, if flips are on and change any. Raises UserError where
-    they would give wrong labels.
+    """Labels [K] of flipped clips, if flips are on and change labels. Raises UserError if flips would give
+    wrong labels.
     """
     if not data.random_flip:
         return None
@@ -240,7 +240,7 @@ def clip_reader(data: schema.Data, dataset: str, *, offset: bool) -> ClipReader:
 
 
 def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSampler:
-    """Which frames make the clips of a video."""
+    """The sampler of the frames of a clip."""
     if sampling(data, dataset) == "segments":
         return SegmentClipSampler(num_frames=data.num_frames, shuffle=data.shuffle_frames)
     return DenseClipSampler(
