@@ -1,7 +1,7 @@
 """DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and what makes the model's clips of their views."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -22,6 +22,7 @@ from slowfast_mlp.data.transforms.mixup import Mixup
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform
 from slowfast_mlp.data.worker_signals import leave_signals_to_the_loop
+from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,10 @@ def train_sampler(
     videos: Records,
     *,
     num_classes: int,
-    rank: int,
-    world_size: int,
     seed: int,
 ) -> TrainSampler:
     """The order of the epochs on this rank. Raises UserError."""
-    batch_size = train.batch_size
+    batch_size, world_size = train.batch_size, dist.world_size()
     if batch_size % world_size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
@@ -58,7 +57,7 @@ def train_sampler(
     return TrainSampler(
         videos.labels,
         batch_size=batch_size,
-        rank=rank,
+        rank=dist.rank(),
         world_size=world_size,
         seed=seed,
         order=train.sampler,
@@ -66,21 +65,11 @@ def train_sampler(
 
 
 def train_loader(
-    data: schema.Data,
-    aug: schema.Aug,
-    loading: schema.DataLoader,
-    videos: Records,
-    sampler: TrainSampler,
-    *,
-    dataset: str,
-    device: torch.device,
-    num_cores: int,
-    seed: int,
+    loading: schema.DataLoader, videos: TrainVideos, sampler: TrainSampler, *, device: torch.device
 ) -> DataLoader:
-    """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
-    views = train_videos(data, aug, videos, dataset=dataset, seed=seed)
-    workers = _worker_arguments(loading, device, num_cores)
-    return DataLoader(views, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers)
+    """This rank's batches of AUG.NUM_SAMPLE random views a video, in the steps of the sampler."""
+    workers = _worker_arguments(loading, device)
+    return DataLoader(videos, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers)
 
 
 def train_videos(
@@ -114,12 +103,12 @@ def augment_sampler(data: schema.Data, aug: schema.Aug, dataset: str) -> Augment
     )
 
 
-def to_input(data: schema.Data, device: torch.device) -> DeviceTransform:
+def device_transform(data: schema.Data, device: torch.device) -> DeviceTransform:
     """The transform from batches on the device to the model's input."""
     return DeviceTransform(mean=data.mean, std=data.std, device=device)
 
 
-def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mixup | None:
+def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int) -> Mixup | None:
     """Mixup and CutMix of this rank's batches, or None if MIXUP.ENABLE is not set."""
     if not mixup.enable:
         return None
@@ -134,7 +123,7 @@ def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mi
         prob=mixup.prob,
         switch_prob=mixup.switch_prob,
         seed=seed,
-        rank=rank,
+        rank=dist.rank(),
     )
 
 
@@ -146,47 +135,72 @@ def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
     return "".join(f", {words}" for words in done) + f"; {aug.mode}"
 
 
+class EvalViews(NamedTuple):
+    """The views of an evaluation: `num_clips` in time, each in `num_crops` crops, of a data set's videos.
+
+    With `offset` clips are spread from the first frame to the last. `single_crop` is the crop if there is
+    only one.
+    """
+
+    dataset: str
+    num_clips: int
+    num_crops: int
+    single_crop: str
+    offset: bool
+
+    @classmethod
+    def of_test(cls, test: schema.Test, data: schema.Data, *, dataset: str) -> "EvalViews":
+        """The views of a test; `dataset` is TRAIN.DATASET, for a test without its own."""
+        return cls(
+            dataset=test.dataset or dataset,
+            num_clips=test.num_ensemble_views,
+            num_crops=test.num_spatial_crops,
+            single_crop=test.single_crop,
+            offset=data.use_offset_sampling,
+        )
+
+    @classmethod
+    def of_validation(cls, test: schema.Test, *, dataset: str) -> "EvalViews":
+        """One view of every video, in its middle."""
+        return cls(dataset=dataset, num_clips=1, num_crops=1, single_crop=test.single_crop, offset=True)
+
+
 def eval_loader(
     data: schema.Data,
     loading: schema.DataLoader,
     videos: Records,
+    views: EvalViews,
     *,
-    dataset: str,
-    num_clips: int,
-    num_crops: int,
-    single_crop: str,
-    offset: bool,
     batch_size: int,
-    rank: int,
-    world_size: int,
     device: torch.device,
-    num_cores: int,
     seed: int,
 ) -> DataLoader:
-    """This rank's videos with all their views, as many videos at a time as make `batch_size` clips, at least
-    one.
-    """
+    """This rank's videos with all their views; a batch has as many videos as make `batch_size` clips."""
     eval_videos = EvalVideos(
         videos,
-        clip_reader(data, dataset, offset=offset),
-        num_clips=num_clips,
-        num_crops=num_crops,
-        transform=view_transform(data, dataset, num_crops=num_crops, single_crop=single_crop),
+        clip_reader(data, views.dataset, offset=views.offset),
+        num_clips=views.num_clips,
+        num_crops=views.num_crops,
+        transform=view_transform(data, views),
         seed=seed,
     )
-    videos_at_a_time = max(1, batch_size // (num_clips * num_crops))
-    sampler = EvalBatchSampler(len(videos), batch_size=videos_at_a_time, rank=rank, world_size=world_size)
-    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device, num_cores))
+    sampler = EvalBatchSampler(
+        len(videos),
+        batch_size=max(1, batch_size // (views.num_clips * views.num_crops)),
+        rank=dist.rank(),
+        world_size=dist.world_size(),
+    )
+    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device))
 
 
-def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_crop: str) -> ViewTransform:
-    """The crops of a test."""
+def view_transform(data: schema.Data, views: EvalViews) -> ViewTransform:
+    """The crops of an evaluation."""
     return ViewTransform(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
-        num_crops=num_crops,
-        single_crop=single_crop,
-        antialias=dataset_module(dataset).ARE_PICTURES,
+        num_crops=views.num_crops,
+        single_crop=views.single_crop,
+        antialias=dataset_module(views.dataset).ARE_PICTURES,
         interpolation=data.test_interpolation,
     )
 
@@ -235,11 +249,11 @@ def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSample
     )
 
 
-def _worker_arguments(loading: schema.DataLoader, device: torch.device, num_cores: int) -> dict[str, Any]:
+def _worker_arguments(loading: schema.DataLoader, device: torch.device) -> dict[str, Any]:
     """What all loaders share; without a setting one core is left to the training process."""
     num_workers = loading.num_workers
     if num_workers is None:
-        num_workers = min(MAX_WORKERS, max(1, num_cores - 1))
+        num_workers = min(MAX_WORKERS, max(1, dist.cores_of_process() - 1))
     return dict(
         num_workers=num_workers,
         collate_fn=collate,

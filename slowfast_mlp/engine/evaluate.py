@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from slowfast_mlp.distributed.process_group import gather_objects
 from slowfast_mlp.engine.metrics import VideoScores, top_k_correct
@@ -75,46 +74,71 @@ def probabilities(scores: Tensor, ensemble: str) -> Tensor:
     return scores.softmax(dim=-1) if ensemble == "logits" else scores
 
 
-def evaluate(
-    candidates: Sequence[Candidate],
-    loader: DataLoader,
-    precision: Precision,
-    *,
-    labels: Tensor,
-    num_classes: int,
-    views_per_video: int,
-    batch_size: int,
-    to_input: Callable[[Any], Tensor],
-    device: torch.device,
-    say: Callable[[int, int, float], None] = lambda done, total, seconds: None,
-) -> list[Evaluation]:
-    """Scores of all videos by every candidate, the same bit for bit for any number of ranks and threads, and
-    whatever other candidates see the same clips.
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Evaluates models on all views of all videos of one list.
 
-    The loader gives this rank's share as Views, of which `to_input` makes the models' clips [N, 3, T, H, W];
-    `labels` [V] are those of all videos; `batch_size` clips go through a model at a time. `say` hears of
-    batches done, their total and the seconds since the start. Raises RuntimeError if a video was not seen
-    exactly `views_per_video` times.
+    `loader` gives this rank's share as Views; `labels` [V] are those of all videos. `device_transform` makes
+    the clips [N, 3, T, S, S] of Views, and `batch_size` clips pass through a model at a time.
     """
-    for candidate in candidates:
-        candidate.model.eval()
-    sums = [VideoScores(len(labels), num_classes) for _ in candidates]
-    failures = []
 
-    score = partial(
-        scores_of_views, candidates=candidates, precision=precision, batch_size=batch_size, to_input=to_input
-    )
-    started = time.perf_counter()
-    for done, (views, scores) in enumerate(_in_order(score, loader, device), start=1):
-        failures.extend(views.failures)
-        for of_video, of_views in zip(sums, scores or ()):
-            of_video.add(views.videos, of_views)
-        say(done, len(loader), time.perf_counter() - started)
-    failures = sorted(failure for share in gather_objects(failures) for failure in share)
-    return [
-        _evaluation(of_video, candidate, failures, labels, views_per_video, device)
-        for of_video, candidate in zip(sums, candidates)
-    ]
+    loader: Iterable[Any]
+    labels: Tensor
+    num_classes: int
+    views_per_video: int
+    batch_size: int
+    device_transform: Callable[[Any], Tensor]
+    precision: Precision
+    device: torch.device
+
+    def __call__(
+        self, candidates: Sequence[Candidate], *, progress: Callable[[int, int, float], None] | None = None
+    ) -> list[Evaluation]:
+        """Scores of all videos by every model, bit for bit the same for any number of ranks and threads, and
+        whichever other models see the same clips.
+
+        `progress` is called with batches done, their total and the seconds since the start. Raises
+        RuntimeError if a video was not seen exactly `views_per_video` times.
+        """
+        for candidate in candidates:
+            candidate.model.eval()
+        sums = [VideoScores(len(self.labels), self.num_classes) for _ in candidates]
+        failures = []
+        score = partial(self._score, candidates=candidates)
+        started = time.perf_counter()
+        for done, (views, scores) in enumerate(_in_order(score, self.loader, self.device), start=1):
+            failures.extend(views.failures)
+            for of_video, of_views in zip(sums, scores or ()):
+                of_video.add(views.videos, of_views)
+            if progress:
+                progress(done, len(self.loader), time.perf_counter() - started)
+        failures = sorted(failure for share in gather_objects(failures) for failure in share)
+        return [
+            self._evaluation(of_video, candidate, failures) for of_video, candidate in zip(sums, candidates)
+        ]
+
+    def _score(self, views: Any, candidates: Sequence[Candidate]) -> list[Tensor]:
+        return scores_of_views(
+            views,
+            candidates=candidates,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            to_input=self.device_transform,
+        )
+
+    def _evaluation(self, scores: VideoScores, candidate: Candidate, failures: list[Any]) -> Evaluation:
+        """The mean scores of one model, joined over all ranks."""
+        scores.gather(self.device)
+        _demand_every_view(scores.num_views, failures, self.views_per_video)
+        mean = scores.scores / scores.num_views.clamp(min=1).unsqueeze(1)
+        mean = mean if candidate.class_order is None else mean[:, candidate.class_order]
+        return Evaluation(
+            scores=mean,
+            num_views=scores.num_views,
+            labels=self.labels,
+            failures=failures,
+            ensemble=candidate.ensemble,
+        )
 
 
 def scores_of_views(
@@ -140,30 +164,8 @@ def scores_of_views(
     ]
 
 
-def _evaluation(
-    scores: VideoScores,
-    candidate: Candidate,
-    failures: list[Any],
-    labels: Tensor,
-    views_per_video: int,
-    device: torch.device,
-) -> Evaluation:
-    """What all ranks' sums for one candidate come to."""
-    scores.gather(device)
-    _demand_every_view(scores.num_views, failures, views_per_video)
-    mean = scores.scores / scores.num_views.clamp(min=1).unsqueeze(1)
-    mean = mean if candidate.class_order is None else mean[:, candidate.class_order]
-    return Evaluation(
-        scores=mean,
-        num_views=scores.num_views,
-        labels=labels,
-        failures=failures,
-        ensemble=candidate.ensemble,
-    )
-
-
 def _in_order(
-    score: Callable[[Any], list[Tensor]], loader: DataLoader, device: torch.device
+    score: Callable[[Any], list[Tensor]], loader: Iterable[Any], device: torch.device
 ) -> Iterator[tuple[Any, list[Tensor] | None]]:
     """Batches of the loader with every model's scores, None for a batch without clips.
 

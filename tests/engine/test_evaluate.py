@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.data.batch import Failure, Views
-from slowfast_mlp.engine.evaluate import Candidate, evaluate
+from slowfast_mlp.engine.evaluate import Candidate, Evaluator
 from slowfast_mlp.engine.precision import Precision
 
 CPU = torch.device("cpu")
@@ -26,18 +26,22 @@ def views(videos, logits, failures=()):
 
 
 def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
-    (evaluation,) = evaluate(
-        [Candidate(model=Echo(), ensemble=ensemble)],
-        loader,
-        Precision("fp32", CPU),
+    evaluator = make_evaluator(loader, labels, views_per_video=views_per_video, batch_size=1)
+    (evaluation,) = evaluator([Candidate(model=Echo(), ensemble=ensemble)])
+    return evaluation
+
+
+def make_evaluator(loader, labels, *, views_per_video, batch_size):
+    return Evaluator(
+        loader=loader,
         labels=torch.tensor(labels),
         num_classes=3,
         views_per_video=views_per_video,
-        batch_size=1,
-        to_input=lambda views: views.clips,
+        batch_size=batch_size,
+        device_transform=lambda views: views.clips,
+        precision=Precision("fp32", CPU),
         device=CPU,
     )
-    return evaluation
 
 
 def test_the_mean_over_views_decides():
@@ -98,17 +102,8 @@ def test_several_models_see_every_batch_once_and_are_judged_each_by_its_own():
         Candidate(model=Backwards(), ensemble="logits"),
         Candidate(model=Echo(), ensemble="logits", class_order=torch.tensor([2, 1, 0])),
     ]
-    results = evaluate(
-        candidates,
-        Once(),
-        Precision("fp32", CPU),
-        labels=torch.tensor([0, 2]),
-        num_classes=3,
-        views_per_video=2,
-        batch_size=2,
-        to_input=lambda views: views.clips,
-        device=CPU,
-    )
+    evaluator = make_evaluator(Once(), [0, 2], views_per_video=2, batch_size=2)
+    results = evaluator(candidates)
     echo, backwards, reordered = [result.scores.tolist() for result in results]
     assert echo == [[4.5, 3, 2.5], [0, 0, 1]]
     assert backwards == reordered == [[2.5, 3, 4.5], [1, 0, 0]]
