@@ -39,6 +39,8 @@ setup(
         'decord; platform_machine in "x86_64 AMD64" and sys_platform != "darwin"',
         "av>=14",
         "simplejson",
+        "filelock",
+        "tabulate",
         "tensorboard",
         "pyyaml",
         "numpy",

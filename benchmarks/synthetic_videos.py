@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slowfast_mlp.data.records import Record, literal
-from slowfast_mlp.data.video_io.encode import write_pictures, write_video
+from slowfast_mlp.data.video_io.encode import write_images, write_video
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def _write_something(folder: Path, number: int, sizes: Sizes) -> None:
     even = frames[:, :, : width // 2 * 2]
     write_video(folder / "webm" / f"{number}.webm", even, fps=SOMETHING_FPS, options=VP9, codec="libvpx-vp9")
     (folder / "jpg" / str(number)).mkdir()
-    write_pictures(str(folder / "jpg" / str(number) / "{:05d}.jpg"), frames)
+    write_images(str(folder / "jpg" / str(number) / "{:05d}.jpg"), frames)
 
 
 def _records(folder: Path, kind: str, sizes: Sizes) -> list[Record]:

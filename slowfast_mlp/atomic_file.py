@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name beside, and then renamed."""
+"""Atomic file writing: a file appears whole, under its name, or not at all."""
 
 import os
 import secrets
@@ -6,83 +6,80 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from iopath.common.file_io import g_pathmgr
+from slowfast_mlp.errors import NO_ROOM, UserError, first_line
 
-from slowfast_mlp.errors import NO_ROOM, UserError
-
-SUFFIX = ".part"
-BESIDE = ".part"  # of a file that is being written
+SUFFIX = ".part"  # of a file that is being written
 DEVICES = Path("/dev")
-MAX_NAME = 40  # letters of the file's own name: with the rest it stays below a file system's 255 bytes
+MAX_NAME = 40  # letters kept of the file's own name: the whole stays below a file system's 255 bytes
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """A name beside `path` to write to; what stands there when the block ends becomes `path`.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path in the folder of `path`; when the block ends, that file replaces `path`.
 
-    When the block fails nothing stays. The name is hidden, ends in SUFFIX, and no two processes of any two
-    machines that share a file system get the same. A device or a pipe (/dev/null, /dev/stdout) is no file to
-    be replaced: for one the name is `path` itself.
+    File and folder are flushed to the disk. If the block fails, `path` stays as it was and nothing is left.
+    The temporary name is hidden, ends in SUFFIX and is unique to the process, also among machines that share
+    the file system. A device or a pipe (/dev/null, /dev/stdout) is written to directly.
     """
     path = Path(path)
-    if is_outlet(path):
+    if is_device(path):
         yield path
         return
-    own = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
-    beside = path.with_name(f".{path.name[-MAX_NAME:]}.{own}{SUFFIX}")
+    unique = f"{socket.gethostname()[:32]}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.name[-MAX_NAME:]}.{unique}{SUFFIX}")
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+        _flush_to_disk(path.parent)  # an older file may only be deleted once the new name is on the disk
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def is_outlet(path: Path) -> bool:
-    """Whether what is written to `path` goes elsewhere: renamed over it, a file would take the place of the
-    device on the whole machine, where the user may do so.
-    """
-    is_device = DEVICES in path.absolute().parents  # /dev/stdout may lead to a file, and must stay a link
-    return path.exists() and not path.is_dir() and (is_device or not path.is_file())
+def write_file(path: str | Path, contents: bytes) -> None:
+    """Writes a whole file atomically. Raises UserError."""
+    with explain_write_errors(path), atomic_write(path) as temporary:
+        temporary.write_bytes(contents)
 
 
-def write_atomically(path: str, write: Any) -> None:
-    """Calls `write(file)` on a binary file beside `path` and renames it to `path` when it is safely on the
-    disk. Raises UserError, and leaves the file that was there as it was.
-    """
-    beside = path + BESIDE
+def clear_leftovers(folder: str | Path) -> None:
+    """Deletes the temporary files that a killed process left in a folder."""
+    for path in Path(folder).glob(f"*{SUFFIX}"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_write_errors(path: str | Path) -> Iterator[None]:
+    """Turns an error of writing `path` into a UserError that names the file, the reason and what helps."""
     try:
-        with g_pathmgr.open(beside, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        local = g_pathmgr.get_local_path(path)
-        os.replace(g_pathmgr.get_local_path(beside), local)
-        # The new name too must be on the disk before an older file may go.
-        where = os.open(os.path.dirname(local) or ".", os.O_RDONLY)
-        try:
-            os.fsync(where)
-        finally:
-            os.close(where)
-    except (OSError, RuntimeError) as error:  # torch.save answers a full disk with a RuntimeError
-        if g_pathmgr.exists(beside):
-            g_pathmgr.rm(beside)
-        raise not_written(path, error) from error
+        yield
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
+        raise write_error(path, error) from error
 
 
-def not_written(path: str, error: BaseException) -> UserError:
-    """What the user is told of a file of the run that could not be written: which, why, and what helps."""
+def write_error(path: str | Path, error: BaseException) -> UserError:
+    """The UserError for a file of the run that could not be written."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__context__  # torch.save has the disk's own words behind its own
-    reason = getattr(cause, "strerror", None) or _first_line(error)
+        cause = cause.__context__  # the OSError behind the RuntimeError of torch.save
+    reason = getattr(cause, "strerror", None) or first_line(error)
     is_full = cause is None or cause.errno in NO_ROOM
-    way_out = "Make room" if is_full else "See to its folder"
+    fix = "Make room" if is_full else "See to its folder"
     return UserError(
-        f"{path} cannot be written ({reason}). {way_out} or choose another folder (OUTPUT_DIR, --out)."
+        f"{path} cannot be written ({reason}). {fix} or choose another folder (OUTPUT_DIR, --out)."
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+def is_device(path: Path) -> bool:
+    """Whether `path` is a device or a pipe, which a renamed file would replace for the whole machine."""
+    in_dev = DEVICES in path.absolute().parents  # /dev/stdout may lead to a file, and must stay a link
+    return path.exists() and not path.is_dir() and (in_dev or not path.is_file())
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

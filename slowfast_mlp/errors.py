@@ -20,6 +20,11 @@ class UserError(ValueError):
         super().__init__(text.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip())
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type if it has none, in at most 120 characters."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
 class Stopped(Exception):
     """A signal has ended the run, and what it had come to is saved; the same command goes on from there."""
 

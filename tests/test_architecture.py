@@ -48,8 +48,8 @@ HOMES = {
         "distributed/rendezvous.py",
     },
     "torch.multiprocessing": {"distributed/launch.py"},
-    "torch.utils.tensorboard": {"log/run_log.py"},
-    "simplejson": {"log/run_log.py"},
+    "torch.utils.tensorboard": {"log/tensorboard_writer.py"},
+    "simplejson": {"log/run_log.py", "log/metrics_file.py"},
     "submitit": {"apps/slurm_submit.py"},
     "onnxruntime": {"apps/export.py"},
     "decord": {"data/video_io/decord_reader.py"},
@@ -71,7 +71,7 @@ HOMES = {
     "fvcore.common.config": {"config/load.py"},
     "fvcore.nn": {"engine/flops.py"},
 }
-IOPATH_HOMES = re.compile(r"atomic_file\.py|checkpoint/checkpoint\.py|config/load\.py|data/.*")
+IOPATH_HOMES = re.compile(r"checkpoint/checkpoint\.py|config/load\.py|data/.*")
 MAX_FILE, MAX_FUNCTION = 400, 60
 
 

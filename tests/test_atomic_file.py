@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slowfast_mlp.atomic_file import is_outlet, written_whole
+from slowfast_mlp.atomic_file import atomic_write, is_device
 
 
 def names_in(folder):
@@ -14,8 +14,8 @@ def names_in(folder):
 
 def test_a_file_is_there_when_it_is_whole(tmp_path):
     (tmp_path / "list.csv").write_text("old")
-    with written_whole(tmp_path / "list.csv") as beside:
-        beside.write_text("new")
+    with atomic_write(tmp_path / "list.csv") as temporary:
+        temporary.write_text("new")
         assert (tmp_path / "list.csv").read_text() == "old"
     assert (tmp_path / "list.csv").read_text() == "new"
     assert names_in(tmp_path) == ["list.csv"]
@@ -23,8 +23,8 @@ def test_a_file_is_there_when_it_is_whole(tmp_path):
 
 def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path):
     (tmp_path / "list.csv").write_text("old")
-    with pytest.raises(ValueError, match="half way"), written_whole(tmp_path / "list.csv") as beside:
-        beside.write_text("ne")
+    with pytest.raises(ValueError, match="half way"), atomic_write(tmp_path / "list.csv") as temporary:
+        temporary.write_text("ne")
         raise ValueError("half way")
     assert (tmp_path / "list.csv").read_text() == "old"
     assert names_in(tmp_path) == ["list.csv"]
@@ -32,7 +32,7 @@ def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path):
 
 def test_two_writers_of_one_file_do_not_meet_even_with_equal_process_ids(tmp_path):
     """As on two machines that share a file system."""
-    with written_whole(tmp_path / "a") as first, written_whole(tmp_path / "a") as second:
+    with atomic_write(tmp_path / "a") as first, atomic_write(tmp_path / "a") as second:
         first.write_text("first")
         second.write_text("second")
         assert first != second
@@ -42,16 +42,16 @@ def test_two_writers_of_one_file_do_not_meet_even_with_equal_process_ids(tmp_pat
 
 
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path):
-    with written_whole(tmp_path / ("x" * 255)) as beside:
-        beside.write_text("whole")
+    with atomic_write(tmp_path / ("x" * 255)) as temporary:
+        temporary.write_text("whole")
     assert (tmp_path / ("x" * 255)).read_text() == "whole"
 
 
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    with written_whole(tmp_path / "pipe") as beside:
-        beside.write_text("all of it")
+    with atomic_write(tmp_path / "pipe") as temporary:
+        temporary.write_text("all of it")
     assert os.read(reader, 100) == b"all of it"
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1
@@ -59,7 +59,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
 
 def test_devices_and_the_names_of_open_files_are_never_replaced(tmp_path):
     (tmp_path / "file").touch()
-    assert [is_outlet(Path(path)) for path in ("/dev/null", "/dev/stdout", tmp_path / "file", tmp_path)] == [
+    assert [is_device(Path(path)) for path in ("/dev/null", "/dev/stdout", tmp_path / "file", tmp_path)] == [
         True,
         True,
         False,

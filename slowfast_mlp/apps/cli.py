@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slowfast_mlp.errors import NO_ROOM, Stopped, UserError
+from slowfast_mlp.log.terminal import discard_output
 
 WRONG_COMMAND = 2  # argparse's own
 INTERRUPTED = 130  # 128 and SIGINT, as of shells
@@ -83,7 +84,7 @@ def run_tool(
         sys.stderr.write(f"{stop}. The same command goes on.\n")
         return TRY_AGAIN
     except BrokenPipeError:
-        _forget_output()
+        discard_output(sys.stdout)
         return 0
     except OSError as error:
         sys.stderr.write(f"error: {error.filename or 'a file'} cannot be used ({error.strerror or error}).\n")
@@ -104,13 +105,8 @@ def say(text: str) -> None:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        _forget_output()
+        discard_output(sys.stdout)
         raise UserError(f"Standard output cannot be written to ({error.strerror}). Make room.") from error
-
-
-def _forget_output() -> None:
-    """What is left of the output goes nowhere: Python would try to write it once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def has_colours() -> bool:

@@ -4,14 +4,14 @@ import hashlib
 
 import torch
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import atomic_write, explain_write_errors
 from slowfast_mlp.builders import model
-from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.weights import LoadReport
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 
 
-def convert(config: Config, source: str, target: str) -> tuple[checkpoint.LoadReport, str]:
+def convert(config: Config, source: str, target: str) -> tuple[LoadReport, str]:
     """Loads `source` into the model of the config, by the rules of TRAIN.CHECKPOINT_FILE_PATH, and writes
     `target` in our format: model_state and cfg.
 
@@ -21,6 +21,7 @@ def convert(config: Config, source: str, target: str) -> tuple[checkpoint.LoadRe
     net = model.model_for(config.model, config.data)
     report = model.start_weights(config.model, net, source)
     contents = {"model_state": net.state_dict(), "cfg": dump_config(config)}
-    write_atomically(target, lambda file: torch.save(contents, file))
+    with explain_write_errors(target), atomic_write(target) as temporary, temporary.open("wb") as file:
+        torch.save(contents, file)
     with open(target, "rb") as file:
         return report, hashlib.sha256(file.read()).hexdigest()

@@ -7,7 +7,7 @@ from functools import partial
 
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.distributed.launch import launch
-from slowfast_mlp.log.run_log import last_metrics
+from slowfast_mlp.log.metrics_file import last_metrics
 from slowfast_mlp.run.main import run
 
 # A model that uses time must reach the first; one that is shown no order must stay below the second: every

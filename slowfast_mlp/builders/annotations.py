@@ -25,8 +25,11 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
     if missing:
         logger.warning(
             "%d of %d videos looked for from the %s list do not exist, such as %s",
-            len(missing), num_looked_at, split, missing[0],
-        )  # fmt: skip
+            len(missing),
+            num_looked_at,
+            split,
+            missing[0],
+        )
     return found
 
 
@@ -56,8 +59,9 @@ def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
         if num_listed:
             logger.warning(
                 "%d videos of DATA.SKIP_LIST are in the %s list, and stay: evaluation counts every video",
-                num_listed, split,
-            )  # fmt: skip
+                num_listed,
+                split,
+            )
         return found
     if not kept:
         raise UserError(
@@ -68,16 +72,19 @@ def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
     if others := sorted(skipped - used):
         logger.warning(
             "%d of the %d paths of %s are not in the train list, such as %s",
-            len(others), len(skipped), data.skip_list, ", ".join(others[:NUM_EXAMPLES]),
-        )  # fmt: skip
+            len(others),
+            len(skipped),
+            data.skip_list,
+            ", ".join(others[:NUM_EXAMPLES]),
+        )
     return Records((found[position] for position in kept), label_names=found.label_names)
 
 
 def sampling(data: schema.Data, dataset: str) -> str:
-    """How frames are chosen, dense or segments: the data set's own way unless the setting says."""
+    """How frames are chosen, dense or segments: the dataset's own way unless the setting says."""
     return dataset_module(dataset).SAMPLING if data.sampling == "auto" else data.sampling
 
 
 def dataset_module(dataset: str) -> ModuleType:
-    """The file of a data set, by its name. Raises UserError."""
+    """The file of a dataset, by its name. Raises UserError."""
     return find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")

@@ -1,10 +1,10 @@
-"""DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and what makes the model's clips of their views."""
+"""DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and the transform of their batches on the device."""
 
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from slowfast_mlp.builders.annotations import dataset_module, sampling
 from slowfast_mlp.config import schema
@@ -52,8 +52,10 @@ def train_sampler(
         logger.warning(
             "TRAIN.SAMPLER balanced: %d of %d classes have no training video and are never drawn, such as "
             "class %d",
-            len(empty), num_classes, empty[0],
-        )  # fmt: skip
+            len(empty),
+            num_classes,
+            empty[0],
+        )
     return TrainSampler(
         videos.labels,
         batch_size=batch_size,
@@ -68,8 +70,7 @@ def train_loader(
     loading: schema.DataLoader, videos: TrainVideos, sampler: TrainSampler, *, device: torch.device
 ) -> DataLoader:
     """This rank's batches of AUG.NUM_SAMPLE random views a video, in the steps of the sampler."""
-    workers = _worker_arguments(loading, device)
-    return DataLoader(videos, batch_sampler=sampler, persistent_workers=workers["num_workers"] > 0, **workers)
+    return _loader(videos, sampler, loading, device, keep_workers=True)
 
 
 def train_videos(
@@ -190,7 +191,7 @@ def eval_loader(
         rank=dist.rank(),
         world_size=dist.world_size(),
     )
-    return DataLoader(eval_videos, batch_sampler=sampler, **_worker_arguments(loading, device))
+    return _loader(eval_videos, sampler, loading, device, keep_workers=False)
 
 
 def view_transform(data: schema.Data, views: EvalViews) -> ViewTransform:
@@ -249,16 +250,24 @@ def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSample
     )
 
 
-def _worker_arguments(loading: schema.DataLoader, device: torch.device) -> dict[str, Any]:
-    """What all loaders share; without a setting one core is left to the training process."""
+def _loader(
+    videos: Dataset, sampler: Sampler, loading: schema.DataLoader, device: torch.device, *, keep_workers: bool
+) -> DataLoader:
+    """A loader of the sampler's batches. By default the workers leave one core to the main process.
+
+    With `keep_workers` the worker processes live on between epochs.
+    """
     num_workers = loading.num_workers
     if num_workers is None:
         num_workers = min(MAX_WORKERS, max(1, dist.cores_of_process() - 1))
-    return dict(
+    return DataLoader(
+        videos,
+        batch_sampler=sampler,
         num_workers=num_workers,
+        persistent_workers=keep_workers and num_workers > 0,
         collate_fn=collate,
         worker_init_fn=leave_signals_to_the_loop,
-        # A generator of its own: whether an epoch starts workers must not show in the model's random numbers.
+        # Its own generator: starting workers must not change the random numbers of the model.
         generator=torch.Generator(),
         pin_memory=loading.pin_memory and device.type == "cuda",
     )

@@ -12,6 +12,7 @@ from slowfast_mlp import models
 from slowfast_mlp.builders.arguments import check_arguments
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import class_order, differing_names
+from slowfast_mlp.checkpoint.weights import LoadReport, label_names_of, load_weights, weights_of
 from slowfast_mlp.config import schema
 from slowfast_mlp.engine.activation_checkpointing import recompute_blocks
 from slowfast_mlp.errors import UserError, nearest_name
@@ -54,12 +55,12 @@ def model_for(section: schema.Model, data: schema.Data) -> nn.Module:
 
 def official_weights(section: schema.Model, contents: dict[str, Any], path: str) -> dict[str, torch.Tensor]:
     """The weights in the contents of a checkpoint, ours or the authors', under the names of our model."""
-    return _hook(_model_module(section), "from_official")(checkpoint.weights_of(contents, path))
+    return _hook(_model_module(section), "from_official")(weights_of(contents, path))
 
 
 def start_weights(
     section: schema.Model, net: nn.Module, path: str, *, label_names: Sequence[str] = ()
-) -> checkpoint.LoadReport:
+) -> LoadReport:
     """Fills the model from a checkpoint to start training from, and says what became of every entry.
 
     Image weights are inflated for a video model; tables of positions are resampled; the rows of a head
@@ -83,10 +84,10 @@ def start_weights(
             path, num_classes.pop(), section.num_classes,
         )  # fmt: skip
         weights = {name: value for name, value in weights.items() if name not in head}
-    weights = _sort_head(weights, head, checkpoint.label_names_of(contents), label_names, path)
+    weights = _sort_head(weights, head, label_names_of(contents), label_names, path)
     if not head & set(weights):
         may_miss += tuple(head)
-    report = checkpoint.load_weights(net, weights, source=path, may_miss=may_miss)
+    report = load_weights(net, weights, source=path, may_miss=may_miss)
     logger.info("started from %s: %s", path, report)
     return report
 

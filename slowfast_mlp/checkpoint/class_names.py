@@ -39,9 +39,9 @@ def match_classes(trained: Sequence[str], wanted: Sequence[str], *, source: str)
         return None
     moved = sum(one != other for one, other in zip(trained, wanted))
     logger.warning(
-        "%s has %d of %d classes at other places than the data set; a test matches its scores by name",
-        source, moved, len(wanted),
-    )  # fmt: skip
+        f"{source} has {moved} of {len(wanted)} classes at other places than the data set; a test matches "
+        "its scores by name"
+    )
     return class_order(trained, wanted)
 
 

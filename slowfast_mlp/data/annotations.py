@@ -1,4 +1,4 @@
-"""Reading the text files that data sets come with: lists and label names, with errors that name the line."""
+"""Reads the text files of datasets: lists and label names. Errors name the line."""
 
 import json
 import os
@@ -10,28 +10,27 @@ from iopath.common.file_io import g_pathmgr
 from slowfast_mlp.errors import UserError
 
 MAX_DIGITS = 100  # int() refuses more than 4,300
-# Endings of files that are read as videos; decord and PyAV were compared frame by frame on all of them.
+# Suffixes of video files. decord and PyAV were compared frame by frame on all of them.
 VIDEO_SUFFIXES = (".webm", ".mp4", ".mkv", ".avi", ".mov", ".m4v")
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines with something on them, stripped, with their numbers from 1. Raises UserError."""
+    """Yields (line number from 1, stripped line) of every line that is not blank. Raises UserError."""
     try:
         with g_pathmgr.open(path, "r", encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.strip()
+            lines = enumerate(map(str.strip, file), start=1)
+            yield from ((number, line) for number, line in lines if line)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8 ({error.reason}); save it as UTF-8.") from error
 
 
 def is_whole_number(text: str) -> bool:
-    """Whether a field of a list is one, negative ones included, of a length that int() takes."""
+    """Whether a field is a whole number, possibly negative, of a length that int() accepts."""
     return text.removeprefix("-").isdecimal() and len(text) <= MAX_DIGITS
 
 
 def read_json(path: str, kind: type) -> Any:
-    """What a JSON file holds, a `kind`. Raises UserError."""
+    """The contents of a JSON file, which must be of type `kind`. Raises UserError."""
     try:
         with g_pathmgr.open(path, "r", encoding="utf-8-sig") as file:
             contents = json.load(file)
@@ -43,7 +42,7 @@ def read_json(path: str, kind: type) -> Any:
 
 
 def find_file(root: str, names: Sequence[str], what: str) -> str:
-    """The first of `names` that `root` holds; `what` it is stands in the UserError if it holds none."""
+    """The path of the first of `names` that exists in `root`. Raises UserError, which asks for `what`."""
     if not root:
         raise UserError(f"DATA.PATH_TO_DATA_DIR is not set: give the folder that holds {names[0]}.")
     for name in names:
@@ -54,10 +53,10 @@ def find_file(root: str, names: Sequence[str], what: str) -> str:
 
 
 def read_label_names(path: str) -> tuple[str, ...]:
-    """Names of the classes in the order of their ids, from 0.
+    """Class names in the order of their ids, from 0.
 
-    The file has a name a line in that order, or on every line a name and its id with a tab between, either
-    first. Raises UserError.
+    The file has one name per line in that order, or a name and its id per line, tab-separated, in either
+    order. Raises UserError.
     """
     if not g_pathmgr.isfile(path):
         raise UserError(f"There is no file of label names {path!r}; set DATA.ARGS label_names.")

@@ -8,7 +8,8 @@ from torch import Tensor
 from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.decode_error import DecodeError
-from slowfast_mlp.data.video_io.source import Source, open_record
+from slowfast_mlp.data.video_io.frame_source import FrameSource
+from slowfast_mlp.data.video_io.source import open_record
 from slowfast_mlp.data.video_io.timeout import with_timeout
 
 
@@ -53,7 +54,7 @@ class ClipReader:
         return with_timeout(self.decode_timeout_sec, record.path, read)
 
 
-def _read_clips(video: Source, clips: list[Tensor]) -> tuple[list[Tensor], str]:
+def _read_clips(video: FrameSource, clips: list[Tensor]) -> tuple[list[Tensor], str]:
     """The frames of every clip (frame numbers [T]) that can be decoded, and why the others cannot."""
     wanted = torch.cat(clips).unique()  # sorted
     try:

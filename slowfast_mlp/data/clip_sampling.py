@@ -1,10 +1,10 @@
-"""Which frames make a clip: index arithmetic on numbers alone.
+"""Clip sampling: which frames of a video make a clip. Pure index arithmetic.
 
 "Dense" sampling is PySlowFast's for Kinetics (pyav and torchvision readers) and what the papers of this
 family test with. A clip of T frames at rate r spans T·r frames at the target rate, so that its frames are
 unevenly spaced: 16 at rate 4 are 0, 4, 8, 12, 16, 21, 25 ... 63.
 
-"Segment" sampling is that of PySlowFast's forks for Something-Something (their data set `sth`): the video is
+"Segment" sampling is that of PySlowFast's forks for Something-Something (their dataset `sth`): the video is
 cut into T equal parts, and every part gives a frame, a random one in training. Neither the rate nor the frame
 rate matters. A video of fewer than T frames gives frames several times.
 """
@@ -50,14 +50,14 @@ def view_start(num_video_frames: int, span: float, view: int, num_views: int, *,
 
 
 def segment_borders(num_video_frames: int, num_frames: int) -> Tensor:
-    """Where `num_frames` equal parts of a video begin and end: frame numbers [T + 1] (float64, whole)."""
+    """Borders of `num_frames` equal segments: frame numbers [T + 1] (float64, integral)."""
     length = (num_video_frames - 1) / num_frames
-    # Halves go to the even neighbour, in torch as in the forks' numpy.
+    # Halves go to the even neighbor, in torch as in the forks' numpy.
     return (length * torch.arange(num_frames + 1, dtype=torch.float64)).round()
 
 
 def random_segments(num_video_frames: int, num_frames: int, generator: torch.Generator) -> Tensor:
-    """Frame numbers [T] (int64): one of each part, its two borders included, uniformly."""
+    """Frame numbers [T] (int64): one of each segment, uniformly, its two borders included."""
     borders = segment_borders(num_video_frames, num_frames)
     first, last = borders[:-1], borders[1:]
     share = torch.rand(num_frames, generator=generator, dtype=torch.float64)
@@ -65,16 +65,16 @@ def random_segments(num_video_frames: int, num_frames: int, generator: torch.Gen
 
 
 def view_segments(num_video_frames: int, num_frames: int, view: int, num_views: int) -> Tensor:
-    """Frame numbers [T] (int64) of test view `view`: as far into every part as the view is among the views.
+    """Frame numbers [T] (int64) of test view `view`: (view + 1) / (num_views + 1) into every segment.
 
-    One view takes the middles.
+    A single view takes the middle frames.
     """
     step = (num_video_frames - 1) / num_frames / (num_views + 1)
     return segment_borders(num_video_frames, num_frames)[:-1].long() + int(step * (view + 1))
 
 
 class ClipSampler(Protocol):
-    """A rule for which frames make the clips of a video."""
+    """Chooses the frames of the clips of a video."""
 
     def random(self, num_video_frames: int, fps: float, generator: torch.Generator) -> Tensor:
         """Frame numbers [T] of a training clip."""
@@ -87,10 +87,10 @@ class ClipSampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DenseClipSampler:
-    """Clips of `num_frames` frames at `sampling_rate`, as the functions above say.
+    """Dense sampling: clips of `num_frames` frames at `sampling_rate`.
 
-    `shuffle` puts the frames of every clip in a random order: the control that shows what a model owes to
-    time.
+    `shuffle` puts the frames of every clip in random order, as a control: it shows how much a model uses the
+    order of frames.
     """
 
     num_frames: int
@@ -125,7 +125,7 @@ class DenseClipSampler:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentClipSampler:
-    """Clips of `num_frames` frames, one of each part of the video; `shuffle` as in DenseClipSampler."""
+    """Segment sampling: one frame of each of `num_frames` segments; `shuffle` as in DenseClipSampler."""
 
     num_frames: int
     shuffle: bool

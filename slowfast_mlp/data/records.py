@@ -1,4 +1,4 @@
-"""The lists of a data set: what a record is, and many of them as arrays that worker processes share."""
+"""The lists of a dataset: what a record is, and many of them as arrays that worker processes share."""
 
 import hashlib
 import os
@@ -122,7 +122,7 @@ def _encoded(path: str) -> bytes:
 
 
 def check_labels(records: Records, num_classes: int, split: str) -> None:
-    """Raises UserError for the first label outside 0 to num_classes - 1, and where the data set names another
+    """Raises UserError for the first label outside 0 to num_classes - 1, and where the dataset names another
     number of classes.
     """
     outside = ((records.labels < 0) | (records.labels >= num_classes)).nonzero()
@@ -147,7 +147,7 @@ def wrong_label(label: int, num_classes: int) -> str:
 
 
 def wrong_names(records: Records, num_classes: int) -> str:
-    """What is wrong where the data set names another number of classes; "" where it does not."""
+    """What is wrong where the dataset names another number of classes; "" where it does not."""
     if len(records.label_names) in (0, num_classes):
         return ""
     return f"the data set names {len(records.label_names)} classes; MODEL.NUM_CLASSES is {num_classes}"

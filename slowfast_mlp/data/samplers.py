@@ -13,7 +13,7 @@ from slowfast_mlp.seeding import mix_seeds
 logger = logging.getLogger(__name__)
 
 REPEATS = 3  # of a record in an epoch of repeated augmentation: DeiT's (arXiv 2012.12877)
-# What must be the same for a state to mean anything, and how the user knows it.
+# Values that must match for a state to be loaded, and their names in messages.
 FIXED_IN_STATE = {
     "seed": "RNG_SEED",
     "num_records": "number of records in the train list:",
@@ -39,11 +39,11 @@ def shuffled(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """As many draws as there are records, every class equally often. Labels [N] -> records [N].
+    """As many samples as there are records, every class equally often. Labels [N] -> records [N].
 
-    The draws come in rounds: each round has one record of every class that has any, classes in random order;
-    the last round may be cut. So however long a part of the epoch is taken from its start, classes differ by
-    at most one. A class gives its records in random order, and all of them before any comes again.
+    Samples come in rounds of one record per non-empty class, in random order; the last round may be
+    incomplete. So in any prefix of the epoch, the counts of two classes differ by at most one. All records of
+    a class are sampled, in random order, before one is repeated.
     """
     _, counts = labels.unique(return_counts=True)  # of the classes that have records, ascending
     num_rounds = -(-len(labels) // len(counts))
@@ -60,8 +60,8 @@ def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def repeated(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """As many draws as there are records: a share of them, REPEATS times each, one after the other, so that
-    they meet in a step: repeated augmentation (Hoffer et al., arXiv 1901.09335), as DeiT has it.
+    """Repeated augmentation (Hoffer et al., arXiv 1901.09335), as in DeiT: as many samples as there are
+    records, of a random subset, REPEATS times each. Repeats are consecutive, so they share a step.
 
     Labels [N] -> records [N].
     """
@@ -80,14 +80,14 @@ ORDERS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 class TrainSampler(Sampler[list[SampleKey]]):
     """This rank's share of the steps of an epoch.
 
-    The order is drawn for all ranks from (seed, epoch), cut into steps and each of them dealt out, so that a
-    step sees the same records on any number of ranks. Records left over at the end, fewer than a step takes,
-    are dropped. `batch_size` counts the records of a step over all ranks; `labels` [N] has one label for each
-    record. Set `epoch` before each epoch.
+    The order is sampled for all ranks from (seed, epoch) and split into steps, which are split over the
+    ranks: a step has the same records for any number of ranks. An incomplete last step is dropped.
+    `batch_size` counts the records of a step over all ranks; `labels` [N] has one label for each record. Set
+    `epoch` before each epoch.
 
-    To go on in the middle of an epoch, save `state_dict(step)`, where the loop says how many steps are done:
-    workers fetch ahead, so the sampler cannot know. After `load_state_dict` the epoch of the state has only
-    the steps that are left, numbered on from that one, and all other epochs are whole.
+    To resume within an epoch, save `state_dict(step)` with the number of finished steps: workers prefetch, so
+    the sampler cannot know it. After `load_state_dict`, the epoch of the state has only its remaining steps;
+    their numbers continue. All other epochs are complete.
     """
 
     def __init__(
@@ -110,19 +110,19 @@ class TrainSampler(Sampler[list[SampleKey]]):
         self.seed = seed
         self.order = order
         self.epoch = 0
-        self._taken_up: dict[str, int] = {"epoch": -1}
+        self._resumed: dict[str, int] = {"epoch": -1}
 
     def __len__(self) -> int:
-        """Steps that are left of `epoch`."""
+        """Remaining steps of `epoch`."""
         return self.num_steps(self.epoch) - self.first_step
 
     @property
     def first_step(self) -> int:
-        """The step of `epoch` that comes first: 0, or where a loaded state goes on."""
-        return self._taken_up["step"] if self.epoch == self._taken_up["epoch"] else 0
+        """The first step of `epoch`: 0, or the one at which a loaded state resumes."""
+        return self._resumed["step"] if self.epoch == self._resumed["epoch"] else 0
 
     def num_steps(self, epoch: int) -> int:
-        """Steps of an epoch, with those that were done before a loaded state."""
+        """Steps of an epoch, including the steps before a loaded state."""
         return (self.num_records - self._offset(epoch)) // self.batch_size
 
     def share_done(self, step: int) -> float:
@@ -144,7 +144,7 @@ class TrainSampler(Sampler[list[SampleKey]]):
             ]
 
     def state_dict(self, step: int) -> dict[str, Any]:
-        """Where training stands after `step` steps of `epoch`, the same on every rank; plain numbers."""
+        """The position after `step` steps of `epoch`, the same on every rank; plain numbers."""
         if not self.first_step <= step <= self.num_steps(self.epoch):
             raise ValueError(f"step {step} of an epoch of {self.num_steps(self.epoch)}")
         done = step == self.num_steps(self.epoch)
@@ -158,11 +158,10 @@ class TrainSampler(Sampler[list[SampleKey]]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the state was saved; sets `epoch`.
+        """Resumes where the state was saved; sets `epoch`.
 
-        The number of ranks may be another. With another batch size training goes on after the records that
-        were seen, in the same order, and a warning says so. Raises ValueError for another list, seed or
-        order.
+        The number of ranks may differ. If the batch size differs, training resumes after the records already
+        seen, in the same order, with a warning. Raises ValueError if the list, seed or order differs.
         """
         for name, now in self._fixed().items():
             if state[name] != now:
@@ -181,28 +180,28 @@ class TrainSampler(Sampler[list[SampleKey]]):
                 state["batch_sizes"],
             )
         self.epoch = state["epoch"]
-        self._taken_up = {name: state[name] for name in ("epoch", "step", "num_seen")}
+        self._resumed = {name: state[name] for name in ("epoch", "step", "num_seen")}
 
     def forget(self) -> None:
-        """Makes the epoch that a loaded state began within a whole one again, to go through it anew."""
-        self._taken_up = {"epoch": -1}
+        """Discards the loaded position: the epoch starts at step 0 again."""
+        self._resumed = {"epoch": -1}
 
     def _fixed(self) -> dict[str, Any]:
         return {"seed": self.seed, "num_records": self.num_records, "order": self.order}
 
     def _num_seen(self, epoch: int, step: int) -> int:
-        """Records of the epoch's order before a step."""
+        """Records before a step, in the order of the epoch."""
         return self._offset(epoch) + step * self.batch_size
 
     def _offset(self, epoch: int) -> int:
-        """Records that the steps before a loaded state saw more (or fewer) than they would have now."""
-        if epoch != self._taken_up["epoch"]:
+        """Records seen before a loaded state, minus those of as many steps of the current batch size."""
+        if epoch != self._resumed["epoch"]:
             return 0
-        return self._taken_up["num_seen"] - self._taken_up["step"] * self.batch_size
+        return self._resumed["num_seen"] - self._resumed["step"] * self.batch_size
 
 
 def count_repeats(order: Tensor) -> Tensor:
-    """How often each record of an order [N] stands before in it [N]."""
+    """How often each record of an order [N] occurs before in it [N]."""
     ordered, places = order.sort(stable=True)
     repeats = torch.empty_like(order)
     repeats[places] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
@@ -210,16 +209,15 @@ def count_repeats(order: Tensor) -> Tensor:
 
 
 def empty_classes(labels: Tensor, num_classes: int) -> list[int]:
-    """The classes, 0 to num_classes - 1, that none of the labels [N] is."""
+    """Classes of 0 to num_classes - 1 that do not occur in the labels [N]."""
     return sorted(set(range(num_classes)) - set(labels.tolist()))
 
 
 class EvalBatchSampler(Sampler[list[int]]):
-    """Batches of records in file order, whole batches dealt out to the ranks: each record once, nothing
-    padded.
+    """Batches of records in list order, each record once, without padding, dealt out to the ranks.
 
-    The batches are those of one rank, so that a score does not depend on how many ranks share the work: the
-    same records meet in the same forward pass. Ranks may get a batch more or less.
+    The composition of a batch does not depend on the number of ranks, so neither do the scores. The number of
+    batches of two ranks may differ by one.
     """
 
     def __init__(self, num_records: int, *, batch_size: int, rank: int, world_size: int):

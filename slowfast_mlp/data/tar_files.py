@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 from iopath.common.file_io import g_pathmgr
 
-from slowfast_mlp.atomic_file import written_whole
+from slowfast_mlp.atomic_file import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def exists(path: str) -> bool:
 
 def write_shard(path: str | Path, files: Iterable[tuple[str, str | Path | bytes]]) -> None:
     """Writes a tar of (name inside it, file or contents) and its index; each is whole or not there."""
-    with written_whole(path) as beside, tarfile.open(beside, "w", format=tarfile.GNU_FORMAT) as tar:
+    with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar:
         for name, source in files:
             _check_name(name)
             contents = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -216,20 +216,28 @@ def _scan(tar: str) -> bytes:
     lines = [_first_line(tar).decode() + "\n"]
     try:
         with tarfile.open(tar, "r:") as file:
-            for member in file:
-                if member.isreg() and not member.issparse():
-                    name = member.name.removeprefix("./")  # as `tar -cf shard.tar .` writes it
-                    _check_name(name)
-                    lines.append(f"{name}\t{member.offset}\t{member.size}\n")
-                file.members = []  # tarfile keeps every header that it has seen
+            lines += [_index_line(member) for member in _regular_files(file)]
     except tarfile.TarError as error:
         raise OSError(5, f"{tar} is no tar or a damaged one ({error})", tar) from error
     return "".join(lines).encode(errors="surrogateescape")
 
 
+def _regular_files(file: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for member in file:
+        if member.isreg() and not member.issparse():
+            yield member
+        file.members = []  # tarfile would keep every header
+
+
+def _index_line(member: tarfile.TarInfo) -> str:
+    name = member.name.removeprefix("./")  # as `tar -cf shard.tar .` writes it
+    _check_name(name)
+    return f"{name}\t{member.offset}\t{member.size}\n"
+
+
 def _write_index(tar: str, index: bytes) -> None:
-    with written_whole(tar + INDEX_SUFFIX) as beside:
-        beside.write_bytes(index)
+    with atomic_write(tar + INDEX_SUFFIX) as temporary:
+        temporary.write_bytes(index)
 
 
 def _check_name(name: str) -> None:

@@ -1,11 +1,13 @@
-"""Starting the processes of a run, and taking their group down in order."""
+"""Starts the processes of a run, and destroys their group in order."""
 
 import gc
 import os
 import socket
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,7 +21,7 @@ from slowfast_mlp.distributed.signals import forwarded
 from slowfast_mlp.distributed.watchdog import HANG_STATUS
 from slowfast_mlp.errors import Stopped, UserError
 
-# Beyond WATCHDOG_SEC, which says more.
+# Longer than WATCHDOG_SEC, since the watchdog reports more.
 DIST_TIMEOUT_SEC = 900.0
 
 
@@ -34,6 +36,19 @@ def _has_rank() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Processes:
+    """The processes to start on this machine, `count` of `world_size`, and what each runs."""
+
+    function: Callable[[], None]
+    num_gpus: int | None
+    count: int
+    world_size: int
+    first_rank: int
+    init_method: str
+    timeout_sec: float
+
+
 def launch(
     function: Callable[[], None],
     *,
@@ -44,14 +59,12 @@ def launch(
     processes: int | None = None,
     timeout_sec: float = DIST_TIMEOUT_SEC,
 ) -> None:
-    """Runs `function` in as many processes as there are GPUs to use on `num_shards` machines, and waits for
-    them.
+    """Runs `function` in a process per GPU on each of `num_shards` machines, and waits for them.
 
-    Under torchrun (or whoever sets RANK and WORLD_SIZE), and as one of several tasks of srun, this process is
-    already one of them. `processes` starts that many on a machine without GPUs. Processes wait for each other
-    for `timeout_sec`, to meet and in every exchange. A UserError or Stopped of any process is raised here,
-    and a bug in one that was started here as a RuntimeError with its traceback. Raises UserError for GPUs
-    that do not exist.
+    Under torchrun (or another launcher that sets RANK and WORLD_SIZE) and as a task of srun this process is
+    already one of them. `processes` starts that many without GPUs. Processes wait for each other for
+    `timeout_sec`, at the rendezvous and in every exchange. Raises the UserError or Stopped of any process,
+    RuntimeError for a bug in a process started here, and UserError for GPUs that do not exist.
     """
     if not _has_rank() and num_shards == 1 and slurm.is_one_of_many(os.environ):
         os.environ.update(slurm.ranks_of_task(os.environ))
@@ -62,20 +75,26 @@ def launch(
     count = processes or gpus_to_use(num_gpus)
     if _has_rank():
         _run_in_group(function, num_gpus, timeout_sec)
-        return
-    if count * num_shards == 1:
+    elif count * num_shards == 1:
         function()
-        return
-    if num_shards > 1 and init_method is None:
-        raise UserError(
-            f"NUM_SHARDS {num_shards}: give --init_method tcp://FIRST_MACHINE:PORT, or start with torchrun."
+    else:
+        _start_processes(
+            _Processes(
+                function=function,
+                num_gpus=num_gpus,
+                count=count,
+                world_size=count * num_shards,
+                first_rank=count * shard_id,
+                init_method=init_method or _local_address(num_shards),
+                timeout_sec=timeout_sec,
+            )
         )
-    init_method = init_method or f"tcp://127.0.0.1:{_free_port()}"
+
+
+def _start_processes(processes: _Processes) -> None:
+    """Starts the processes and waits for them; raises what failed first in any of them."""
     errors = mp.get_context("spawn").SimpleQueue()
-    arguments = (
-        *(function, num_gpus, count, count * num_shards, count * shard_id, init_method, timeout_sec, errors),
-    )
-    context = mp.spawn(_worker, arguments, nprocs=count, join=False)
+    context = mp.spawn(_worker, (processes, errors), nprocs=processes.count, join=False)
     heard: list[int] = []
     try:
         with forwarded(context.pids(), heard):
@@ -86,7 +105,7 @@ def launch(
             raise UserError(
                 "The run stood still and was ended. The table above says which rank waited for which."
             ) from None
-        if errors.empty() and heard:  # before a process could heed it, or a second time
+        if errors.empty() and heard:  # before a process could react, or a second time
             raise SystemExit(128 + heard[-1]) from None
         if errors.empty():
             raise
@@ -105,18 +124,18 @@ def gpus_to_use(num_gpus: int | None) -> int:
     return max(1, available if num_gpus is None else num_gpus)
 
 
-def _worker(local_rank, function, num_gpus, count, world, first_rank, init_method, timeout_sec, errors):
+def _worker(local_rank: int, processes: _Processes, errors: Any) -> None:
     """One spawned process; sets what torchrun would have set. `errors` receives what failed first."""
-    os.setpgrp()  # a terminal's Ctrl-C reaches the process that started this one, which passes it on
-    os.environ.update(RANK=str(first_rank + local_rank), WORLD_SIZE=str(world))
-    os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(count))
-    if device(num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+    os.setpgrp()  # Ctrl-C in a terminal reaches the process that started this one, which forwards it
+    os.environ.update(RANK=str(processes.first_rank + local_rank), WORLD_SIZE=str(processes.world_size))
+    os.environ.update(LOCAL_RANK=str(local_rank), LOCAL_WORLD_SIZE=str(processes.count))
+    if device(processes.num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes.count))
     try:
-        rendezvous.take_address(init_method)
-        _run_in_group(function, num_gpus, timeout_sec)
+        rendezvous.take_address(processes.init_method)
+        _run_in_group(processes.function, processes.num_gpus, processes.timeout_sec)
     except Stopped as stop:
-        errors.put(stop)  # and ends well: a status that says otherwise would have the other ranks killed
+        errors.put(stop)  # and exits with status 0: any other would have the other ranks killed
     except EndedByOther:
         raise SystemExit(1) from None
     except UserError as error:
@@ -128,42 +147,25 @@ def _worker(local_rank, function, num_gpus, count, world, first_rank, init_metho
 
 
 def _run_in_group(function: Callable[[], None], num_gpus: int | None, timeout_sec: float) -> None:
-    """Runs `function` as one rank of a process group and takes the group down in an order that cannot abort.
+    """Runs `function` as one rank of a process group and destroys the group in an order that cannot abort.
 
     gloo's threads touch Python while it exits if a DDP module is still alive then; so what `function` built
     must be gone before the group is (SIGABRT in 6 of 21 runs otherwise). Raises what `function` does, or
     EndedByOther if another rank failed before.
     """
-    where = device(num_gpus)
-    if where.type == "cuda":
-        if where.index >= torch.cuda.device_count():
-            raise UserError(
-                f"Process {where.index} of this machine has no GPU: there are {torch.cuda.device_count()}. "
-                "Start as many processes as GPUs."
-            )
-        torch.cuda.set_device(where)
-    own, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = rendezvous.open_store(serve=own == 0, timeout_sec=timeout_sec)
-    rendezvous.call_roll(store, row_of(own, where), world_size=world, timeout_sec=timeout_sec)
-    dist.init_process_group(
-        "nccl" if where.type == "cuda" else "gloo",
-        store=dist.PrefixStore("group", store),
-        rank=own,
-        world_size=world,
-        timeout=timedelta(seconds=timeout_sec),
-        device_id=where if where.type == "cuda" else None,
-    )
+    own_rank = int(os.environ["RANK"])
+    store = _join_group(own_rank, device(num_gpus), timeout_sec)
     failed = None
     try:
         function()
     except (UserError, Stopped) as error:
-        failed = error if isinstance(error, Stopped) else ended_by_other(store, own, error) or error
+        failed = error if isinstance(error, Stopped) else ended_by_other(store, own_rank, error) or error
         failed = failed.with_traceback(None)  # which would keep the model alive
         failed.__context__ = failed.__cause__ = None
     except BaseException as error:
-        # Before the group goes: what breaks in other ranks then should find the reason in the store.
+        # Before the group is destroyed: a rank that fails over that finds the reason in the store.
         is_failure = not isinstance(error, (SystemExit, KeyboardInterrupt))
-        other = ended_by_other(store, own, error) if is_failure else None
+        other = ended_by_other(store, own_rank, error) if is_failure else None
         traceback.clear_frames(error.__traceback__)
         gc.collect()
         dist.destroy_process_group()
@@ -176,6 +178,38 @@ def _run_in_group(function: Callable[[], None], num_gpus: int | None, timeout_se
     dist.destroy_process_group()
     if failed is not None:
         raise failed
+
+
+def _join_group(own_rank: int, where: torch.device, timeout_sec: float) -> rendezvous.Store:
+    """Meets the other ranks and initializes the process group; returns the store of the rendezvous."""
+    if where.type == "cuda":
+        if where.index >= torch.cuda.device_count():
+            raise UserError(
+                f"Process {where.index} of this machine has no GPU: there are {torch.cuda.device_count()}. "
+                "Start as many processes as GPUs."
+            )
+        torch.cuda.set_device(where)
+    world_size = int(os.environ["WORLD_SIZE"])
+    store = rendezvous.open_store(serve=own_rank == 0, timeout_sec=timeout_sec)
+    rendezvous.call_roll(store, row_of(own_rank, where), world_size=world_size, timeout_sec=timeout_sec)
+    dist.init_process_group(
+        "nccl" if where.type == "cuda" else "gloo",
+        store=dist.PrefixStore("group", store),
+        rank=own_rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=timeout_sec),
+        device_id=where if where.type == "cuda" else None,
+    )
+    return store
+
+
+def _local_address(num_shards: int) -> str:
+    """An init_method with a free port of this machine. Raises UserError for several machines."""
+    if num_shards > 1:
+        raise UserError(
+            f"NUM_SHARDS {num_shards}: give --init_method tcp://FIRST_MACHINE:PORT, or start with torchrun."
+        )
+    return f"tcp://127.0.0.1:{_free_port()}"
 
 
 def _free_port() -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from importlib import metadata
 
 import torch
+from tabulate import tabulate
 
 from slowfast_mlp.errors import UserError
 
@@ -75,12 +76,10 @@ def demand_own_devices(rows: Sequence[Row]) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line a process, in columns; the GPU's own number is left out."""
+    """A line per process, in columns, without the GPU's UUID."""
     names = [field.name for field in fields(Row) if field.name != "device_id"]
-    shown = [[str(getattr(row, name)) for name in names] for row in rows]
-    widths = [max(map(len, column)) for column in zip(names, *shown)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in [names, *shown]]
-    return "\n".join(line.rstrip() for line in lines)
+    cells = [[str(getattr(row, name)) for name in names] for row in rows]
+    return tabulate([names, *cells], tablefmt="plain", disable_numparse=True)
 
 
 def differing_versions(rows: Sequence[Row]) -> list[str]:

@@ -16,7 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tabulate import tabulate
+
 from slowfast_mlp.distributed.rendezvous import FAREWELL_SEC, LOST, Store, first_failure
+from slowfast_mlp.errors import first_line
 
 # The exit status of a process that the watchdog ends.
 HANG_STATUS = 70
@@ -118,7 +121,7 @@ class Watchdog:
                 self._look()
             except LOST as error:
                 if not self._ended.wait(AFTER_FAILURE_SEC):
-                    self._end(f"rank {self.rank} on {self.host} lost rank 0 ({_first_line(error)})")
+                    self._end(f"rank {self.rank} on {self.host} lost rank 0 ({first_line(error)})")
 
     def _look(self) -> None:
         own = self._report()
@@ -213,21 +216,14 @@ def waited_for(reports: Sequence[Report]) -> list[int]:
 def explain(reports: Sequence[Report], *, limit_sec: float | None) -> str:
     """What a person needs to find the reason: a line a rank, who waited for whom, the stacks that matter."""
     longest = max(report.seconds for report in reports)
-    titles = ("rank", "host", "place", "step", "seconds", "at")
-    cells = [titles] + [
-        (
-            str(report.rank),
-            report.host,
-            report.place,
-            str(report.step or "-"),
-            f"{report.seconds:.0f}",
-            _innermost(report),
-        )
-        for report in reports
+    cells = [
+        (r.rank, r.host, r.place, str(r.step or "-"), f"{r.seconds:.0f}", _innermost(r)) for r in reports
     ]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
-    lines.insert(0, f"the run stands still: {longest:.0f} s at one place, WATCHDOG_SEC is {limit_sec or 0:g}")
+    titles = ("rank", "host", "place", "step", "seconds", "at")
+    lines = [
+        f"the run stands still: {longest:.0f} s at one place, WATCHDOG_SEC is {limit_sec or 0:g}",
+        tabulate([titles, *cells], tablefmt="plain", disable_numparse=True),
+    ]
     late = waited_for(reports)
     if late:
         waiting = [report.rank for report in reports if report.rank not in late]
@@ -254,7 +250,3 @@ def _innermost(report: Report) -> str:
 
 def _ranks(ranks: Sequence[int]) -> str:
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

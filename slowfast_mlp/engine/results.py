@@ -14,8 +14,9 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from tabulate import tabulate
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.engine.evaluate import Evaluation
 from slowfast_mlp.log.run_log import RunLog, duration
 
@@ -31,8 +32,7 @@ logger = logging.getLogger(__name__)
 
 def block(facts: dict[str, str]) -> str:
     """Names and facts in two columns."""
-    width = max(map(len, facts))
-    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
+    return tabulate(facts.items(), tablefmt="plain", disable_numparse=True)
 
 
 def device_in_words(device: torch.device) -> str:
@@ -52,7 +52,7 @@ def write_environment(output_dir: str, facts: dict[str, str]) -> None:
         **facts,
     }
     path = os.path.join(output_dir, ENVIRONMENT)
-    write_atomically(path, lambda file: file.write(json.dumps(written, indent=1).encode()))
+    write_file(path, json.dumps(written, indent=1).encode())
 
 
 def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
@@ -141,13 +141,13 @@ def write_predictions(
         pairs = [field for pair in zip(classes, map(repr, scores)) for field in pair] + [repr(share)]
         names = [label_names[label], label_names[classes[0]] if num_views else ""] if label_names else []
         writer.writerow([video, label, num_views, *(pairs if num_views else [""] * len(pairs)), *names])
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    write_file(path, text.getvalue().encode())
 
 
 def write_failures(path: str, evaluation: Evaluation) -> None:
     """A line a video with missing views: path, how many views, reason; tabs between."""
     lines = [f"{f.path}\t{f.num_views} views missing\t{f.reason}\n" for f in evaluation.failures]
-    write_atomically(path, lambda file: file.write("".join(lines).encode()))
+    write_file(path, "".join(lines).encode())
 
 
 def _decoded(evaluation: Evaluation) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.rank_state import RankState, mean_buffers
+from slowfast_mlp.checkpoint.weights import EMA_KEY, demand_finite
 from slowfast_mlp.data.samplers import TrainSampler
 from slowfast_mlp.distributed import data_parallel
 from slowfast_mlp.distributed import process_group as dist
@@ -92,7 +93,7 @@ class Training:
         All ranks must call this. Ranks other than 0 get the position only. Raises UserError if a weight is
         not finite.
         """
-        checkpoint.demand_finite(self.model)
+        demand_finite(self.model)
         epoch, position = self.sampler.epoch, self.sampler.state_dict(step)
         self.skipped_steps.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
         data_parallel.gather_optimizer_state(self.optimizer)
@@ -120,8 +121,8 @@ class Training:
 def _put_mean_buffers(contents: dict[str, Any], rank_states: Sequence[dict[str, Any]]) -> None:
     """Gives the weights of a checkpoint the mean running statistics of the ranks, as a test needs them."""
     weights = {"buffers": contents["model_state"]}
-    if checkpoint.EMA_KEY in contents:
-        weights["ema_buffers"] = contents[checkpoint.EMA_KEY]["weights"]
+    if EMA_KEY in contents:
+        weights["ema_buffers"] = contents[EMA_KEY]["weights"]
     for key, values in weights.items():
         means = mean_buffers(rank_states, key)
         values |= {name: mean for name, mean in means.items() if name in values}

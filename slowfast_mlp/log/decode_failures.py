@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.distributed.process_group import gather_objects, rank
 from slowfast_mlp.errors import UserError
 
@@ -60,7 +60,7 @@ class FailedVideos:
                 self._name(path, reasons[path])
         if times and rank() == 0:
             lines = [f"{path}\t{times[path]} times\t{self._reasons[path]}\n" for path in sorted(times)]
-            write_atomically(self.path, lambda file: file.write("".join(lines).encode()))
+            write_file(self.path, "".join(lines).encode())
         return times
 
     def demand_few(self, *, num_failed: float, num_clips: float, epoch: int) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slowfast_mlp.atomic_file import not_written, write_atomically
+from slowfast_mlp.atomic_file import explain_write_errors
 from slowfast_mlp.distributed.process_group import gather_objects, rank
+from slowfast_mlp.log.metrics_file import keep_lines
 
 SKIPPED_STEPS = "skipped_steps.jsonl"
 
@@ -80,32 +81,23 @@ class SkippedSteps:
         self._in_a_row.fill_(state["in_a_row"])
 
     def rewind(self, *, epoch: int, step: int) -> None:
-        """Takes back what is listed beyond `epoch` whole epochs and `step` steps of the next: it comes again,
-        where an earlier run was killed. For the first rank.
+        """Drops listed steps beyond `epoch` whole epochs and `step` steps of the next: a resumed run trains
+        them again. For rank 0.
         """
-        if not os.path.exists(self.path):
-            return
-        with open(self.path, encoding="utf-8") as file:
-            lines = file.readlines()
-        kept = [line for line in lines if _position(line) <= (epoch + 1, step)]
-        if len(kept) < len(lines):
-            write_atomically(self.path, lambda file: file.write("".join(kept).encode()))
+        if os.path.exists(self.path):
+            keep_lines(self.path, lambda line: _position(line) <= (epoch + 1, step))
 
     def _write(self, epoch: int, skipped: list[tuple[int, Tensor]]) -> None:
         """Appends a line for every step and rank: with the seed, its epoch and a record all draws begin."""
         own = [self._line(epoch, step, records.tolist()) for step, records in skipped]
         lines = [line for share in gather_objects(own) for line in share]
         logger.warning(
-            "epoch %d: %d steps were skipped because loss or gradient was not finite, the last of them step "
-            "%d; their videos are in %s",
-            epoch + 1, len(skipped), skipped[-1][0] + 1, self.path,
-        )  # fmt: skip
+            f"epoch {epoch + 1}: {len(skipped)} steps were skipped because loss or gradient was not finite, "
+            f"the last of them step {skipped[-1][0] + 1}; their videos are in {self.path}"
+        )
         if rank() == 0:
-            try:
-                with open(self.path, "a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(line) + "\n" for line in lines)
-            except OSError as error:
-                raise not_written(self.path, error) from error
+            with explain_write_errors(self.path), open(self.path, "a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
 
     def _line(self, epoch: int, step: int, records: list[int]) -> dict[str, Any]:
         return {

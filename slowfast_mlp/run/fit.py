@@ -13,7 +13,7 @@ from slowfast_mlp.engine.evaluate import Candidate
 from slowfast_mlp.engine.precise_bn import RunningStatistics, first_clips_of
 from slowfast_mlp.engine.train import train_one_epoch
 from slowfast_mlp.engine.training import Training
-from slowfast_mlp.log.run_log import validation_after
+from slowfast_mlp.log.metrics_file import validation_after
 from slowfast_mlp.run.checkpointing import Checkpointer
 from slowfast_mlp.run.resume import Start
 from slowfast_mlp.run.session import Session

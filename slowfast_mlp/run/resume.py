@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import clear_leftovers, write_file
 from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import match_classes
+from slowfast_mlp.checkpoint.weights import EMA_KEY, label_names_of
 from slowfast_mlp.config.diff import Change, changes_between, fixed_changes, stored_config, training_changes
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
@@ -75,9 +76,9 @@ def _restore_logs(training: Training, contents: dict[str, Any], start: Start) ->
 
 def _resume_average(ema: Ema | None, contents: dict[str, Any], path: str) -> None:
     """Lets an average that the checkpoint does not have begin with its weights; says if one is dropped."""
-    if ema and checkpoint.EMA_KEY not in contents:
+    if ema and EMA_KEY not in contents:
         ema.restart()
-    elif not ema and checkpoint.EMA_KEY in contents:
+    elif not ema and EMA_KEY in contents:
         logger.warning("the averaged weights of %s are dropped, as TRAIN.EMA_DECAY is 0", path)
 
 
@@ -96,7 +97,7 @@ def check_same_training(
             "with these settings; or start from its weights with TRAIN.CHECKPOINT_FILE_PATH and another "
             "OUTPUT_DIR."
         )
-    trained = checkpoint.label_names_of(contents)
+    trained = label_names_of(contents)
     if match_classes(trained, training.label_names, source=path) is not None:
         raise UserError(
             f"{path} was trained with the classes in another order. Go on with the list of label names "
@@ -161,7 +162,7 @@ def _set_damaged_aside(output_dir: str, newest: str) -> None:
     """Renames what lies before the newest whole checkpoint, which else would count as one that is kept."""
     dist.wait_for_all()
     if dist.rank() == 0:
-        checkpoint.clear_leftovers(output_dir)
+        clear_leftovers(checkpoint.folder(output_dir))
         paths = checkpoint.newest_first(output_dir)
         for path in paths[: paths.index(newest)]:
             logger.warning("%s is damaged and now called %s", path, checkpoint.set_aside(path))
@@ -198,4 +199,4 @@ def newest_whole(output_dir: str) -> tuple[str | None, dict[str, Any]]:
 def save_config(output_dir: str, text: str, *, name: str) -> None:
     """Saves the settings, once nothing refuses them: a mistake must not overwrite those of an earlier run."""
     if dist.rank() == 0:
-        write_atomically(os.path.join(output_dir, name), lambda file: file.write(text.encode()))
+        write_file(os.path.join(output_dir, name), text.encode())

@@ -14,6 +14,7 @@ from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.builders.annotations import Records
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import match_classes
+from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
 from slowfast_mlp.config.diff import Change, stored_config
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
@@ -66,9 +67,9 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
         # Next to the config of the training, whose folder it may be.
         save_config(config.output_dir, dump_config(config), name=TEST_CONFIG)
     weights = model_builder.official_weights(config.model, contents, path)
-    loaded = checkpoint.load_weights(model, weights, source=path)
+    loaded = load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
-    order = match_classes(checkpoint.label_names_of(contents), label_names, source=path)
+    order = match_classes(label_names_of(contents), label_names, source=path)
     return Tested(
         candidate=Candidate(model=model, ensemble=config.test.ensemble, class_order=order),
         path=path,

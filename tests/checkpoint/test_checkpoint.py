@@ -1,6 +1,5 @@
 """Checkpoints: whole or not there, loaded with a report, never a door for code."""
 
-import argparse
 import os
 import pickle
 import resource
@@ -13,18 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.weights import weights_of
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
-
-
-def small_model(width=3):
-    model = nn.Sequential()
-    model.add_module("body", nn.Linear(2, width))
-    model.add_module("head", nn.Linear(width, 2))
-    return model
+from tests.checkpoint.models import small_model
 
 
 def trained(width=3):
@@ -142,19 +136,17 @@ def test_resuming_takes_up_model_and_optimiser(tmp_path):
 
 KILLED = """
 import sys, torch
-from slowfast_mlp.atomic_file import write_atomically
-def write(file):
-    torch.save({"x": torch.zeros(1000)}, file)
-    file.flush()
+from slowfast_mlp.atomic_file import atomic_write
+with atomic_write(sys.argv[1]) as temporary:
+    torch.save({"x": torch.zeros(1000)}, temporary)
     sys.stdout.write("half\\n"); sys.stdout.flush()
     sys.stdin.readline()
-write_atomically(sys.argv[1], write)
 """
 
 
 def test_a_kill_while_saving_leaves_the_file_before_whole(tmp_path):
     path = tmp_path / "file.pyth"
-    write_atomically(str(path), lambda file: torch.save({"x": torch.ones(3)}, file))
+    torch.save({"x": torch.ones(3)}, path)
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -166,32 +158,33 @@ def test_a_kill_while_saving_leaves_the_file_before_whole(tmp_path):
 
 FULL_DISK = """
 import resource, signal, sys, torch
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.errors import UserError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    write_atomically(sys.argv[1], lambda file: torch.save({"x": torch.zeros(1_000_000)}, file))
+    checkpoint.save(sys.argv[1], {"x": torch.zeros(1_000_000)}, "file.pyth")
 except UserError as error:
     sys.stdout.write(str(error))
 """
 
 
 def test_a_full_disk_is_named_and_leaves_the_file_before(tmp_path):
-    path = tmp_path / "file.pyth"
+    path = tmp_path / "checkpoints" / "file.pyth"
+    path.parent.mkdir()
     path.write_bytes(b"before")
-    ended = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True)
     assert "file.pyth cannot be written (File too large). " in ended.stdout
     assert ended.stdout.endswith("Make room or choose another folder (OUTPUT_DIR, --out).")
     assert path.read_bytes() == b"before"
-    assert [file.name for file in tmp_path.iterdir()] == ["file.pyth"]
+    assert [file.name for file in path.parent.iterdir()] == ["file.pyth"]
 
 
 def test_a_folder_that_is_gone_is_named_and_so_is_a_place_that_is_taken(tmp_path):
     with pytest.raises(
         UserError, match=r"gone/x cannot be written \(No such file .*\)\. See to its folder or"
     ):
-        write_atomically(str(tmp_path / "gone" / "x"), lambda file: file.write(b"1"))
+        write_file(tmp_path / "gone" / "x", b"1")
     (tmp_path / "best.pyth").mkdir()
     (tmp_path / "epoch.pyth").touch()
     with pytest.raises(UserError, match=r"best\.pyth cannot be written \(Is a directory\)"):
@@ -216,53 +209,7 @@ def test_a_checkpoint_that_cannot_be_reached_is_not_called_damaged(tmp_path):
 def test_a_file_that_was_never_a_checkpoint_is_an_error_of_a_line(tmp_path, contents):
     (tmp_path / "w.pyth").write_bytes(contents)
     with pytest.raises(UserError, match=r"w.pyth"):
-        checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pyth")), "w.pyth")
-
-
-def test_weights_that_are_not_finite_are_not_saved():
-    model = small_model()
-    checkpoint.demand_finite(model)
-    model.head.bias.data[0] = float("nan")
-    with pytest.raises(UserError, match=r"1 weights are no longer finite \(head.bias"):
-        checkpoint.demand_finite(model)
-
-
-@pytest.mark.parametrize(
-    "wrapping", ["flat", "model_state", "state_dict", "state_dict_ema", "model", "module."]
-)
-def test_weights_are_found_in_every_wrapping(tmp_path, wrapping):
-    source, target = small_model(), small_model()
-    weights = source.state_dict()
-    contents = {"flat": weights, "module.": {f"module.{k}": v for k, v in weights.items()}}.get(
-        wrapping, {"epoch": 3, wrapping: weights}
-    )
-    torch.save(contents, tmp_path / "w.pth")
-    found = checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pth")), "w.pth")
-    report = checkpoint.load_weights(target, found, source="w.pth")
-    assert set(report.loaded) == set(weights)
-    assert torch.equal(target.head.weight, source.head.weight)
-
-
-def test_the_report_names_missing_unexpected_and_misshapen_entries():
-    weights = small_model(4).state_dict()
-    weights["tail.weight"] = weights.pop("head.bias")
-    model = small_model(3)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(UserError) as raised:
-        checkpoint.load_weights(model, weights, source="w.pth")
-    message = str(raised.value)
-    assert "w.pth does not fit this model: 0 entries loaded; 1 missing (head.bias)" in message
-    assert "1 unexpected (tail.weight); 3 misshapen (body.weight, body.bias, head.weight)" in message
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
-def test_what_may_miss_keeps_its_values():
-    weights = {name: value for name, value in small_model().state_dict().items() if "head" not in name}
-    model = small_model()
-    head = model.head.weight.clone()
-    report = checkpoint.load_weights(model, weights, source="w", may_miss=("head.",))
-    assert report.missing == ("head.weight", "head.bias")
-    assert torch.equal(model.head.weight, head) and torch.equal(model.body.weight, weights["body.weight"])
+        weights_of(checkpoint.read(str(tmp_path / "w.pyth")), "w.pyth")
 
 
 def test_a_checkpoint_cut_off_anywhere_is_an_error_of_a_line(tmp_path):
@@ -288,22 +235,6 @@ def test_loading_runs_no_code(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=name):
             checkpoint.read(name)
     assert not (tmp_path / "attacked").exists()
-
-
-def test_the_arguments_that_timm_keeps_beside_the_weights_are_no_obstacle(tmp_path):
-    weights = small_model().state_dict()
-    torch.save({"state_dict": weights, "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pth")
-    assert checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pth")), "w.pth").keys() == weights.keys()
-
-
-@pytest.mark.parametrize(
-    ("contents", "message"),
-    [([1, 2], "holds a list"), ({"epoch": 3}, "holds no weights; its keys are epoch")],
-)
-def test_files_without_weights_are_refused(tmp_path, contents, message):
-    torch.save(contents, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=message):
-        checkpoint.weights_of(checkpoint.read(str(tmp_path / "w.pth")), "w.pth")
 
 
 def test_weights_alone_are_not_a_run_to_resume(tmp_path):

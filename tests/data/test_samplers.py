@@ -133,9 +133,14 @@ def test_another_batch_size_is_said_once_it_matters(caplog):
 def test_the_state_is_plain_and_the_same_on_every_rank():
     states = [sampler.state_dict(2) for sampler in train_samplers(20, 6, 3, seed=7)]
     expected = {
-        "epoch": 0, "step": 2, "num_seen": 12, "batch_sizes": [6], "seed": 7, "num_records": 20,
+        "epoch": 0,
+        "step": 2,
+        "num_seen": 12,
+        "batch_sizes": [6],
+        "seed": 7,
+        "num_records": 20,
         "order": "shuffle",
-    }  # fmt: skip
+    }
     assert states == [expected] * 3
 
 

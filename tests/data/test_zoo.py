@@ -202,7 +202,7 @@ ZOO = [
     (sound_only, ".mp4", "has no video stream", "has no video stream"),
     (garbage_in_the_middle, ".mp4", "Invalid data found", "Error sending packet"),
     (garbage_at_the_end, ".mp4", EVERY, EVERY),
-]  # fmt: skip
+]
 DECODERS = ("pyav", "decord")
 CASES = [
     pytest.param(maker, suffix, decoder, expected, id=f"{maker.__name__}-{decoder}")

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from slowfast_mlp.checkpoint.checkpoint import load_optimizer_state
 from slowfast_mlp.distributed import data_parallel, rank_checks
 from slowfast_mlp.distributed import process_group as dist
-from slowfast_mlp.engine.batch_norm import recompute_statistics
 from slowfast_mlp.engine.grad_accumulation import backward_in_parts
 from slowfast_mlp.engine.optimizer import make_optimizer, parameter_groups
+from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.models.morphmlp import MorphMLP

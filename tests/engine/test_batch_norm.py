@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from slowfast_mlp.distributed.launch import launch
-from slowfast_mlp.engine.batch_norm import KeptStatistics, recompute_statistics
+from slowfast_mlp.engine.batch_norm import KeptStatistics
+from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
 from tests.distributed import jobs
 

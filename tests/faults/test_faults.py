@@ -44,7 +44,7 @@ def test_a_kill_at_a_step_and_one_inside_a_save(tmp_path, corpus, unbroken):
     words = words_of(tmp_path, corpus)
     process = start([*SLOW_DISK, "3", "0.6"], words)
     wait_until_the_disk_hangs(process)
-    assert (tmp_path / "out" / "checkpoints" / "checkpoint_epoch_00001_step_00003.pyth.part").exists()
+    assert list((tmp_path / "out" / "checkpoints").glob(".checkpoint_epoch_00001_step_00003.pyth.*.part"))
     kill(process)
     newest = checkpoint.newest(str(tmp_path / "out"))
     assert newest.endswith("checkpoint_epoch_00001_step_00002.pyth")

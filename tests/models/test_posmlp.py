@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.weights import load_weights
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp
@@ -42,7 +42,7 @@ def test_golden_logits_and_names_of_the_authors_code():
     model = build("T").eval()
     official = {key: torch.zeros(shape) for key, shape in golden["shapes"].items()}  # with the index buffers
     state = posmlp.from_official({**official, **golden_weights(golden["shapes"])})
-    report = checkpoint.load_weights(model, state, source="official")
+    report = load_weights(model, state, source="official")
     assert len(report.loaded) == len(model.state_dict()) == len(official) - 24
     expected = torch.tensor(golden["logits"], dtype=torch.float64)
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from slowfast_mlp.checkpoint import checkpoint
+from slowfast_mlp.checkpoint.weights import load_weights
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.layers.relative_position import GatingUnit, LearnedPosition, relative_index, window_of
@@ -87,7 +87,7 @@ def test_golden_logits_and_names_of_the_authors_code():
     model = build("S", 16).eval()
     official = {key: torch.zeros(shape) for key, shape in golden["shapes"].items()}  # with the index buffers
     state = posmlp_video.from_official({**official, **golden_weights(golden["shapes"])})
-    report = checkpoint.load_weights(model, state, source="official")
+    report = load_weights(model, state, source="official")
     assert len(report.loaded) == len(model.state_dict()) == len(official) - 2 * 19
     expected = torch.tensor(golden["logits"], dtype=torch.float64)
     with torch.inference_mode():
@@ -272,7 +272,7 @@ def test_inflated_image_weights_give_the_image_models_logits_on_a_still_clip(blo
     }
     state = posmlp_video.fit_weights(posmlp_video.from_image_weights(weights, video), video)
     may_miss = posmlp_video.NOT_IN_IMAGE_WEIGHTS
-    checkpoint.load_weights(video, state, source="image", may_miss=may_miss)
+    load_weights(video, state, source="image", may_miss=may_miss)
     picture = torch.randn(2, 3, 1, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         assert torch.allclose(video(picture.expand(-1, -1, 4, -1, -1)), image(picture), atol=1e-12)
@@ -294,7 +294,7 @@ def test_temporal_tables_are_resampled_for_another_number_of_frames():
     expected = [max(-3, min(3, d * 7 / 15)) for d in range(-7, 8)]
     assert fitted[table][:, 2].tolist() == pytest.approx(expected)
     assert fitted[bias].flatten().tolist() == pytest.approx([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
-    checkpoint.load_weights(long, fitted, source="short")
+    load_weights(long, fitted, source="short")
     assert all(fitted[key] is value for key, value in state.items() if ".t_fc." not in key)
 
 
@@ -305,7 +305,7 @@ def test_what_fits_is_not_resampled_and_what_is_no_table_is_reported():
     name = "blocks1.0.t_fc.encoder.gate_unit.pos.window_relative_position_bias_table"
     state[name] = torch.zeros(8, 2)
     with pytest.raises(UserError, match="1 misshapen"):
-        checkpoint.load_weights(model, posmlp_video.fit_weights(state, model), source="file")
+        load_weights(model, posmlp_video.fit_weights(state, model), source="file")
 
 
 @pytest.mark.parametrize("block", ["parallel", "joint"])
@@ -316,7 +316,7 @@ def test_windows_of_another_size_are_resampled(block):
     for leaf in ("window_relative_position_bias_table", "token_proj_n_bias"):
         state[name + leaf] = torch.full_like(state[name + leaf], 0.25)
     fitted = posmlp_video.fit_weights(state, new)
-    checkpoint.load_weights(new, fitted, source="old")
+    load_weights(new, fitted, source="old")
     for leaf in ("window_relative_position_bias_table", "token_proj_n_bias"):
         assert torch.allclose(fitted[name + leaf], torch.full_like(fitted[name + leaf], 0.25))
 

@@ -8,7 +8,7 @@ import torch
 
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.log.run_log import last_metrics
+from slowfast_mlp.log.metrics_file import last_metrics
 from slowfast_mlp.run.main import run
 from slowfast_mlp.run.setup import build_model
 from slowfast_mlp.run.test_many import run_tests, settings_of_test, views_of

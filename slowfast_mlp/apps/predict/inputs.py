@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, literal
-from slowfast_mlp.data.video_io.images import is_picture
+from slowfast_mlp.data.video_io.images import is_image
 from slowfast_mlp.data.video_io.stream import Stream, is_stream
 from slowfast_mlp.errors import UserError
 
@@ -68,7 +68,7 @@ def shown_path(source: Record | Stream) -> str:
 
 
 def _in_folder(folder: Path, folders_are_videos: bool) -> list[Record]:
-    pictures = sorted(path.name for path in folder.iterdir() if is_picture(path.name))
+    pictures = sorted(path.name for path in folder.iterdir() if is_image(path.name))
     frames = _frames_of(folder, pictures) if folders_are_videos else None
     if frames is not None:
         logger.info("%s: a video of %d numbered frames", folder, frames.num_frames)
@@ -76,7 +76,7 @@ def _in_folder(folder: Path, folders_are_videos: bool) -> list[Record]:
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             found.extend(_in_folder(path, folders_are_videos))
-        elif path.suffix.lower() in VIDEO_SUFFIXES or (frames is None and is_picture(path.name)):
+        elif path.suffix.lower() in VIDEO_SUFFIXES or (frames is None and is_image(path.name)):
             found.append(Record(str(path), 0))
     return found
 

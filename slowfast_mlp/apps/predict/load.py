@@ -11,6 +11,7 @@ import torch
 from slowfast_mlp.apps.predict.predictor import ClipFormat, Predictor, ViewFormat
 from slowfast_mlp.builders import annotations, loaders, model
 from slowfast_mlp.checkpoint import checkpoint as checkpoints
+from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
 from slowfast_mlp.config.diff import changes_between, fixed_changes, stored_config
 from slowfast_mlp.config.load import load_config, override
 from slowfast_mlp.config.schema import Config
@@ -46,8 +47,8 @@ def load(
     where = find_device(device)
     net = model.model_for(config.model, config.data)
     weights = model.official_weights(config.model, contents, checkpoint)
-    logger.info("%s: %s", checkpoint, checkpoints.load_weights(net, weights, source=checkpoint))
-    names = read_label_names(label_names) if label_names else checkpoints.label_names_of(contents)
+    logger.info("%s: %s", checkpoint, load_weights(net, weights, source=checkpoint))
+    names = read_label_names(label_names) if label_names else label_names_of(contents)
     if names and len(names) != config.model.num_classes:
         raise UserError(
             f"{label_names or checkpoint} names {len(names)} classes; the model has "

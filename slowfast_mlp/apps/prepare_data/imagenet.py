@@ -16,7 +16,7 @@ from slowfast_mlp.apps.prepare_data.lists import (
     write_missing,
 )
 from slowfast_mlp.apps.prepare_data.tar_shards import FilesOf, file_itself, write_shards
-from slowfast_mlp.data.video_io.images import SUFFIXES, pictures_among
+from slowfast_mlp.data.video_io.images import SUFFIXES, image_names
 from slowfast_mlp.errors import UserError
 
 CLASS = re.compile(r"n\d{8}")
@@ -50,7 +50,7 @@ def prepare_imagenet(
     line. Raises UserError.
     """
     demand_folder(val, "--val")
-    pictures = {Path(name).stem: val / name for name in pictures_among(os.listdir(val))}
+    pictures = {Path(name).stem: val / name for name in image_names(os.listdir(val))}
     if not pictures:
         raise UserError(
             f"--val {val} has no picture ({', '.join(SUFFIXES)}): give the folder of all of them."
@@ -179,7 +179,7 @@ def _put_into_shards(
         names = [
             f"{name}/{picture}"
             for name in _class_folders(train)
-            for picture in pictures_among(os.listdir(train / name))
+            for picture in image_names(os.listdir(train / name))
         ]
         splits["train"] = names, partial(file_itself, folder=train)
     for split, (names, files_of) in splits.items():

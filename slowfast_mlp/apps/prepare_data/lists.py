@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slowfast_mlp.atomic_file import written_whole
+from slowfast_mlp.atomic_file import atomic_write
 from slowfast_mlp.data.annotations import VIDEO_SUFFIXES
 from slowfast_mlp.errors import UserError
 
@@ -70,10 +70,10 @@ def index_videos(folder: Path) -> dict[str, list[str]]:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Writes a text file beside and renames it: a list is whole or not there."""
+    """Writes a text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
-        beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def settings_without_lists(splits: Collection[str]) -> dict[str, Any]:

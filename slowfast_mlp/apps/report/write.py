@@ -17,7 +17,7 @@ from slowfast_mlp.apps.visualize.confusion import confident_mistakes, confusion_
 from slowfast_mlp.apps.visualize.explain import ONE_VIEW, Seen, layer_pictures, look, record_of, strip
 from slowfast_mlp.apps.visualize.pictures import Picture, as_pixels, draw_matrix
 from slowfast_mlp.apps.visualize.predictions import Predictions
-from slowfast_mlp.atomic_file import written_whole
+from slowfast_mlp.atomic_file import atomic_write
 from slowfast_mlp.config.diff import default_settings
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.errors import UserError
@@ -180,7 +180,7 @@ def _looked_at(looked: Looked) -> str:
 def write_page(path: Path, text: str) -> None:
     """Writes a page, whole or not at all. Raises UserError."""
     try:
-        with written_whole(path) as beside:
-            Path(beside).write_text(text, encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); name another with --out.") from error

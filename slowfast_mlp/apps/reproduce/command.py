@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 
 from slowfast_mlp.apps.reproduce.costs import count_costs
-from slowfast_mlp.apps.reproduce.files import make_folder, write_bytes
+from slowfast_mlp.apps.reproduce.files import make_folder
 from slowfast_mlp.apps.reproduce.plan import Given, Plan, plan_rows
 from slowfast_mlp.apps.reproduce.plot import Point, draw
 from slowfast_mlp.apps.reproduce.report import NOT_YET, TITLES, Line, as_csv, as_markdown
 from slowfast_mlp.apps.reproduce.rows import measure
 from slowfast_mlp.apps.reproduce.synthetic import train_for
 from slowfast_mlp.apps.reproduce.table import Row
+from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.distributed.launch import is_launched
 from slowfast_mlp.errors import UserError
 
@@ -52,12 +53,12 @@ def write_report(lines: Sequence[Line], output_dir: str, command: str) -> None:
     if picture:
         contents = io.BytesIO()
         picture.save(contents, "png")
-        write_bytes(path, contents.getvalue())
+        write_file(path, contents.getvalue())
     elif os.path.exists(path):
         os.remove(path)  # of an earlier report
     text = as_markdown(lines, command=command, picture=PICTURE if picture else None)
-    write_bytes(os.path.join(output_dir, REPORT), text.encode())
-    write_bytes(os.path.join(output_dir, TABLE), as_csv(lines).encode())
+    write_file(os.path.join(output_dir, REPORT), text.encode())
+    write_file(os.path.join(output_dir, TABLE), as_csv(lines).encode())
 
 
 def _point(line: Line) -> Point:

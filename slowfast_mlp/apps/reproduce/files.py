@@ -1,10 +1,10 @@
-"""Files of a report, which are whole or not there."""
+"""Files of a report."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from slowfast_mlp.atomic_file import write_atomically
+from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.errors import UserError
 
 
@@ -18,14 +18,9 @@ def make_folder(path: str) -> None:
         ) from error
 
 
-def write_bytes(path: str, contents: bytes) -> None:
-    """Writes a file. Raises UserError."""
-    write_atomically(path, lambda file: file.write(contents))
-
-
 def write_json(path: str, tree: Any) -> None:
     """Writes plain values as JSON."""
-    write_bytes(path, json.dumps(tree, indent=1).encode())
+    write_file(path, json.dumps(tree, indent=1).encode())
 
 
 def read_json(path: str) -> Any:

@@ -13,7 +13,7 @@ from slowfast_mlp.apps.reproduce.plan import Plan
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.log.run_log import last_metrics
+from slowfast_mlp.log.metrics_file import last_metrics
 from slowfast_mlp.run.test_many import run_tests
 
 RESULT = "result.json"

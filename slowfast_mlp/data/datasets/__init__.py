@@ -1,1 +1,1 @@
-"""One file per data set: each knows the lists of that data set and nothing else."""
+"""One file per dataset: each knows the lists of that dataset and nothing else."""

@@ -8,7 +8,7 @@ from iopath.common.file_io import g_pathmgr
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.data.video_io.decode_error import reason_of
-from slowfast_mlp.data.video_io.images import SUFFIXES, pictures_among
+from slowfast_mlp.data.video_io.images import SUFFIXES, image_names
 from slowfast_mlp.errors import UserError
 
 SAMPLING = "dense"
@@ -74,7 +74,7 @@ def _members_in(place: str) -> Iterator[tuple[str, str, str]]:
             raise UserError(f"{path} cannot be read ({reason_of(error)}); write it again.") from error
         for member in members:
             label, _, name = member.partition("/")
-            if not pictures_among([name]):
+            if not image_names([name]):
                 continue
             if "/" in name:
                 raise UserError(f"{path} has the picture {member!r}: in a tar they are called class/picture.")
@@ -95,7 +95,7 @@ def _list_folders(place: str, classes: list[str]) -> Iterator[Record]:
         if name not in present:
             continue  # a split may lack a class; its label stays
         folder = os.path.join(place, name)
-        pictures = pictures_among(g_pathmgr.ls(folder))
+        pictures = image_names(g_pathmgr.ls(folder))
         if not pictures:
             raise UserError(
                 f"{folder} holds no picture ({', '.join(SUFFIXES)}): add some, or remove the folder from all "

@@ -1,4 +1,4 @@
-"""Kinetics, and any data set in its format: a list a split, `path label` on every line."""
+"""Kinetics, and any dataset in its format: a list a split, `path label` on every line."""
 
 import os
 from collections.abc import Iterator

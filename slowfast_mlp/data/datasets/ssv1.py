@@ -42,7 +42,7 @@ def read_records(
 
 def parse_frame_list(path: str, *, prefix: str, template: str, first_frame: int) -> Iterator[Record]:
     """Records of one list of frame folders; blank lines are passed over."""
-    demand_template(template)
+    check_template(template)
     if first_frame < 0:
         raise UserError(
             f"DATA.ARGS first_frame {first_frame}: the first picture has the number 0, 1 or more."
@@ -70,7 +70,7 @@ def frame_template(prefix: str, folder: str, template: str) -> str:
     return os.path.join(literal(os.path.join(prefix, folder)), template)
 
 
-def demand_template(template: str) -> None:
+def check_template(template: str) -> None:
     """Raises UserError unless the template gives every frame a name of its own."""
     try:
         names = template.format(1), template.format(2)

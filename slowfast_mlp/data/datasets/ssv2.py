@@ -46,34 +46,39 @@ def read_records(
 ) -> Records:
     """Records of a split in one of three forms; the test split is the validation split.
 
-    - videos: the official JSONs in `root`; the video of an id is `prefix`/id + `suffix`. Without a suffix the
-      folder is listed for VIDEO_SUFFIXES.
-    - frames: as in ssv1, by `train_list`, `val_list`, `test_list`, `template` and `first_frame`.
-    - frame_csv: PySlowFast's JSONs and {train,val}.csv with a line a frame.
+    - videos: the official JSONs in `root`. The video of an id is `prefix`/id + `suffix`; without a suffix the
+      folder is searched for VIDEO_SUFFIXES.
+    - frames: as in ssv1, with `train_list`, `val_list`, `test_list`, `template` and `first_frame`.
+    - frame_csv: PySlowFast's JSONs and {train,val}.csv, with a line per frame.
 
-    auto takes frames if `root` has their list, frame_csv if it has that, else videos. Names of the classes
-    are those of the official JSON of labels, or of the file `label_names`; for frames, where there is no
-    such JSON, of category.txt. Raises UserError.
+    auto is frames if `root` has the list, frame_csv if it has the CSV, else videos. Class names come from the
+    official JSON of labels or from the file `label_names`; for frames without either, from category.txt.
+    Raises UserError.
     """
     lists = {"train": train_list, "val": val_list, "test": test_list or val_list}
-    if form not in FORMS:
-        raise UserError(f"DATA.ARGS form {form!r}: ssv2 has {', '.join(FORMS)}.")
-    chosen = _form_in(root, split, lists[split]) if form == "auto" else form
-    if form == "auto":
-        logger.info("ssv2, %s: the form is %s; DATA.ARGS form chooses another", split, chosen)
-    names = _label_names(root, label_names, needed=chosen != "frames")
-    if chosen == "frames":
+    form = _resolve_form(form, root, split, lists[split])
+    names = _label_names(root, label_names, needed=form != "frames")
+    if form == "frames":
         path = find_file(root, [lists[split]], "the folder of the lists, or their names as DATA.ARGS")
         records = parse_frame_list(path, prefix=prefix or root, template=template, first_frame=first_frame)
     else:
         path = find_file(root, _json_names(OFFICIAL_SPLITS[split]), "the folder of the official JSONs")
         labels = parse_annotations(path, names)
-        if chosen == "videos":
+        if form == "videos":
             records = _videos(labels, place=prefix or root, suffix=suffix)
         else:
-            csv = find_file(root, _csv_names(split), "the folder of PySlowFast's lists")
-            records = _frame_folders(labels, parse_frame_csv(csv), csv=csv, prefix=prefix or root)
+            records = _frame_folders(labels, root, split, prefix=prefix or root)
     return Records(records, label_names=names)
+
+
+def _resolve_form(form: str, root: str, split: str, frame_list: str) -> str:
+    if form not in FORMS:
+        raise UserError(f"DATA.ARGS form {form!r}: ssv2 has {', '.join(FORMS)}.")
+    if form != "auto":
+        return form
+    form = _form_in(root, split, frame_list)
+    logger.info("ssv2, %s: the form is %s; DATA.ARGS form chooses another", split, form)
+    return form
 
 
 def _form_in(root: str, split: str, frame_list: str) -> str:
@@ -170,12 +175,11 @@ def _videos(labels: dict[str, int], *, place: str, suffix: str | None) -> Iterat
         yield Record(os.path.join(place, next((name for name in names if name in present), names[0])), label)
 
 
-def _frame_folders(
-    labels: dict[str, int], folders: Iterator[tuple[str, Record]], *, csv: str, prefix: str
-) -> Iterator[Record]:
+def _frame_folders(labels: dict[str, int], root: str, split: str, *, prefix: str) -> Iterator[Record]:
     """A record for every id of the JSON; one without frames gets a path that cannot be read, and counts."""
+    csv = find_file(root, _csv_names(split), "the folder of PySlowFast's lists")
     found: dict[str, Record] = {}
-    for video, record in folders:
+    for video, record in parse_frame_csv(csv):
         if video not in labels:
             raise UserError(
                 f"{csv} has frames of video {video}, which the JSON of the split does not list; take both "

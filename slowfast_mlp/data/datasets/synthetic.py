@@ -1,9 +1,8 @@
-"""The embedded data set: short videos of textured shapes whose class is how they move.
+"""The built-in dataset: short videos of textured shapes. The class of a video is the motion of its shapes.
 
-Every class is another one played backwards (left and right, up and down, the two turns, growing and
-shrinking), so that neither one frame nor a set of frames without their order tells more than the pair: a
-model has to use time. The corpus is rendered once into a cache folder, as h264 files with Kinetics lists, and
-then read like Kinetics.
+Every class is another class played backwards (left and right, up and down, two rotations, growing and
+shrinking). A frame, or a set of frames without their order, only reveals the pair, so a model must use time.
+It is rendered once into a cache folder, as h264 files with Kinetics lists, and then read like Kinetics.
 """
 
 import fcntl
@@ -33,11 +32,11 @@ logger = logging.getLogger(__name__)
 SAMPLING = "dense"
 SIDES_ARE_CLASSES = True
 ARE_PICTURES = False
-VERSION = 1  # raise it when the pictures change: a cache of another version is not used
+VERSION = 1  # increment when the videos change: caches of other versions are ignored
 CLASSES = ("left", "right", "up", "down", "anticlockwise", "clockwise", "shrinking", "growing")
 HEIGHT, WIDTH, NUM_FRAMES, FPS = 72, 96, 32, 30
 TEXTURE_SIZE = 48
-# The slower presets look ahead, and then x264 does not give the same bytes twice for pictures this small.
+# Slower presets use lookahead, with which x264 is not deterministic for frames this small.
 ENCODER = {"crf": "20", "preset": "ultrafast", "g": "16"}
 PROGRESS_PERIOD_SEC = 5.0
 
@@ -52,10 +51,9 @@ def read_records(
     num_val: int = 80,
     num_test: int = 320,
 ) -> Records:
-    """Records of the split, rendered first if `root` (default: the user's cache folder) does not hold them
-    yet.
+    """Records of the split, which is rendered into `root` (default: the user's cache folder) if necessary.
 
-    `prefix` and `separator` belong to lists of the user's own and are not used here.
+    `prefix` and `separator` are unused: they describe the user's own lists.
     """
     sizes = {"train": num_train, "val": num_val, "test": num_test}
     if min(sizes.values()) < len(CLASSES):
@@ -75,7 +73,10 @@ def default_cache() -> Path:
 
 
 def ensure_corpus(cache: Path, sizes: dict[str, int]) -> Path:
-    """The folder of the corpus; renders it beside and renames it, once, whoever else asks."""
+    """The folder of the corpus, which is rendered first if it does not exist.
+
+    Safe to call from several processes: one renders, the others wait.
+    """
     folder = cache / f"synthetic-v{VERSION}-{'-'.join(map(str, sizes.values()))}"
     if folder.is_dir():
         return folder
@@ -83,13 +84,7 @@ def ensure_corpus(cache: Path, sizes: dict[str, int]) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / f"{folder.name}.lock"):
             if not folder.is_dir():
-                beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=cache))
-                try:
-                    render_corpus(beside, sizes)
-                    beside.chmod(0o755)
-                    beside.rename(folder)
-                finally:
-                    shutil.rmtree(beside, ignore_errors=True)
+                _render_into(folder, sizes)
     except OSError as error:
         raise UserError(
             f"The synthetic videos cannot be written to {cache} ({error.strerror or error}). "
@@ -98,8 +93,19 @@ def ensure_corpus(cache: Path, sizes: dict[str, int]) -> Path:
     return folder
 
 
+def _render_into(folder: Path, sizes: dict[str, int]) -> None:
+    """Renders into a temporary folder and renames it, so that `folder` is complete if it exists."""
+    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    try:
+        render_corpus(temporary, sizes)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def render_corpus(folder: Path, sizes: dict[str, int]) -> None:
-    """Writes videos and lists of all splits; the same pictures for the same sizes on any machine."""
+    """Writes videos and lists of all splits; the frames are the same on any machine."""
     jobs = []
     for split_number, (split, size) in enumerate(sizes.items()):
         (folder / split).mkdir()
@@ -111,11 +117,11 @@ def render_corpus(folder: Path, sizes: dict[str, int]) -> None:
             jobs.append((folder / name, label, mix_seeds(VERSION, split_number, index)))
         (folder / f"{split}.csv").write_text("".join(lines), encoding="utf-8")
     logger.info("rendering %d synthetic videos into %s (once)", len(jobs), folder.parent)
-    said = time.monotonic()
+    last_logged = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for count, _ in enumerate(pool.map(lambda job: _write_one(*job), jobs), start=1):
-            if time.monotonic() - said > PROGRESS_PERIOD_SEC:
-                said = time.monotonic()
+            if time.monotonic() - last_logged > PROGRESS_PERIOD_SEC:
+                last_logged = time.monotonic()
                 logger.info("rendered %d of %d", count, len(jobs))
 
 

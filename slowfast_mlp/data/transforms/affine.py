@@ -1,8 +1,8 @@
-"""Frames moved by affine maps: rotated, sheared and shifted as Pillow does it, or by one map out of several.
+"""Affine warps of frames: rotation, shear and translation as in Pillow, or several of them in one resampling.
 
-A map (a, b, c, d, e, f) says where a pixel comes from: of the output's point (x, y) the source's is
+A map (a, b, c, d, e, f) takes an output point (x, y) to the source point
 (a x + b y + c, d x + e y + f). Points are measured from the corner of the frame, so that the first pixel's
-centre is (0.5, 0.5). T time, H W pixels, P pixels of the output, K source pixels that make one of them.
+center is (0.5, 0.5). T time, H W pixels, P pixels of the output, K source pixels that make one of them.
 """
 
 import math
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FILL = 128  # grey of what a map leaves empty, as in timm and PySlowFast
-# Keeps a grey level that is whole, but for float32, from being cut down to the next lower one.
+FILL = 128  # gray of what a map leaves empty, as in timm and PySlowFast
+# Keeps a gray level that is whole, but for float32, from being cut down to the next lower one.
 EPSILON = 1e-3
 
 CACHED_VALUES = 2**19  # float32 values that a core's cache holds
@@ -25,7 +25,7 @@ Points = tuple[Tensor, Tensor]  # x [P] and y [P]
 
 
 def _rotation(degrees: float, height: int, width: int) -> Map:
-    """Counter-clockwise around the centre."""
+    """Counter-clockwise around the center."""
     angle = -math.radians(degrees)
     cos, sin = math.cos(angle), math.sin(angle)
     x, y = width / 2, height / 2
@@ -43,9 +43,9 @@ MAPS: dict[str, Callable[[float, int, int], Map]] = {
 
 
 def warp(frames: Tensor, source: Map, box: Box) -> Tensor:
-    """[T, H, W, 3] uint8 -> the box [T, h, w, 3] of the moved frames; bicubic, cut off to whole grey levels.
+    """[T, H, W, 3] uint8 -> the box [T, h, w, 3] of the warped frames; bicubic, truncated to integer levels.
 
-    Equals Pillow's affine transform but for 1 grey level in a pixel or so of a thousand.
+    Equals Pillow's affine transform, except that about one pixel in a thousand differs by 1.
     """
     height, width = frames.shape[1:3]
     x, y = _move(*_box_points(box, frames.device), source)  # P
@@ -59,9 +59,9 @@ def warp(frames: Tensor, source: Map, box: Box) -> Tensor:
 
 
 def _region(maps: Sequence[Map], box: Box, height: int, width: int) -> Box:
-    """What part of the frame a box of the moved frames comes from, with the pixels around; at least a pixel.
+    """The part of the frame that a box of the warped frames reads, with the margin of the kernel.
 
-    Where it ends inside the frame nothing beyond it counts, and its borders are the frame's elsewhere.
+    It is at least one pixel. Where it ends inside the frame, no pixel beyond it is read.
     """
     top, left, box_height, box_width = box
     corners = [(x, y) for x in (left, left + box_width) for y in (top, top + box_height)]
@@ -81,7 +81,7 @@ def warp_through(
     """[T, H, W, 3] uint8 -> [T, S, S, 3]: the named maps in order, crop, resize and mirroring as one
     bilinear map, rounded.
 
-    A point that any of the maps leaves empty is grey.
+    A point that any of the maps leaves empty is gray.
     """
     height, width = frames.shape[1:3]
     maps = [MAPS[name](argument, height, width) for name, argument in names]
@@ -102,7 +102,7 @@ def warp_through(
 
 
 def _box_points(box: Box, device: torch.device) -> Points:
-    """x [P] and y [P] of the centres of a box's pixels, row by row."""
+    """x [P] and y [P] of the centers of a box's pixels, row by row."""
     top, left, height, width = box
     # fp32 where the device has no fp64 (Apple's).
     dtype = torch.float32 if device.type == "mps" else torch.float64
@@ -112,16 +112,16 @@ def _box_points(box: Box, device: torch.device) -> Points:
 
 
 def _move(x: Any, y: Any, source: Map) -> tuple[Any, Any]:
-    """Where points come from; numbers or tensors."""
+    """Applies a map to points: numbers or tensors."""
     a, b, c, d, e, f = source
     return a * x + b * y + c, d * x + e * y + f
 
 
 class Kernel(NamedTuple):
-    """How the pixels around a point along one axis make its value.
+    """An interpolation kernel along one axis.
 
-    `weights` [P] of the pixels at `steps` from the first one are functions of how far [P] (0 to 1) the point
-    is beyond that pixel's centre.
+    `steps` are the offsets of its pixels from the pixel at or before the point. `weights` maps the distance
+    [P], in [0, 1), of the point from that pixel's center to the weight [P] of every pixel.
     """
 
     steps: tuple[int, ...]
@@ -166,7 +166,7 @@ def _gather(
         column, column_weights = _taps(x[part], columns)
         row, row_weights = _taps(y[part], rows)
         index = ((row + MARGIN) * stride + (column + MARGIN)).long().unsqueeze(1) + steps  # P K
-        # The first row of pixels is grey.
+        # The first row of pixels is gray.
         index = (index + 1).masked_fill_(~inside[part].unsqueeze(1), 0)
         weights = torch.stack([y * x for y in row_weights for x in column_weights], dim=1)  # P K
         values = _weighted_sums(pixels, index, weights).add_(round_up)  # P T·3
@@ -181,7 +181,7 @@ def _gather(
 def _lay_out(frames: Tensor) -> Tensor:
     """[T, H, W, 3] uint8 -> [1 + (H + 2 M)(W + 2 M), T, 3] float32: a pixel of all frames is one row, as all
     share the map, and is read at once. Around the frame its border goes on for M pixels; the first row is
-    grey.
+    gray.
     """
     T, height, width, _ = frames.shape
     shape = height + 2 * MARGIN, width + 2 * MARGIN, T, 3

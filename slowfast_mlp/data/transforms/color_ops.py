@@ -1,8 +1,8 @@
-"""Changes of grey levels and colours of uint8 frames [T, H, W, 3], equal to Pillow's to the last bit.
+"""Color ops on uint8 frames [T, H, W, 3], bit-identical to Pillow's.
 
-What maps a grey level to another is kept as a table, and tables that follow each other become one: the
-frames are read once for all of them. A table is [1 or T, 1 or 3, 256] uint8, for all frames and channels or
-for each.
+An op that maps one level to another is a lookup table. Consecutive tables are composed, so the frames are
+read once for all of them. A table is [1 or T, 1 or 3, 256] uint8: shared by all frames and channels, or one
+each.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 NUM_LEVELS = 256
-# Pillow's weights of red, green and blue in a grey level, over 2^16.
-GREY = (19595, 38470, 7471)
+# Pillow's weights of red, green and blue in a gray level, over 2^16.
+GRAY = (19595, 38470, 7471)
 
 
 def _levels(device: torch.device) -> Tensor:
@@ -43,9 +43,7 @@ POINT_LUTS: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def autocontrast_lut(counts: Tensor) -> Tensor:
-    """Table [T, 3, 256] of AutoContrast from counts [T, 3, 256] of grey levels: darkest to 0, brightest to
-    255.
-    """
+    """Table [T, 3, 256] of AutoContrast from histograms [T, 3, 256]: darkest to 0, brightest to 255."""
     # fp32 where the device has no fp64 (Apple's).
     dtype = torch.float32 if counts.device.type == "mps" else torch.float64
     levels = _levels(counts.device)
@@ -58,7 +56,7 @@ def autocontrast_lut(counts: Tensor) -> Tensor:
 
 
 def equalize_lut(counts: Tensor) -> Tensor:
-    """Table [T, 3, 256] of Equalize from counts [T, 3, 256] of grey levels: each level as often as others."""
+    """Table [T, 3, 256] of Equalize from histograms [T, 3, 256]."""
     levels = _levels(counts.device)
     last = torch.where(counts > 0, levels, 0).amax(dim=2, keepdim=True)
     step = (counts.sum(dim=2, keepdim=True) - counts.gather(2, last)) // 255
@@ -74,31 +72,31 @@ HISTOGRAM_LUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def contrast_lut(frames: Tensor, factor: float) -> Tensor:
-    """Table [T, 1, 256] of Contrast: away from each frame's mean grey, or towards it."""
-    sums = [_grey_of(_planes(part)).int().sum(dim=(1, 2)) for part in _parts(frames)]
+    """Table [T, 1, 256] of Contrast: blends with the mean gray level of each frame."""
+    sums = [_gray_of(_planes(part)).int().sum(dim=(1, 2)) for part in _parts(frames)]
     num_pixels = frames.shape[1] * frames.shape[2]
     mean = (2 * torch.cat(sums) + num_pixels) // (2 * num_pixels)  # T, rounded
     return _blend(mean.reshape(-1, 1, 1), _levels(frames.device), factor)
 
 
 def adjust_color(frames: Tensor, factor: float) -> Tensor:
-    """[T, H, W, 3] -> the same: away from the grey of each pixel, or towards it."""
-    coloured = torch.empty_like(frames)
-    for part, result in zip(_parts(frames), _parts(coloured)):
+    """[T, H, W, 3] -> the same shape: blends with the gray level of each pixel."""
+    colored = torch.empty_like(frames)
+    for part, result in zip(_parts(frames), _parts(colored)):
         planes = _planes(part)
-        values = _blend(_grey_of(planes), planes, factor)
+        values = _blend(_gray_of(planes), planes, factor)
         result.copy_(values.permute(1, 2, 3, 0))
-    return coloured
+    return colored
 
 
 def sharpen(frames: Tensor, factor: float) -> Tensor:
-    """[T, H, W, 3] -> the same: away from the mean with the eight neighbours, or towards it; borders stay."""
+    """[T, H, W, 3] -> the same shape: blends with a 3x3 smoothing; the border is unchanged."""
     if min(frames.shape[1:3]) < 3:
         return frames
-    return torch.cat([_sharpened(part, factor) for part in _parts(frames)])
+    return torch.cat([_sharpen_frames(part, factor) for part in _parts(frames)])
 
 
-def _sharpened(frames: Tensor, factor: float) -> Tensor:
+def _sharpen_frames(frames: Tensor, factor: float) -> Tensor:
     values = frames.short()
     sums = (values[:, :-2] + values[:, 1:-1]).add_(values[:, 2:])
     sums = (sums[:, :, :-2] + sums[:, :, 1:-1]).add_(sums[:, :, 2:])
@@ -113,7 +111,7 @@ PIXEL_OPS: dict[str, Callable[[Tensor, float], Tensor]] = {"Color": adjust_color
 
 
 def count_levels(frames: Tensor) -> Tensor:
-    """How often each grey level occurs in each frame and channel: [T, H, W, 3] -> [T, 3, 256]."""
+    """Histograms of every frame and channel: [T, H, W, 3] -> [T, 3, 256]."""
     T = len(frames)
     if frames.device.type == "cpu":
         planes = frames.reshape(T, -1, 3)  # counted one by one, as bytes: no keys have to be made
@@ -129,26 +127,26 @@ def count_levels(frames: Tensor) -> Tensor:
 
 
 def count_after(counts: Tensor, table: Tensor) -> Tensor:
-    """The counts [T, 3, 256] that frames will have when the table was looked up."""
+    """The histograms [T, 3, 256] of the frames after the table is applied."""
     return torch.zeros_like(counts).scatter_add_(2, table.long().expand_as(counts), counts)
 
 
 def compose_luts(first: Tensor, second: Tensor) -> Tensor:
-    """The table that does what two do, one after the other."""
+    """The table that applies `first`, then `second`."""
     shape = torch.broadcast_shapes(first.shape, second.shape)
     return second.expand(shape).gather(2, first.long().expand(shape))
 
 
 def apply_lut(frames: Tensor, table: Tensor) -> Tensor:
-    """[T, H, W, 3] -> the same shape, every grey level replaced by the table's."""
+    """[T, H, W, 3] -> the same shape, every level replaced by its entry in the table."""
     if frames.device.type == "cpu" and table.shape[1] == 1:
-        return _translated(frames, table)
+        return _translate(frames, table)
     keys = _keys(frames, *table.shape[:2])
     return table.flatten().index_select(0, keys).reshape(frames.shape)
 
 
-def _translated(frames: Tensor, table: Tensor) -> Tensor:
-    """As `look_up`, of a table [1 or T, 1, 256]: byte by byte, which is twice as fast as by indices."""
+def _translate(frames: Tensor, table: Tensor) -> Tensor:
+    """As `apply_lut` with a table [1 or T, 1, 256]; `bytes.translate` is twice as fast as indexing."""
     parts = frames.numpy().reshape(len(table), -1)
     translated = [part.tobytes().translate(one.tobytes()) for part, one in zip(parts, table.numpy())]
     values = numpy.concatenate([numpy.frombuffer(part, numpy.uint8) for part in translated])
@@ -156,7 +154,7 @@ def _translated(frames: Tensor, table: Tensor) -> Tensor:
 
 
 def _keys(frames: Tensor, num_tables: int, num_channels: int) -> Tensor:
-    """Where in a flat table the grey level of every value [T·H·W·3] stands."""
+    """The index into the flattened table of every value [T·H·W·3]."""
     T, height, width, _ = frames.shape
     keys = frames.int()
     if num_tables * num_channels > 1:
@@ -168,7 +166,7 @@ def _keys(frames: Tensor, num_tables: int, num_channels: int) -> Tensor:
 
 
 def _parts(frames: Tensor) -> tuple[Tensor, ...]:
-    """What is worked on at a time: on a CPU a frame, which its cache holds."""
+    """The frames in chunks: on a CPU one frame, which fits into its cache."""
     return frames.split(1 if frames.device.type == "cpu" else len(frames))
 
 
@@ -177,14 +175,14 @@ def _planes(frames: Tensor) -> Tensor:
     return frames.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
 
 
-def _grey_of(planes: Tensor) -> Tensor:
+def _gray_of(planes: Tensor) -> Tensor:
     """[3, T, H, W] float32 of whole numbers -> [T, H, W] float32; exact, as no sum reaches 2^24."""
     red, green, blue = planes
-    grey = red.mul(GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
-    return grey.add_(1 << 15).mul_(2**-16).floor_()
+    gray = red.mul(GRAY[0]).add_(green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])
+    return gray.add_(1 << 15).mul_(2**-16).floor_()
 
 
 def _blend(start: Tensor, end: Tensor, factor: float) -> Tensor:
-    """start + factor · (end - start), cut off to whole grey levels; in fp32 as Pillow does it."""
+    """start + factor · (end - start), truncated to integer levels; in fp32 as in Pillow."""
     start = start.float()
     return (end.float() - start).mul_(factor).add_(start).clamp_(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""What becomes of the classes when a clip is mirrored."""
+"""Labels of mirrored clips."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Seen in a mirror; what goes up still goes up.
+# Words that a horizontal flip exchanges.
 SWAPPED = {
     "left": "right",
     "right": "left",
@@ -17,23 +17,22 @@ WORDS = re.compile(rf"\b({'|'.join(SWAPPED)})\b")
 
 
 def flip_labels(label_names: Sequence[str]) -> Tensor:
-    """For every class the one that its mirror image belongs to: a permutation [K] (int64), its own inverse.
+    """The class of the mirror image of every class: a permutation [K] (int64) that is its own inverse.
 
-    Classes whose names have no sides stay. Raises ValueError for a class whose mirror image has no class, and
-    for names with sides that are the same but for capitals.
+    Classes whose names have no direction map to themselves. Raises ValueError for a class whose mirror image
+    has no class, and for names with a direction that differ in case only.
     """
     plain = [name.lower().replace("counterclockwise", "anticlockwise") for name in label_names]
-    number_of = {name: number for number, name in enumerate(plain)}
-    partners = []
-    for number, name in enumerate(plain):
+    label_of = {name: label for label, name in enumerate(plain)}
+    partners = list(range(len(plain)))
+    for label, name in enumerate(plain):
         mirrored = WORDS.sub(lambda match: SWAPPED[match[0]], name)
         if mirrored == name:
-            partners.append(number)
-        elif mirrored not in number_of:
-            raise ValueError(f"{label_names[number]!r} has no class for its mirror image {mirrored!r}")
-        elif number_of[name] != number:
-            other = label_names[number_of[name]]
-            raise ValueError(f"{label_names[number]!r} and {other!r} are one name with one mirror image")
-        else:
-            partners.append(number_of[mirrored])
+            continue
+        if mirrored not in label_of:
+            raise ValueError(f"{label_names[label]!r} has no class for its mirror image {mirrored!r}")
+        if label_of[name] != label:
+            other = label_names[label_of[name]]
+            raise ValueError(f"{label_names[label]!r} and {other!r} are one name with one mirror image")
+        partners[label] = label_of[mirrored]
     return torch.tensor(partners)

@@ -1,4 +1,4 @@
-"""Boxes of frames [T, H, W, 3] (uint8, RGB), their resizing, and the views of an evaluation."""
+"""Crops and resizing of frames [T, H, W, 3] (uint8, RGB), and the views of an evaluation."""
 
 import math
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CROP_TRIES = 10  # as in PySlowFast and torchvision, before the largest legal centre crop is taken
+CROP_TRIES = 10  # as in PySlowFast and torchvision, before the largest legal center crop is taken
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewTransform:
-    """The spatial views of a test: `num_crops` squares along the longer side, 1 (centre) or 3.
+    """The spatial views of a test: `num_crops` squares along the longer side, 1 (center) or 3.
 
     The short side is resized to `short_size` for one crop, and to `crop_size` for three (PySlowFast's
     Kinetics). `single_crop` "first" makes the one crop the first of those three. `antialias` as in `resize`.
@@ -29,20 +29,20 @@ class ViewTransform:
         """[T, H, W, 3] uint8 -> [V, 3, T, S, S] uint8."""
         size = short_side_size(*frames.shape[1:3], self.resized_short_size)
         frames = resize(frames, size, antialias=self.antialias, interpolation=self.interpolation)  # T H' W' 3
-        boxes = (centre_box if self.is_centred else three_boxes)(*size, self.crop_size)
+        boxes = (center_box if self.is_centered else three_boxes)(*size, self.crop_size)
         boxes = boxes[: self.num_crops]
         crops = [frames[:, top : top + self.crop_size, left : left + self.crop_size] for top, left in boxes]
         return torch.stack(crops).permute(0, 4, 1, 2, 3)  # V 3 T S S
 
     @property
-    def is_centred(self) -> bool:
-        """Whether the one crop is that of the centre, of a frame that may be larger than the crop."""
+    def is_centered(self) -> bool:
+        """Whether there is one crop, at the center of a frame that may be larger than the crop."""
         return self.num_crops == 1 and self.single_crop == "centre"
 
     @property
     def resized_short_size(self) -> int:
-        """What the short side becomes before crops are taken."""
-        return self.short_size if self.is_centred else self.crop_size
+        """The short side of the resized frame from which crops are taken."""
+        return self.short_size if self.is_centered else self.crop_size
 
 
 def resize(
@@ -51,22 +51,22 @@ def resize(
     """[T, H, W, 3] uint8 -> [T, *size, 3] uint8, bilinear or bicubic; auto is bilinear without antialiasing,
     as in the video papers' code, and bicubic with it, as in Pillow and the image papers' code.
 
-    Within 1 grey level of the same in float32.
+    Within 1 gray level of the same in float32.
     """
     if frames.shape[1:3] == size:
         return frames
     images = frames.permute(0, 3, 1, 2)  # T 3 H W, channels last
-    way = dict(size=size, mode=resize_mode(interpolation, antialias=antialias), align_corners=False)
-    if frames.device.type == "cpu":  # where torch has a way for uint8, several times as fast
-        resized = F.interpolate(images, antialias=antialias, **way)
-    else:
-        resized = F.interpolate(images.float(), antialias=antialias, **way)
+    mode = resize_mode(interpolation, antialias=antialias)
+    on_cpu = frames.device.type == "cpu"  # there torch has a uint8 kernel, several times as fast
+    pixels = images if on_cpu else images.float()
+    resized = F.interpolate(pixels, size, mode=mode, align_corners=False, antialias=antialias)
+    if not on_cpu:
         resized = resized.round_().clamp_(0, 255).to(torch.uint8)
     return resized.permute(0, 2, 3, 1).contiguous()
 
 
 def resize_mode(interpolation: str, *, antialias: bool) -> str:
-    """bilinear or bicubic: what `resize` takes `interpolation` for."""
+    """The mode of F.interpolate: bilinear or bicubic."""
     return ("bicubic" if antialias else "bilinear") if interpolation == "auto" else interpolation
 
 
@@ -104,14 +104,14 @@ def short_side_size(height: int, width: int, short_size: int) -> tuple[int, int]
     return math.floor(height / width * short_size), short_size
 
 
-def centre_box(height: int, width: int, crop_size: int) -> list[tuple[int, int]]:
-    """Top and left of the centre crop, rounded up (PySlowFast's uniform_crop)."""
+def center_box(height: int, width: int, crop_size: int) -> list[tuple[int, int]]:
+    """Top and left of the center crop, rounded up (PySlowFast's uniform_crop)."""
     return [(math.ceil((height - crop_size) / 2), math.ceil((width - crop_size) / 2))]
 
 
 def three_boxes(height: int, width: int, crop_size: int) -> list[tuple[int, int]]:
-    """Top and left of the three crops: left, centre, right; or top, centre, bottom of an upright frame."""
-    (top, left) = centre_box(height, width, crop_size)[0]
+    """Top and left of the three crops: left, center, right; or top, center, bottom of an upright frame."""
+    (top, left) = center_box(height, width, crop_size)[0]
     if height > width:
         return [(0, left), (top, left), (height - crop_size, left)]
     return [(top, 0), (top, left), (top, width - crop_size)]

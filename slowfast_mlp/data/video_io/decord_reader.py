@@ -8,16 +8,17 @@ from torch import Tensor
 
 from slowfast_mlp.data.annotations import VIDEO_SUFFIXES
 from slowfast_mlp.data.video_io.decode_error import DecodeError
+from slowfast_mlp.data.video_io.frame_source import FrameSource
 from slowfast_mlp.errors import UserError
 
 
-class DecordReader:
+class DecordReader(FrameSource):
     """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory;
     `num_frames` is what PyAvReader counts.
 
-    It decodes from the start of the file. decord's own random access gives a neighbour of the wanted frame in
+    It decodes from the start of the file. decord's own random access gives a neighbor of the wanted frame in
     files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than
-    8 bits it converts to RGB in its own way: there the colours differ from PyAV's.
+    8 bits it converts to RGB in its own way: there the colors differ from PyAV's.
     """
 
     def __init__(self, path: str, file: str | BinaryIO, *, num_frames: int):
@@ -73,12 +74,6 @@ class DecordReader:
     def close(self) -> None:
         """Frees the reader."""
         self._reader = None
-
-    def __enter__(self) -> "DecordReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _first_line(error: Exception) -> str:

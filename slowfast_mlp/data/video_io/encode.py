@@ -9,7 +9,7 @@ import av
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from slowfast_mlp.atomic_file import written_whole
+from slowfast_mlp.atomic_file import atomic_write
 from slowfast_mlp.data.video_io.video import DecodeError
 
 JPEG_QUALITY = 2  # FFmpeg's scale, on which 2 is the best that it advises
@@ -39,7 +39,7 @@ def write_video(
         container.mux(stream.encode(None))
 
 
-def write_pictures(template: str, frames: Tensor) -> None:
+def write_images(template: str, frames: Tensor) -> None:
     """Writes frames [T, H, W, 3] (uint8, RGB) as the JPEG files `template`.format(1) and on, in FFmpeg's best
     quality, in which the forks' lists have Something-Something.
     """
@@ -80,7 +80,7 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
     beside and renames. Raises DecodeError where not every frame of the source can be had.
     """
     try:
-        with written_whole(target) as beside, av.open(source) as reader:
+        with atomic_write(target) as temporary, av.open(source) as reader:
             stream = reader.streams.best("video")
             if stream is None:
                 raise DecodeError(source, "has no video stream")
@@ -93,7 +93,7 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
             reader.seek(stream.start_time or 0, stream=stream)
             time_base = 1 / rate if is_constant(times, rate, stream.time_base) else stream.time_base
             pictures = _upright(reader, stream)
-            num_written = _write(pictures, beside, encoding, rate=rate, time_base=time_base)
+            num_written = _write(pictures, temporary, encoding, rate=rate, time_base=time_base)
             if num_written != len(times):
                 raise DecodeError(source, f"decoding ends after {num_written} of {len(times)} frames")
     except av.error.FFmpegError as error:
@@ -164,7 +164,7 @@ def _write(
                 frame, width=width, height=height, format="yuv420p", interpolation="BICUBIC"
             )
             if num_written == 0:
-                _keep_colours(stream.codec_context, picture)
+                _copy_color_properties(stream.codec_context, picture)
             picture.pts = num_written if time_base == 1 / rate else frame.pts
             picture.time_base = time_base
             picture.pict_type = 0  # the encoder chooses its keyframes itself
@@ -175,7 +175,7 @@ def _write(
     return num_written
 
 
-def _keep_colours(encoder: av.VideoCodecContext, picture: av.VideoFrame) -> None:
-    """Notes in the file how the picture's numbers stand for colours: a reader guesses what is not said."""
+def _copy_color_properties(encoder: av.VideoCodecContext, picture: av.VideoFrame) -> None:
+    """Notes in the file how the picture's numbers stand for colors: a reader guesses what is not said."""
     encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
     encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc

@@ -47,37 +47,37 @@ DAMAGED = (
 )
 
 
-class PictureError(Exception):
+class ImageError(Exception):
     """Bytes that are no picture, or a damaged one; the text says why."""
 
 
-def is_picture(path: str) -> bool:
+def is_image(path: str) -> bool:
     """Whether the name is one of a picture."""
     return path.lower().endswith(SUFFIXES)
 
 
-def pictures_among(names: Iterable[str]) -> list[str]:
+def image_names(names: Iterable[str]) -> list[str]:
     """The names in a folder that are pictures, sorted; without hidden ones, such as macOS's `._1.JPEG`."""
-    return sorted(name for name in names if is_picture(name) and not name.startswith("."))
+    return sorted(name for name in names if is_image(name) and not name.startswith("."))
 
 
-def decode_picture(data: bytes) -> Tensor:
+def decode_image(data: bytes) -> Tensor:
     """A frame [H, W, 3] uint8 RGB, turned as its EXIF orientation says, like a browser shows it.
 
-    Grey and CMYK become RGB, 16 bits 8, and an alpha channel is left out. Raises PictureError.
+    Gray and CMYK become RGB, 16 bits 8, and an alpha channel is left out. Raises ImageError.
     """
     frame = _decode_plain_jpeg(data)
     return _decode_any(data) if frame is None else frame
 
 
 def _decode_plain_jpeg(data: bytes) -> Tensor | None:
-    """The frame of a JPEG of three colours that nothing has to be done to, else None; in little more than
+    """The frame of a JPEG of three colors that nothing has to be done to, else None; in little more than
     half of Pillow's time, and the same bytes, as both use libjpeg-turbo.
     """
     size = _plain_jpeg_size(data) if decode_jpeg else None
     if size is None:
         return None
-    _demand_shape(*size)
+    _check_aspect(*size)
     try:
         pixels = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
     except (RuntimeError, AttributeError):  # damaged, or a torchvision that was built without libjpeg
@@ -86,8 +86,8 @@ def _decode_plain_jpeg(data: bytes) -> Tensor | None:
 
 
 def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG of three colours without EXIF or Adobe's block, which may turn it or change
-    the meaning of its colours; None for anything else.
+    """Width and height of a JPEG of three colors without EXIF or Adobe's block, which may turn it or change
+    the meaning of its colors; None for anything else.
     """
     if data[:2] != b"\xff\xd8":
         return None
@@ -106,23 +106,23 @@ def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
 def _decode_any(data: bytes) -> Tensor:
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            _demand_shape(*picture.size)
+            _check_aspect(*picture.size)
             picture.load()
             turned_by = TURNED_BY.get(_orientation(picture))
             picture = picture if turned_by is None else picture.transpose(turned_by)
-            if picture.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+            if picture.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
                 grey = torch.from_numpy((np.asarray(picture) // 256).astype(np.uint8))
                 return grey.unsqueeze(-1).expand(-1, -1, 3).contiguous()
             return torch.from_numpy(np.array(picture.convert("RGB")))
     except UnidentifiedImageError as error:
-        raise PictureError("is no picture that can be read") from error
+        raise ImageError("is no picture that can be read") from error
     except DAMAGED as error:
-        raise PictureError(f"is damaged ({error})") from error
+        raise ImageError(f"is damaged ({error})") from error
 
 
-def _demand_shape(width: int, height: int) -> None:
+def _check_aspect(width: int, height: int) -> None:
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise PictureError(
+        raise ImageError(
             f"is {width}x{height}: a side more than {MAX_ASPECT} times the other is no picture of anything"
         )
 

@@ -1,4 +1,4 @@
-"""What is in a video file, a picture or a folder of frames, and how much of it can be decoded."""
+"""Probing a video file, an image or a folder of frames: what it contains, and whether it can be decoded."""
 
 import os
 from typing import NamedTuple
@@ -8,19 +8,19 @@ import av
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
-from slowfast_mlp.data.video_io.images import is_picture
+from slowfast_mlp.data.video_io.images import is_image
 from slowfast_mlp.data.video_io.source import open_record
 
-# How much is decoded: nothing, the first and the last frame by the reader of training, or every frame.
+# How much is decoded: nothing, the first and last frame with the reader of training, or every frame.
 DECODE = ("none", "ends", "all")
-# Matroska's header counts no frames: a file that ends this much before its time was cut off.
+# Matroska's header has no frame count: a file that ends this much before its duration was cut off.
 CUT_SEC, CUT_SHARE = 0.5, 0.05
 
 
 class Contents(NamedTuple):
-    """What was found. Pictures have no frame rate (0); a video's pixels are as stored, before any rotation.
+    """What a record contains. The size of a video is the stored one, before any rotation.
 
-    What was not decoded has no size (0).
+    Images have no frame rate (0), and no size (0) unless they were decoded.
     """
 
     num_frames: int
@@ -31,28 +31,26 @@ class Contents(NamedTuple):
 
 
 def probe_record(record: Record, *, decode: str, decoder: str) -> Contents:
-    """The contents of a video, a picture or a folder of frames; `decode` is one of DECODE, `decoder` a
-    setting of open_record.
-
-    Raises DecodeError with what is wrong.
+    """The contents of a video, an image or a folder of frames. `decode` is one of DECODE; `decoder` is an
+    argument of `open_record`. Raises DecodeError.
     """
-    if record.num_frames or is_picture(record.path):
-        return _examine_pictures(record, decode, decoder)
+    if record.num_frames or is_image(record.path):
+        return _probe_images(record, decode, decoder)
     contents = _probe(record.path)
     if decode == "ends":
         try:
             with open_record(record, decoder) as video:
                 video.read([0, video.num_frames - 1])
         except DecodeError:
-            _decode_all(record.path, contents.num_frames)  # says more of where it ends
+            _decode_all(record.path, contents.num_frames)  # its message says where decoding ends
             raise
     elif decode == "all":
         _decode_all(record.path, contents.num_frames)
     return contents
 
 
-def _examine_pictures(record: Record, decode: str, decoder: str) -> Contents:
-    """As many frames as there are from the first on, which may be more than the list says."""
+def _probe_images(record: Record, decode: str, decoder: str) -> Contents:
+    """Counts the frames from the first on; there may be more than the list says."""
     num_listed = record.num_frames or 1
     last = record.path.format(record.first_frame + num_listed - 1) if record.num_frames else record.path
     if not tar_files.exists(last):
@@ -72,16 +70,12 @@ def _examine_pictures(record: Record, decode: str, decoder: str) -> Contents:
 
 
 def _probe(path: str) -> Contents:
-    """The header, with the frames counted in the packets: headers may lie, or keep silent."""
-    num_frames, end_sec = 0, 0.0
+    """The header, with the frames counted in the packets: the number in a header may be wrong or missing."""
     try:
         with av.open(tar_files.ffmpeg_url(path)) as container:
             stream = _video_stream(container, path)
             rate = stream.average_rate or stream.guessed_rate
-            for packet in container.demux():
-                num_frames += packet.stream is stream and packet.size > 0 and not packet.is_discard
-                if packet.pts is not None:
-                    end_sec = max(end_sec, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            num_frames, end_sec = _count_packets(container, stream)
             codec = stream.codec_context
             contents = Contents(
                 num_frames, float(rate or 0), codec.width, codec.height, codec.codec.canonical_name
@@ -103,28 +97,34 @@ def _probe(path: str) -> Contents:
     return contents
 
 
+def _count_packets(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[int, float]:
+    """The number of frames of the video stream, and the time at which the last packet of any stream ends."""
+    num_frames, end_sec = 0, 0.0
+    for packet in container.demux():
+        num_frames += packet.stream is stream and packet.size > 0 and not packet.is_discard
+        if packet.pts is not None:
+            end_sec = max(end_sec, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return num_frames, end_sec
+
+
 def _decode_all(path: str, num_frames: int) -> None:
-    """Decodes every frame without keeping any, and demands that all come out whole and of one size."""
-    num_decoded, num_damaged, first_damaged, sizes = 0, 0, 0, set()
+    """Decodes every frame, and raises DecodeError unless all are undamaged and of one size."""
+    are_damaged, sizes = [], set()
     reason = "the decoder gives no more"
     try:
         with av.open(tar_files.ffmpeg_url(path)) as container:
             stream = _video_stream(container, path)
-            stream.thread_count, stream.thread_type = 1, "SLICE"  # the processes are the parallel ones
+            stream.thread_count, stream.thread_type = 1, "SLICE"  # processes run in parallel, not threads
             for frame in container.decode(stream):
-                if frame.is_corrupt:
-                    first_damaged = first_damaged if num_damaged else num_decoded
-                    num_damaged += 1
-                num_decoded += 1
+                are_damaged.append(bool(frame.is_corrupt))
                 sizes.add((frame.width, frame.height))
     except (av.error.FFmpegError, OSError) as error:
         reason = reason_of(error)
-    if num_decoded < num_frames:
-        raise DecodeError(path, f"decoding ends after {num_decoded} of {num_frames} frames ({reason})")
-    if num_damaged:
-        raise DecodeError(
-            path, f"{num_damaged} of {num_frames} frames are damaged, from frame {first_damaged}"
-        )
+    if len(are_damaged) < num_frames:
+        raise DecodeError(path, f"decoding ends after {len(are_damaged)} of {num_frames} frames ({reason})")
+    if any(are_damaged):
+        first, number = are_damaged.index(True), sum(are_damaged)
+        raise DecodeError(path, f"{number} of {num_frames} frames are damaged, from frame {first}")
     if len(sizes) > 1:
         raise DecodeError(path, "its frames change their size")
 

@@ -10,6 +10,7 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
+from slowfast_mlp.data.video_io.frame_source import FrameSource
 from slowfast_mlp.data.video_io.packets import Packet, Run, are_timed, keyframe_positions, plan_runs
 
 # Codecs whose pictures say of themselves that no other refers to them: leaving those out changes no pixel.
@@ -33,7 +34,7 @@ class _Damaged(Exception):
     """The decoder filled in a picture that it could not decode."""
 
 
-class PyAvReader:
+class PyAvReader(FrameSource):
     """Reads by way of FFmpeg's libraries: indexes the packets, then decodes from keyframes to wanted frames.
 
     Frame numbers are positions in the order of presentation times, over all packets of the file: headers may
@@ -170,10 +171,10 @@ class PyAvReader:
                 if number in frames.left:
                     frames.put(number, self._pixels(frame))
         if not skip:
-            self._demand_all(run, times)
+            self._check_complete(run, times)
         frames.left -= {numbers[time] for time in times if time in numbers}
 
-    def _demand_all(self, run: Run, times: Sequence[int]) -> None:
+    def _check_complete(self, run: Run, times: Sequence[int]) -> None:
         """Raises _Damaged when one of the run's frames is not among those that came out at `times`."""
         start = min(
             times, default=0
@@ -244,12 +245,6 @@ class PyAvReader:
     def close(self) -> None:
         """Frees the file and the decoder at once: a worker opens many thousands."""
         self._container.close()
-
-    def __enter__(self) -> "PyAvReader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Frames:

@@ -1,8 +1,6 @@
-"""One way to read any record: a video file, a folder of frames, or a picture that is a video of one frame."""
+"""Opening any record: a video file, a folder of frames, or an image, which is a video of one frame."""
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,53 +8,32 @@ from torch import Tensor
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, literal
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
-from slowfast_mlp.data.video_io.images import PictureError, decode_picture, is_picture
+from slowfast_mlp.data.video_io.frame_source import FrameSource
+from slowfast_mlp.data.video_io.images import ImageError, decode_image, is_image
 from slowfast_mlp.data.video_io.video import open_video
 
-# Pictures do not tell a rate; at this one DATA.SAMPLING_RATE counts pictures, TARGET_FPS being 30.
-PICTURES_FPS = 30.0
+# Images have no frame rate. At this one DATA.SAMPLING_RATE counts images, as DATA.TARGET_FPS is 30.
+IMAGES_FPS = 30.0
 
 
-class Source(Protocol):
-    """An opened record: its frames by number, from 0."""
+def open_record(record: Record, decoder: str, *, channel_order: str = "RGB") -> FrameSource:
+    """Opens a record; `decoder`, a key of READERS, applies to video files. Raises DecodeError.
 
-    num_frames: int
-    fps: float
-
-    def read(self, indices: Sequence[int]) -> Tensor:
-        """Frames [T, H, W, 3] uint8 of the given numbers, in the given order; numbers may repeat.
-
-        Raises DecodeError when one of them cannot be had.
-        """
-
-    def close(self) -> None:
-        """Frees what is open."""
-
-    def __enter__(self) -> "Source": ...
-
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def open_record(record: Record, decoder: str, *, channel_order: str = "RGB") -> Source:
-    """The opened record; `decoder` is for video files. Raises DecodeError.
-
-    `channel_order` BGR turns the channels of every kind of record around: the frames that OpenCV would give.
+    With `channel_order` BGR the channels of every frame are reversed, as OpenCV returns them.
     """
     if record.num_frames:
-        source = PictureFiles(
-            record.path, num_frames=record.num_frames, first_frame=record.first_frame, fps=PICTURES_FPS
+        source = ImageFiles(
+            record.path, num_frames=record.num_frames, first_frame=record.first_frame, fps=IMAGES_FPS
         )
-    elif is_picture(record.path):
-        source = PictureFiles(literal(record.path), num_frames=1, first_frame=0, fps=PICTURES_FPS)
+    elif is_image(record.path):
+        source = ImageFiles(literal(record.path), num_frames=1, first_frame=0, fps=IMAGES_FPS)
     else:
         source = open_video(record.path, decoder)
-    return Reversed(source) if channel_order == "BGR" else source
+    return ReversedChannels(source) if channel_order == "BGR" else source
 
 
-class PictureFiles:
-    """The pictures `template.format(first_frame)` and on, a frame each; opened only when they are read."""
+class ImageFiles(FrameSource):
+    """The images `template.format(first_frame)` and on, one frame each; opened only when they are read."""
 
     def __init__(self, template: str, *, num_frames: int, first_frame: int, fps: float):
         self.template = template
@@ -65,7 +42,7 @@ class PictureFiles:
         self.fps = fps
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        """As Source.read; every file is read once, however often its frame is asked for."""
+        """As FrameSource.read; every file is read once, even if its frame is requested several times."""
         wanted = sorted(set(indices))
         if wanted[0] < 0 or wanted[-1] >= self.num_frames:
             raise DecodeError(
@@ -79,38 +56,26 @@ class PictureFiles:
     def _read_one(self, index: int) -> Tensor:
         path = self.template.format(self.first_frame + index)
         try:
-            return decode_picture(tar_files.read_file(path))
-        except (PictureError, OSError) as error:
+            return decode_image(tar_files.read_file(path))
+        except (ImageError, OSError) as error:
             raise DecodeError(self.template, f"frame {index}, the file {path}: {reason_of(error)}") from error
 
     def close(self) -> None:
-        """Nothing stays open between reads."""
-
-    def __enter__(self) -> "PictureFiles":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        """Does nothing: no file stays open between reads."""
 
 
-class Reversed:
-    """A source whose frames come with their channels turned around."""
+class ReversedChannels(FrameSource):
+    """A source with the channels of its frames reversed."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: FrameSource):
         self._source = source
         self.num_frames = source.num_frames
         self.fps = source.fps
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        """As Source.read, BGR."""
+        """As FrameSource.read, BGR."""
         return self._source.read(indices).flip(-1)
 
     def close(self) -> None:
-        """Closes what it reads from."""
+        """Closes the wrapped source."""
         self._source.close()
-
-    def __enter__(self) -> "Reversed":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

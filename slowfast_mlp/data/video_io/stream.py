@@ -15,7 +15,7 @@ from torch import Tensor
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
-from slowfast_mlp.data.video_io.images import is_picture
+from slowfast_mlp.data.video_io.images import is_image
 from slowfast_mlp.data.video_io.source import open_record
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def open_stream(source: Record | Stream) -> FrameStream:
     """The opened source. Raises DecodeError."""
     if isinstance(source, Stream):
         return VideoStream(source.path, *_url_of_stream(source.path), is_live=True)
-    if source.num_frames or is_picture(source.path):
+    if source.num_frames or is_image(source.path):
         return ImageStream(source)
     try:
         url = tar_files.ffmpeg_url(source.path)

@@ -1,4 +1,4 @@
-"""Plans, and their carrying out in the three modes."""
+"""Sampling AugmentParams, and applying them in the three modes."""
 
 import dataclasses
 
@@ -24,12 +24,12 @@ from slowfast_mlp.data.transforms.resize_crop import resize
 RANDAUGMENT = parse_randaugment("rand-m7-n4-mstd0.5-inc1")
 
 
-def drawer(**changes):
+def sampler(**changes):
     values = dict(crop_size=24, area=(0.08, 1.0), aspect=(0.75, 1.3333), flip=True)
     return AugmentSampler(**{**values, **changes})
 
 
-def plan(*ops, crop=(0, 0, 40, 60), size=24, flip=False):
+def params_of(*ops, crop=(0, 0, 40, 60), size=24, flip=False):
     return AugmentParams(ops=ops, crop=crop, size=size, flip=flip, erasure=None, noise_seed=0)
 
 
@@ -49,9 +49,9 @@ def smooth(num_frames=2, height=120, width=160):
     )
 
 
-def draw(drawer, number, size=(40, 60)):
+def draw(sampler, number, size=(40, 60)):
     generator = torch.Generator().manual_seed(0)
-    return [drawer.sample(*size, generator) for _ in range(number)]
+    return [sampler.sample(*size, generator) for _ in range(number)]
 
 
 def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_it():
@@ -61,7 +61,7 @@ def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_i
     crop = (10, 20, 96, 128)
     view = Image.fromarray(picture[0].numpy()).crop((20, 10, 148, 106)).resize((24, 24), Image.BICUBIC)
     expected = ImageEnhance.Contrast(view.transpose(Image.FLIP_LEFT_RIGHT)).enhance(0.5)
-    drawn = dataclasses.replace(plan(("Contrast", 0.5), crop=crop, flip=True), crop_first=True)
+    drawn = dataclasses.replace(params_of(("Contrast", 0.5), crop=crop, flip=True), crop_first=True)
     for way in (augment_exact, augment_fused):
         difference = way(picture, drawn)[0].int() - torch.from_numpy(numpy.array(expected)).int()
         assert difference.abs().max() <= 1
@@ -70,7 +70,7 @@ def test_pictures_are_cropped_with_antialiasing_before_all_else_as_pillow_does_i
     assert difference.abs().max() <= 1
 
 
-def test_random_interpolation_is_either_and_leaves_all_other_draws_as_they_are():
+def test_random_interpolation_is_either_and_leaves_all_other_values_as_they_are():
     settings = dict(crop_size=24, area=(0.08, 1.0), aspect=(0.75, 1.3333), flip=True)
     plain = draw(AugmentSampler(**settings), 1)
     drawn = draw(AugmentSampler(**settings, interpolation="random"), 40)
@@ -78,12 +78,12 @@ def test_random_interpolation_is_either_and_leaves_all_other_draws_as_they_are()
     assert dataclasses.replace(drawn[0], interpolation="auto") == plain[0]
 
 
-def test_a_picture_is_resized_by_the_interpolation_of_its_plan_as_pillow_does_it():
+def test_an_image_is_resized_with_the_interpolation_of_its_params_as_pillow_does_it():
     picture = smooth(num_frames=1)
     picture[:, ::2] = 255 - picture[:, ::2]
     crop = Image.fromarray(picture[0].numpy()).crop((20, 10, 148, 106))
     for interpolation, way in (("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC)):
-        drawn = plan(crop=(10, 20, 96, 128))
+        drawn = params_of(crop=(10, 20, 96, 128))
         drawn = dataclasses.replace(drawn, crop_first=True, interpolation=interpolation)
         expected = torch.from_numpy(numpy.array(crop.resize((24, 24), way))).int()
         assert (augment_exact(picture, drawn)[0].int() - expected).abs().max() <= 1
@@ -91,29 +91,29 @@ def test_a_picture_is_resized_by_the_interpolation_of_its_plan_as_pillow_does_it
 
 def test_a_whole_crop_without_ops_is_a_plain_resize():
     frames = noise(height=24, width=24)
-    assert torch.equal(augment_exact(frames, plan(crop=(0, 0, 24, 24))), frames)
-    resized = augment_exact(noise(), plan(crop=(3, 5, 20, 30)))
+    assert torch.equal(augment_exact(frames, params_of(crop=(0, 0, 24, 24))), frames)
+    resized = augment_exact(noise(), params_of(crop=(3, 5, 20, 30)))
     assert torch.equal(resized, resize(noise()[:, 3:23, 5:35].contiguous(), (24, 24)))
 
 
 def test_flips_mirror_half_of_the_clips_and_only_when_asked():
-    assert 70 < sum(p.flip for p in draw(drawer(), 200)) < 130
-    assert not any(p.flip for p in draw(drawer(flip=False), 50))
-    mirrored = augment_exact(noise(), plan(flip=True))
-    assert torch.equal(mirrored, augment_exact(noise(), plan()).flip(2))
+    assert 70 < sum(p.flip for p in draw(sampler(), 200)) < 130
+    assert not any(p.flip for p in draw(sampler(flip=False), 50))
+    mirrored = augment_exact(noise(), params_of(flip=True))
+    assert torch.equal(mirrored, augment_exact(noise(), params_of()).flip(2))
 
 
 def test_erasures_keep_to_their_share_and_have_seeds_of_their_own():
-    plans = draw(drawer(erase_prob=0.25), 1000)
-    erased = [p for p in plans if p.erasure]
+    sampled = draw(sampler(erase_prob=0.25), 1000)
+    erased = [p for p in sampled if p.erasure]
     assert 200 < len(erased) < 300
     assert len({p.noise_seed for p in erased}) == len(erased)
-    assert not any(p.erasure for p in draw(drawer(), 50))
+    assert not any(p.erasure for p in draw(sampler(), 50))
 
 
-def test_ops_and_erasures_leave_the_draws_of_crop_and_flip_as_they_are():
-    plain = drawer().sample(40, 60, torch.Generator().manual_seed(5))
-    full = drawer(randaugment=RANDAUGMENT, erase_prob=1.0).sample(40, 60, torch.Generator().manual_seed(5))
+def test_ops_and_erasing_do_not_change_crop_and_flip():
+    plain = sampler().sample(40, 60, torch.Generator().manual_seed(5))
+    full = sampler(randaugment=RANDAUGMENT, erase_prob=1.0).sample(40, 60, torch.Generator().manual_seed(5))
     assert (full.crop, full.flip) == (plain.crop, plain.flip)
 
 
@@ -127,9 +127,9 @@ def test_colour_jitter_changes_three_things_in_any_order_within_its_range():
 
 
 def test_colour_jitter_is_left_out_beside_randaugment():
-    assert all(len(p.ops) == 3 for p in draw(drawer(color_jitter=0.4), 20))
-    with_both = draw(drawer(color_jitter=0.4, randaugment=RANDAUGMENT), 20)
-    assert [p.ops for p in with_both] == [p.ops for p in draw(drawer(randaugment=RANDAUGMENT), 20)]
+    assert all(len(p.ops) == 3 for p in draw(sampler(color_jitter=0.4), 20))
+    with_both = draw(sampler(color_jitter=0.4, randaugment=RANDAUGMENT), 20)
+    assert [p.ops for p in with_both] == [p.ops for p in draw(sampler(randaugment=RANDAUGMENT), 20)]
 
 
 op = st.sampled_from(NAMES).flatmap(
@@ -149,7 +149,7 @@ def test_what_is_done_to_the_crop_alone_gives_what_whole_frames_would(ops, top, 
         canvas.apply(name, argument)
     expected = resize(crop_frames(canvas.frames(), crop), (24, 24))
     expected = expected.flip(2) if flip else expected
-    assert torch.equal(augment_exact(noise(), plan(*ops, crop=crop, flip=flip)), expected)
+    assert torch.equal(augment_exact(noise(), params_of(*ops, crop=crop, flip=flip)), expected)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -165,8 +165,8 @@ def test_what_is_done_to_the_crop_alone_gives_what_whole_frames_would(ops, top, 
     ],
 )
 def test_fused_differs_by_a_level_or_so_where_no_op_looks_at_the_whole_frame(ops, flip):
-    the_plan = plan(*ops, crop=(20, 30, 90, 100), size=64, flip=flip)
-    exact, fused = (carry_out(smooth(), the_plan).int() for carry_out in (augment_exact, augment_fused))
+    params = params_of(*ops, crop=(20, 30, 90, 100), size=64, flip=flip)
+    exact, fused = (carry_out(smooth(), params).int() for carry_out in (augment_exact, augment_fused))
     difference = (exact - fused).abs()
     # Every map of the exact mode cuts off, half a level on average; edges of what a map leaves empty are
     # smoothed more than once there.
@@ -174,33 +174,36 @@ def test_fused_differs_by_a_level_or_so_where_no_op_looks_at_the_whole_frame(ops
     assert difference.float().quantile(0.95) <= 3
 
 
-def test_fused_and_exact_follow_the_same_plan_of_ops_that_look_around():
-    exact = augment_exact(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
-    fused = augment_fused(smooth(), plan(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
+def test_fused_and_exact_apply_the_same_non_local_ops():
+    exact = augment_exact(smooth(), params_of(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
+    fused = augment_fused(smooth(), params_of(("Equalize", 0), crop=(0, 0, 120, 160), size=64))
     # A crop of everything has nearly the histogram of the frame.
     assert (exact.int() - fused.int()).abs().float().mean() < 3
     assert NON_LOCAL_OPS - {"Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY"} == {
-        "AutoContrast", "Equalize", "Contrast", "Sharpness",
-    }  # fmt: skip
+        "AutoContrast",
+        "Equalize",
+        "Contrast",
+        "Sharpness",
+    }
 
 
 @pytest.mark.parametrize("mode", [augment_exact, augment_fused])
 def test_the_frames_given_are_not_changed_and_views_have_the_size_asked_for(mode):
     frames = noise()
-    for the_plan in draw(drawer(randaugment=RANDAUGMENT), 30):
-        view = mode(frames, the_plan)
+    for params in draw(sampler(randaugment=RANDAUGMENT), 30):
+        view = mode(frames, params)
         assert (view.shape, view.dtype) == ((2, 24, 24, 3), torch.uint8)
     assert torch.equal(frames, noise())
 
 
 def test_all_frames_of_a_clip_are_changed_alike():
     frames = noise(1).expand(3, -1, -1, -1)
-    for the_plan in draw(drawer(randaugment=RANDAUGMENT), 30):
-        one, two, three = augment_exact(frames, the_plan)
+    for params in draw(sampler(randaugment=RANDAUGMENT), 30):
+        one, two, three = augment_exact(frames, params)
         assert torch.equal(one, two) and torch.equal(two, three)
 
 
-def test_plans_are_drawn_again_from_the_same_seed():
-    everything = drawer(randaugment=RANDAUGMENT, erase_prob=0.5)
+def test_the_same_seed_samples_the_same_params():
+    everything = sampler(randaugment=RANDAUGMENT, erase_prob=0.5)
     assert draw(everything, 5) == draw(everything, 5)
     assert len({dataclasses.astuple(p) for p in draw(everything, 20)}) == 20

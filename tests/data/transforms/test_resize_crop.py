@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from slowfast_mlp.data.transforms.resize_crop import (
     ViewTransform,
-    centre_box,
+    center_box,
     resize,
     sample_crop_box,
     short_side_size,
@@ -44,7 +44,7 @@ def test_three_crops_are_left_centre_right_or_top_centre_bottom(size, boxes):
 
 
 def test_the_centre_is_rounded_up():
-    assert centre_box(256, 341, 224) == [(16, 59)]
+    assert center_box(256, 341, 224) == [(16, 59)]
 
 
 def test_one_view_is_the_centre_at_the_short_size_or_the_first_of_three_at_the_crop_size():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from slowfast_mlp.data.records import Record, literal
 from slowfast_mlp.data.video_io import images
-from slowfast_mlp.data.video_io.images import PictureError, decode_picture, is_picture
+from slowfast_mlp.data.video_io.images import ImageError, decode_image, is_image
 from slowfast_mlp.data.video_io.source import open_record
 from slowfast_mlp.data.video_io.video import DecodeError
 from tests.conftest import numbered_frames, numbers_shown
@@ -139,14 +139,14 @@ def test_bgr_turns_the_channels_of_every_kind_of_record(tmp_path, write_folder, 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_pictures_are_turned_upright_as_browsers_do(kind, orientation, top_left, size):
     options = {"lossless": True} if kind == "WEBP" else {}
-    frame = decode_picture(encoded(RED_LEFT, kind, exif=turned(orientation), **options))
+    frame = decode_image(encoded(RED_LEFT, kind, exif=turned(orientation), **options))
     assert (tuple(frame[0, 0].tolist()), tuple(frame.shape[:2])) == (top_left, size)
 
 
 def test_a_jpeg_is_turned_too():
     wide = np.zeros((16, 32, 3), dtype=np.uint8)
     wide[:, :16] = 255  # its left half
-    frame = decode_picture(encoded(wide, "JPEG", exif=turned(6)))
+    frame = decode_image(encoded(wide, "JPEG", exif=turned(6)))
     assert frame.shape == (32, 16, 3)
     assert frame[4, 8].tolist() == [255, 255, 255] and frame[28, 8].tolist() == [0, 0, 0]  # the upper half
 
@@ -156,16 +156,16 @@ def test_grey_palette_alpha_and_cmyk_become_rgb():
     for mode, kind in (("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG")):
         file = io.BytesIO()
         red.convert(mode).save(file, kind)
-        frame = decode_picture(file.getvalue())
+        frame = decode_image(file.getvalue())
         assert frame.shape == (4, 4, 3)
         assert (frame.int() - torch.tensor([254, 0, 0])).abs().max() <= 3
-    assert decode_picture(encoded([[7, 8], [9, 10]])).tolist() == [[[7] * 3, [8] * 3], [[9] * 3, [10] * 3]]
+    assert decode_image(encoded([[7, 8], [9, 10]])).tolist() == [[[7] * 3, [8] * 3], [[9] * 3, [10] * 3]]
 
 
 def test_sixteen_bits_become_eight():
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 255], [256, 65535]], dtype=np.uint16)).save(file, "PNG")
-    assert decode_picture(file.getvalue())[..., 0].tolist() == [[0, 0], [1, 255]]
+    assert decode_image(file.getvalue())[..., 0].tolist() == [[0, 0], [1, 255]]
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
@@ -176,24 +176,24 @@ def test_jpegs_have_the_pixels_that_pillow_gives(size, options, subsampling, mon
     data = encoded(pixels, "JPEG", subsampling=subsampling, **options)
     with Image.open(io.BytesIO(data)) as picture:
         expected = np.array(picture.convert("RGB"))
-    frame = decode_picture(data)
+    frame = decode_image(data)
     assert frame.is_contiguous()
     assert np.array_equal(frame.numpy(), expected)
     monkeypatch.setattr(images, "decode_jpeg", None)  # as a later torchvision will be
-    assert torch.equal(decode_picture(data), frame)
+    assert torch.equal(decode_image(data), frame)
 
 
 def test_a_jpeg_cut_off_anywhere_is_refused():
     pixels = torch.randint(0, 256, (64, 64, 3), generator=torch.Generator().manual_seed(0))
     whole = encoded(pixels, "JPEG")
     for length in range(0, len(whole) - 2, 97):
-        with pytest.raises(PictureError):
-            decode_picture(whole[:length])
+        with pytest.raises(ImageError):
+            decode_image(whole[:length])
 
 
 def test_jpegs_are_as_narrow_as_pillows_at_most():
-    with pytest.raises(PictureError, match="800x2: a side more than 100 times the other"):
-        decode_picture(encoded(np.zeros((2, 800, 3)), "JPEG"))
+    with pytest.raises(ImageError, match="800x2: a side more than 100 times the other"):
+        decode_image(encoded(np.zeros((2, 800, 3)), "JPEG"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
@@ -209,12 +209,12 @@ def test_damaged_bytes_are_a_picture_error_or_pixels_and_nothing_else(kind):
         else:
             data[place] ^= 1 << int(torch.randint(8, (), generator=generator))
         try:
-            assert decode_picture(bytes(data)).shape[-1] == 3
-        except PictureError:
+            assert decode_image(bytes(data)).shape[-1] == 3
+        except ImageError:
             num_refused += 1
     assert num_refused > 50  # those that are cut off, at least
 
 
 def test_what_is_a_picture_is_told_by_the_name():
-    assert all(map(is_picture, ["a.jpg", "a.JPEG", "b/c.png", "d.webp", "e.bmp"]))
-    assert not any(map(is_picture, ["a.mp4", "jpg", "a.jpg.mp4"]))
+    assert all(map(is_image, ["a.jpg", "a.JPEG", "b/c.png", "d.webp", "e.bmp"]))
+    assert not any(map(is_image, ["a.mp4", "jpg", "a.jpg.mp4"]))
