@@ -19,8 +19,8 @@ from slowfast_mlp.benchmarks.tables import Report, Table, load_average, number, 
 from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.datasets.kinetics import parse_list
 from slowfast_mlp.data.records import Record
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.source import open_record
-from slowfast_mlp.data.video_io.video import DecodeError
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,9 @@ from slowfast_mlp.data.transforms.augment import HOST_MODES
 from slowfast_mlp.data.transforms.augment_params import AugmentParams, AugmentSampler
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.source import open_record
-from slowfast_mlp.data.video_io.video import DecodeError, probe
+from slowfast_mlp.data.video_io.video import probe
 from slowfast_mlp.seeding import mix_seeds
 
 SEED = 0

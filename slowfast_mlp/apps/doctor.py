@@ -15,8 +15,9 @@ import torch
 from slowfast_mlp.builders import model, solver
 from slowfast_mlp.config import schema
 from slowfast_mlp.data.datasets.synthetic import default_cache
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.encode import write_video
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.video import open_video
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.precision import Precision, has_bf16

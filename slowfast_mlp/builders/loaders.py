@@ -21,7 +21,7 @@ from slowfast_mlp.data.transforms.flip_labels import flip_labels
 from slowfast_mlp.data.transforms.mixup import Mixup
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform
-from slowfast_mlp.data.worker_signals import leave_signals_to_the_loop
+from slowfast_mlp.data.worker_signals import ignore_run_signals
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.errors import UserError
 
@@ -266,7 +266,7 @@ def _loader(
         num_workers=num_workers,
         persistent_workers=keep_workers and num_workers > 0,
         collate_fn=collate,
-        worker_init_fn=leave_signals_to_the_loop,
+        worker_init_fn=ignore_run_signals,
         # Its own generator: starting workers must not change the random numbers of the model.
         generator=torch.Generator(),
         pin_memory=loading.pin_memory and device.type == "cuda",

@@ -1,4 +1,4 @@
-"""The list of videos that training leaves out."""
+"""The list of videos to exclude from training."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from slowfast_mlp.errors import UserError
 
 
 def read_skip_list(path: str) -> set[str]:
-    """The paths of a list, one a line; what stands behind a tab is a remark. Raises UserError.
+    """Reads one path per line; text after a tab is a comment. Raises UserError.
 
     failed_train_videos.txt and failed_videos.txt are such lists.
     """
@@ -29,20 +29,20 @@ def read_skip_list(path: str) -> set[str]:
 def kept_positions(
     records: Iterable[Record], skipped: set[str], *, prefix: str
 ) -> tuple[list[int], set[str]]:
-    """Positions of the records that stay, and the paths of `skipped` that left others out.
+    """Positions of the records to keep, and the paths of `skipped` that excluded others.
 
-    A path counts whole, or without `prefix`, as lists have it, however it is spelt (./, .., //, relative;
-    links are not followed); a folder of frames by itself, or by the template of its pictures.
+    A path matches in full, or without `prefix` as in lists, after normalization (./, .., //, relative; links
+    are not followed). A folder of frames matches by its path or by the template of its images.
     """
-    # From here or from `prefix`, as nobody says which is meant.
-    spelt: dict[str, set[str]] = {}
+    # Relative paths may start from the working directory or from `prefix`.
+    paths_by_name: dict[str, set[str]] = {}
     for path in skipped:
         for name in (os.path.abspath(path), os.path.normpath(path)):
-            spelt.setdefault(name, set()).add(path)
+            paths_by_name.setdefault(name, set()).add(path)
     start = f"{os.path.abspath(prefix).rstrip('/')}/"
     kept, used = [], set()
     for position, record in enumerate(records):
-        found = set().union(*(spelt.get(name, ()) for name in _names_of(record, start)))
+        found = set().union(*(paths_by_name.get(name, ()) for name in _names_of(record, start)))
         used |= found
         if not found:
             kept.append(position)

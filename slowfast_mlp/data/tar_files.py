@@ -1,9 +1,9 @@
-"""Videos and pictures that lie in tar files, many in each: for file systems that suffer from small files.
+"""Videos and images packed into tar shards, for file systems that are slow with many small files.
 
-A path leads into the tar as into a folder: `/data/shard-00000.tar/abc.mp4`. Beside the tar stands its index,
-`shard-00000.tar.index`: a first line with the size and the time of change (ns) of the tar, then a line a
-member with its name, the offset of its header and its size, tabs between. An index that is missing, or of
-another size or time than the tar, is made again by reading the headers of the tar.
+A path points into a tar as into a folder: `/data/shard-00000.tar/abc.mp4`. Next to the tar is its index,
+`shard-00000.tar.index`. Its first line has the size and modification time (ns) of the tar; then one line per
+member has its name, the offset of its header and its size, tab-separated. If the index is missing, or has
+another size or time than the tar, it is rebuilt from the headers of the tar.
 """
 
 import io
@@ -23,13 +23,13 @@ from slowfast_mlp.atomic_file import atomic_write
 logger = logging.getLogger(__name__)
 
 INDEX_SUFFIX = ".index"
-# Indexes that a process keeps, as text of about 50 bytes a member: 256 shards of 1,000 members are 13 MB.
-MAX_KEPT = 256
+# Cached indexes per process, as text of about 50 bytes per member: 256 shards of 1,000 members are 13 MB.
+MAX_CACHED = 256
 BLOCK_BYTES = 1 << 20
 
 
 class Member(NamedTuple):
-    """A file in a tar on this machine's disk: `size` bytes from `offset`."""
+    """A file inside a local tar: `size` bytes from `offset`."""
 
     tar: str
     offset: int
@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
 
 class FileStatus(NamedTuple):
-    """What tells whether a file is as it was; a member of a tar changes with its tar."""
+    """Tells whether a file has changed; a member of a tar changes with its tar."""
 
     num_bytes: int
     changed_ns: int
@@ -45,26 +45,26 @@ class FileStatus(NamedTuple):
 
 
 def split_path(path: str) -> tuple[str, str] | None:
-    """The tar and the name inside it; None for a path that leads through no tar."""
+    """The tar and the name inside it; None if the path does not point into a tar."""
     tar, found, name = path.partition(".tar/")
     return (f"{tar}.tar", name) if found and name else None
 
 
 def is_member(path: str) -> bool:
-    """Whether a path leads into a tar, and not through a folder that is called like one."""
+    """Whether a path points into a tar, and not into a folder named like one."""
     parts = split_path(path)
     return parts is not None and not g_pathmgr.isdir(parts[0])
 
 
 def find_member(path: str) -> Member:
-    """Where the file of a path into a tar lies. Raises OSError when the tar or the member is missing."""
+    """The location of a member. Raises OSError if the tar or the member is missing."""
     tar, offset = _place_of(path)
     with open(tar, "rb") as file:
         return _member_at(file, tar, offset, path)
 
 
 def read_file(path: str) -> bytes:
-    """The contents of a file, in a tar or by itself. Raises OSError."""
+    """The contents of a file, in a tar or not. Raises OSError."""
     if is_member(path):
         return read_member(path)
     with g_pathmgr.open(path, "rb") as file:
@@ -72,7 +72,7 @@ def read_file(path: str) -> bytes:
 
 
 def ffmpeg_url(path: str) -> str:
-    """What FFmpeg opens to read a file, in a tar or by itself. Raises OSError."""
+    """The URL with which FFmpeg reads a file, in a tar or not. Raises OSError."""
     if not is_member(path):
         return f"file:{g_pathmgr.get_local_path(path)}"  # a colon in the name is no protocol
     member = find_member(path)
@@ -93,7 +93,7 @@ def read_member(path: str) -> bytes:
 
 
 def read_blocks(path: str) -> Iterator[bytes]:
-    """The contents of a file, in a tar or by itself, a part at a time. Raises OSError."""
+    """The contents of a file, in a tar or not, a part at a time. Raises OSError."""
     if is_member(path):
         yield read_member(path)
         return
@@ -102,8 +102,8 @@ def read_blocks(path: str) -> Iterator[bytes]:
             yield block
 
 
-def look_up(path: str) -> FileStatus:
-    """The status of a file, in a tar or by itself, or of a folder. Raises OSError."""
+def file_status(path: str) -> FileStatus:
+    """The status of a file, in a tar or not, or of a folder. Raises OSError."""
     if is_member(path):
         member = find_member(path)
         return FileStatus(member.size, os.stat(member.tar).st_mtime_ns, True)
@@ -115,12 +115,12 @@ def member_names(tar: str) -> list[str]:
     """The names of all files in a tar, in their order. Raises OSError."""
     local = g_pathmgr.get_local_path(tar)
     status = os.stat(local)
-    lines = _kept_index(local, status.st_size, status.st_mtime_ns).decode().splitlines()
+    lines = _cached_index(local, status.st_size, status.st_mtime_ns).decode().splitlines()
     return [line.rsplit("\t", 2)[0] for line in lines[1:]]
 
 
 def sizes_of_members(tar: str | Path) -> list[tuple[str, int]] | None:
-    """The names and sizes that the index of a tar gives; None where the index is missing or not the tar's.
+    """Names and sizes from the index of a tar; None if the index is missing or not that of the tar.
 
     The tar is not read. Raises OSError.
     """
@@ -135,7 +135,7 @@ def sizes_of_members(tar: str | Path) -> list[tuple[str, int]] | None:
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file, in a tar or by itself."""
+    """Whether there is such a file, in a tar or not."""
     if not is_member(path):
         return g_pathmgr.exists(path)
     try:
@@ -146,7 +146,7 @@ def exists(path: str) -> bool:
 
 
 def write_shard(path: str | Path, files: Iterable[tuple[str, str | Path | bytes]]) -> None:
-    """Writes a tar of (name inside it, file or contents) and its index; each is whole or not there."""
+    """Writes a tar of (name inside it, file or contents) and its index, each atomically."""
     with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar:
         for name, source in files:
             _check_name(name)
@@ -158,11 +158,11 @@ def write_shard(path: str | Path, files: Iterable[tuple[str, str | Path | bytes]
 
 
 def _place_of(path: str) -> tuple[str, int]:
-    """The tar of a path, on this machine, and where the header of the member stands, by the index."""
+    """The local tar of a path, and the offset of the member's header, from the index."""
     tar, name = split_path(path)
     local = g_pathmgr.get_local_path(tar)
     status = os.stat(local)
-    index = _kept_index(local, status.st_size, status.st_mtime_ns)
+    index = _cached_index(local, status.st_size, status.st_mtime_ns)
     line = index.find(f"\n{name}\t".encode(errors="surrogateescape")) + 1
     if not line:
         raise FileNotFoundError(2, f"{tar} has no member {name!r}", path)
@@ -170,9 +170,7 @@ def _place_of(path: str) -> tuple[str, int]:
 
 
 def _member_at(file: BinaryIO, tar: str, offset: int, path: str) -> Member:
-    """The member whose header stands at `offset`, which must have the name that the path says: an index may
-    be another tar's.
-    """
+    """The member whose header is at `offset`. Raises OSError if its name differs: then the index is wrong."""
     file.seek(offset)
     try:
         with tarfile.open(fileobj=file, mode="r:") as members:
@@ -184,11 +182,11 @@ def _member_at(file: BinaryIO, tar: str, offset: int, path: str) -> Member:
     return Member(tar, member.offset_data, member.size)
 
 
-@lru_cache(maxsize=MAX_KEPT)
-def _kept_index(tar: str, size: int, changed_ns: int) -> bytes:
-    """The index of a tar, which is asked for anew when the tar's size or time changes.
+@lru_cache(maxsize=MAX_CACHED)
+def _cached_index(tar: str, size: int, changed_ns: int) -> bytes:
+    """The index of a tar; the arguments make the cache miss if the size or time changes.
 
-    As text: a dictionary of strings would be ten times as large, in every worker.
+    It is kept as text: a dictionary of strings would be ten times as large, in every worker.
     """
     path = Path(tar + INDEX_SUFFIX)
     if path.is_file():
@@ -212,7 +210,7 @@ def _first_line(tar: str) -> bytes:
 
 
 def _scan(tar: str) -> bytes:
-    """The lines of the index, from the headers of the tar."""
+    """Builds the index from the headers of the tar."""
     lines = [_first_line(tar).decode() + "\n"]
     try:
         with tarfile.open(tar, "r:") as file:

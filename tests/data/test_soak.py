@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from slowfast_mlp.data import tar_files
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.timeout import with_timeout
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.video import open_video
 
 NUM_CLIPS = 2000
 WARM_UP = 400  # clips until caches and pools are full

@@ -11,7 +11,8 @@ import torch
 
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, find_missing
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.decode_error import DecodeError
+from slowfast_mlp.data.video_io.video import open_video
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbers_shown
 

@@ -6,7 +6,7 @@ import signal
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from slowfast_mlp.data.worker_signals import leave_signals_to_the_loop
+from slowfast_mlp.data.worker_signals import ignore_run_signals
 
 
 class Own(Dataset):
@@ -20,7 +20,7 @@ class Own(Dataset):
 
 
 def test_a_worker_heeds_no_signal_but_that_of_its_loop():
-    loader = DataLoader(Own(), num_workers=1, prefetch_factor=1, worker_init_fn=leave_signals_to_the_loop)
+    loader = DataLoader(Own(), num_workers=1, prefetch_factor=1, worker_init_fn=ignore_run_signals)
     batches = iter(loader)
     pid = int(next(batches))
     sender = os.fork()  # somebody else than the loop
@@ -31,9 +31,7 @@ def test_a_worker_heeds_no_signal_but_that_of_its_loop():
     os.waitpid(sender, 0)
     assert torch.cat(list(batches)).tolist() == [pid, pid]
     del batches
-    loader = DataLoader(
-        Own(), num_workers=1, persistent_workers=True, worker_init_fn=leave_signals_to_the_loop
-    )
+    loader = DataLoader(Own(), num_workers=1, persistent_workers=True, worker_init_fn=ignore_run_signals)
     pid = int(next(iter(loader)))
     os.kill(pid, signal.SIGTERM)
     (worker,) = loader._iterator._workers

@@ -11,9 +11,10 @@ import av
 import pytest
 import torch
 
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.pyav_reader import IS_PYAV_17
 from slowfast_mlp.data.video_io.timeout import with_timeout
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.video import open_video
 from tests.conftest import numbered_frames, numbers_shown
 
 DEADLINE_SEC = 30  # that of a test which would otherwise hang; nothing here comes near it

@@ -116,7 +116,7 @@ def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str)
     facts = FileFacts(looked)
     try:
         status, absent = (
-            _folder_status(record) if record.num_frames else (tar_files.look_up(record.path), None)
+            _folder_status(record) if record.num_frames else (tar_files.file_status(record.path), None)
         )
     except (FileNotFoundError, NotADirectoryError):
         return facts._replace(kind="missing", problem=f"does not exist{_as_words(column_hint(record))}")
@@ -154,10 +154,10 @@ def _folder_status(record: Record) -> tuple[tar_files.FileStatus, str | None]:
     """
     found, absent = [], None
     if not tar_files.is_member(record.first_file):
-        found.append(tar_files.look_up(os.path.dirname(record.first_file))._replace(num_bytes=0))
+        found.append(tar_files.file_status(os.path.dirname(record.first_file))._replace(num_bytes=0))
     for number in range(record.first_frame, record.first_frame + record.num_frames):
         try:
-            found.append(tar_files.look_up(record.path.format(number)))
+            found.append(tar_files.file_status(record.path.format(number)))
         except FileNotFoundError:
             if not found:
                 raise  # a tar that has not the first picture has no such folder

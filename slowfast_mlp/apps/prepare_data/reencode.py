@@ -9,8 +9,9 @@ from pathlib import Path
 from slowfast_mlp.apps.progress_bar import CountProgress
 from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
 from slowfast_mlp.atomic_file import SUFFIX
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.encode import Encoding, reencode
-from slowfast_mlp.data.video_io.video import DecodeError, probe
+from slowfast_mlp.data.video_io.video import probe
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The one exception of data/: a file that cannot be read."""
+"""The exception for files that cannot be read."""
 
 
 class DecodeError(Exception):
@@ -14,7 +14,5 @@ class DecodeError(Exception):
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, without the number, the path and the function that those of FFmpeg and of the
-    system hold.
-    """
+    """The message of an error, without the number, path and function in errors of FFmpeg and the system."""
     return getattr(error, "strerror", None) or str(error)

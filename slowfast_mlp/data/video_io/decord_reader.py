@@ -1,4 +1,4 @@
-"""Reading frames of given numbers with decord, for users who know it from the papers' code."""
+"""Reads frames with decord, for comparison with the papers' code."""
 
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -13,12 +13,11 @@ from slowfast_mlp.errors import UserError
 
 
 class DecordReader(FrameSource):
-    """As PyAvReader, by way of decord; `file` is a path or an open file, which is read whole into memory;
-    `num_frames` is what PyAvReader counts.
+    """Reads frames with decord. `file` is a path or an open file; `num_frames` is the count of PyAvReader.
 
-    It decodes from the start of the file. decord's own random access gives a neighbor of the wanted frame in
-    files of open groups of pictures and in AVI (dmlc/decord#195, #252), and says nothing. Video of more than
-    8 bits it converts to RGB in its own way: there the colors differ from PyAV's.
+    It always decodes from the start of the file: decord's random access silently returns a neighboring frame
+    in files with open GOPs and in AVI (dmlc/decord#195, #252). For video of more than 8 bits, decord's RGB
+    conversion differs from PyAV's.
     """
 
     def __init__(self, path: str, file: str | BinaryIO, *, num_frames: int):
@@ -28,7 +27,7 @@ class DecordReader(FrameSource):
             raise UserError(
                 f"DATA.DECODER decord: decord cannot be imported ({error}); use pyav or auto."
             ) from error
-        # Of an MPEG transport stream, say, decord drops the first frames and says nothing.
+        # decord silently drops the first frames of an MPEG transport stream, for example.
         if not path.lower().endswith(VIDEO_SUFFIXES):
             raise DecodeError(
                 path, f"decord is exact for {', '.join(VIDEO_SUFFIXES)} only; use DATA.DECODER pyav"
@@ -41,7 +40,9 @@ class DecordReader(FrameSource):
             self.fps = float(self._reader.get_avg_fps())
         except self._failures as error:
             raise DecodeError(path, f"cannot be opened ({_first_line(error)})") from error
-        if self.num_frames != num_frames:  # it counts what an edit list hides, and repeats the last frame
+        if (
+            self.num_frames != num_frames
+        ):  # it counts frames hidden by an edit list, and repeats the last frame
             raise DecodeError(
                 path,
                 f"decord counts {self.num_frames} frames where there are {num_frames}; use DATA.DECODER pyav",
@@ -77,5 +78,5 @@ class DecordReader(FrameSource):
 
 
 def _first_line(error: Exception) -> str:
-    """decord's errors end in a C++ stack trace, which tells a user nothing."""
+    """The message without the C++ stack trace of decord's errors."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

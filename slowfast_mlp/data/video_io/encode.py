@@ -1,4 +1,4 @@
-"""Writing video files with PyAV: of frames, and of other video files in a form that is quick to read."""
+"""Writes videos and images with PyAV, and re-encodes videos for fast reading."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from slowfast_mlp.atomic_file import atomic_write
-from slowfast_mlp.data.video_io.video import DecodeError
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 
-JPEG_QUALITY = 2  # FFmpeg's scale, on which 2 is the best that it advises
-# Filters that turn a picture upright, by its quarter turns anticlockwise.
+JPEG_QUALITY = 2  # FFmpeg's scale; 2 is the best recommended
+# Filters that rotate a frame by so many counterclockwise quarter turns.
 UPRIGHT = {
     0: (),
     1: (("transpose", "cclock"),),
@@ -40,8 +40,8 @@ def write_video(
 
 
 def write_images(template: str, frames: Tensor) -> None:
-    """Writes frames [T, H, W, 3] (uint8, RGB) as the JPEG files `template`.format(1) and on, in FFmpeg's best
-    quality, in which the forks' lists have Something-Something.
+    """Writes frames [T, H, W, 3] (uint8, RGB) as JPEG files, from `template`.format(1) on, in FFmpeg's best
+    quality, as the forks extract Something-Something.
     """
     reformatter = VideoReformatter()
     for number, pixels in enumerate(frames.numpy(), start=1):
@@ -56,10 +56,10 @@ def write_images(template: str, frames: Tensor) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How videos are written anew: h264, a keyframe every `gop` frames, quality `crf` (lower is better).
+    """Settings of a re-encoded video: h264, a keyframe every `gop` frames, quality `crf` (lower is better).
 
-    `short_side` is the most that the shorter side may have; smaller videos keep their size. With
-    `fast_decode` the encoder leaves out what costs the reader most (x264's tune fastdecode), for more bytes.
+    Videos are resized to `short_side` if they are larger. `fast_decode` is x264's tune fastdecode: faster to
+    decode, larger files.
     """
 
     short_side: int
@@ -68,23 +68,23 @@ class Encoding:
     fast_decode: bool
 
     def options(self) -> dict[str, str]:
-        """The encoder's."""
+        """The options of the encoder."""
         tune = {"tune": "fastdecode"} if self.fast_decode else {}
         return {"crf": str(self.crf), "g": str(self.gop), **tune}
 
 
 def reencode(source: str, target: Path, encoding: Encoding) -> None:
-    """Writes the pictures of `source` anew as `target` (mp4): upright, without sound, of even sizes.
+    """Re-encodes `source` as `target` (mp4): upright, without sound, with even sizes, all frames.
 
-    Every frame is kept. Times at a constant rate are written as such; others are kept as they are. Writes
-    beside and renames. Raises DecodeError where not every frame of the source can be had.
+    A constant frame rate is written as such; variable times are kept. The file is written atomically. Raises
+    DecodeError unless every frame of the source can be decoded.
     """
     try:
         with atomic_write(target) as temporary, av.open(source) as reader:
             stream = reader.streams.best("video")
             if stream is None:
                 raise DecodeError(source, "has no video stream")
-            # One thread each: the processes are what runs in parallel.
+            # One thread each: processes run in parallel.
             stream.thread_count, stream.thread_type = 1, "SLICE"
             times = _times(reader, stream)
             rate = stream.average_rate or stream.guessed_rate
@@ -101,15 +101,15 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
 
 
 def encoded_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Even height and width whose shorter side is `short_side` at most; nothing grows."""
+    """Even height and width, with a shorter side of at most `short_side`; never enlarges."""
     scale = min(1.0, short_side / min(height, width))
     return tuple(max(2, int(side * scale / 2 + (0.5 if scale < 1 else 0)) * 2) for side in (height, width))
 
 
 def is_constant(times: list[int | None], rate: Fraction, time_base: Fraction) -> bool:
-    """Whether presentation times are those of a constant rate, but for the rounding to the time base.
+    """Whether presentation times have a constant rate, up to rounding to the time base.
 
-    Times that are missing, or given twice, are of no use, and count as constant.
+    Missing or duplicate times are unusable and count as constant.
     """
     if None in times or len(set(times)) < len(times):
         return True
@@ -121,14 +121,14 @@ def is_constant(times: list[int | None], rate: Fraction, time_base: Fraction) ->
 
 
 def _times(reader: av.container.InputContainer, stream: av.VideoStream) -> list[int | None]:
-    """The presentation time of every packet with a picture that is shown."""
+    """The presentation time of every packet that is shown."""
     times = [packet.pts for packet in reader.demux(stream) if packet.size > 0 and not packet.is_discard]
-    # AVI has no presentation times: what stands in their place is wrong around B-frames.
+    # AVI has no presentation times; those that FFmpeg derives are wrong around B-frames.
     return [None] * len(times) if reader.format.name == "avi" else times
 
 
 def _upright(reader: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """The frames of the stream, turned as the file says that a player should."""
+    """The frames of the stream, rotated as the file specifies for players."""
     graph = None
     for frame in reader.decode(stream):
         quarters = round(frame.rotation / 90) % 4
@@ -147,8 +147,8 @@ def _upright(reader: av.container.InputContainer, stream: av.VideoStream) -> Ite
 def _write(
     frames: Iterator[av.VideoFrame], path: Path, encoding: Encoding, *, rate: Fraction, time_base: Fraction
 ) -> int:
-    """Encodes the frames and returns their number; with a time base of 1 / rate they are counted, else keep
-    their times.
+    """Encodes the frames and returns their number. With a time base of 1 / rate, times are frame numbers;
+    else frames keep their times.
     """
     reformatter = VideoReformatter()
     num_written, stream = 0, None
@@ -176,6 +176,6 @@ def _write(
 
 
 def _copy_color_properties(encoder: av.VideoCodecContext, picture: av.VideoFrame) -> None:
-    """Notes in the file how the picture's numbers stand for colors: a reader guesses what is not said."""
+    """Copies the color properties to the file: players guess what is missing."""
     encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
     encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc

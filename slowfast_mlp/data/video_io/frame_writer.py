@@ -1,4 +1,4 @@
-"""Writing a video frame by frame, as long as it gets, in the memory of a few frames."""
+"""Writes a video of any length frame by frame."""
 
 import os
 from fractions import Fraction
@@ -9,33 +9,33 @@ from torch import Tensor
 
 from slowfast_mlp.errors import UserError
 
-# Ticks of a second that times are rounded to: those of MPEG, in which most frame rates are whole numbers.
+# Ticks per second of the time base: MPEG's, a multiple of most frame rates.
 TICKS = 90_000
-ENDINGS = (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".ts")  # of containers that take h264
+ENDINGS = (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".ts")  # of containers for h264
 
 
 class FrameWriter:
-    """An h264 file that frames are added to; it appears under its name when it is closed without an error."""
+    """Writes an h264 file atomically: it gets its name when the block ends without an error."""
 
     def __init__(self, path: str, *, fps: float):
         self.path = Path(path)
-        self._beside = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
+        self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}")
         self._rate = Fraction(fps).limit_denominator(1001)
         self._stream: av.VideoStream | None = None
         self._last = -1
-        if not self.path.parent.is_dir():  # FFmpeg would notice with the first frame only
+        if not self.path.parent.is_dir():  # FFmpeg would only fail with the first frame
             raise self._refusal("no such folder")
         try:
-            self._container = av.open(str(self._beside), "w")
+            self._container = av.open(str(self._temporary), "w")
         except (av.error.FFmpegError, ValueError, OSError) as error:
             raise self._refusal(error) from error
 
     def add(self, pixels: Tensor, time_sec: float) -> None:
-        """A frame [H, W, 3] uint8 RGB that is shown from `time_sec` on; later ones take the first's size."""
+        """Adds a frame [H, W, 3] uint8 RGB shown from `time_sec` on, resized to the size of the first."""
         if self._stream is None:
             self._open_stream(*pixels.shape[:2])
         frame = av.VideoFrame.from_ndarray(pixels.numpy(), format="rgb24")
-        # Two frames at one time would be refused: streams stutter at times.
+        # FFmpeg refuses two frames with the same time, which streams may have.
         self._last = max(self._last + 1, round(time_sec * TICKS))
         frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
         frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
@@ -64,9 +64,9 @@ class FrameWriter:
             if kind is None and self._stream is not None:
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
-                self._beside.replace(self.path)
+                self._temporary.replace(self.path)
         except (av.error.FFmpegError, OSError) as error:
             raise self._refusal(error) from error
         finally:
             self._container.close()
-            self._beside.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)

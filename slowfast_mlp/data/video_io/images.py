@@ -1,4 +1,4 @@
-"""Decoding one picture into an upright RGB frame: plain JPEGs by torchvision, all others by Pillow."""
+"""Decodes an image into an upright RGB frame: plain JPEGs with torchvision, all others with Pillow."""
 
 import io
 import struct
@@ -16,10 +16,10 @@ except ImportError:  # deprecated since torchvision 0.29; Pillow gives the same 
     decode_jpeg = None
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-# With a short side of 256 the other one grows to 25,600 pixels; without a bound a line of pixels would fill
-# the memory.
+# With a short side of 256 the other is at most 25,600 pixels. Without a limit, a one-pixel line would be
+# resized to fill the memory.
 MAX_ASPECT = 100
-# Of JPEG: EXIF or XMP, Adobe's, and the starts of frames that libjpeg decodes (baseline to progressive).
+# JPEG markers: EXIF or XMP, Adobe, and start of frame from baseline to progressive.
 APP1, APP14 = 0xE1, 0xEE
 FRAME_MARKERS = (0xC0, 0xC1, 0xC2)
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
@@ -32,7 +32,7 @@ TURNED_BY = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow raises for files that are cut off or hold noise.
+# Exceptions that Pillow raises for truncated or damaged files.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -48,31 +48,32 @@ DAMAGED = (
 
 
 class ImageError(Exception):
-    """Bytes that are no picture, or a damaged one; the text says why."""
+    """Bytes that are not an image, or a damaged one; the message has the reason."""
 
 
 def is_image(path: str) -> bool:
-    """Whether the name is one of a picture."""
+    """Whether a file name has the suffix of an image."""
     return path.lower().endswith(SUFFIXES)
 
 
 def image_names(names: Iterable[str]) -> list[str]:
-    """The names in a folder that are pictures, sorted; without hidden ones, such as macOS's `._1.JPEG`."""
+    """The names of images, sorted, without hidden files such as macOS's `._1.JPEG`."""
     return sorted(name for name in names if is_image(name) and not name.startswith("."))
 
 
 def decode_image(data: bytes) -> Tensor:
-    """A frame [H, W, 3] uint8 RGB, turned as its EXIF orientation says, like a browser shows it.
+    """A frame [H, W, 3] uint8 RGB, rotated by its EXIF orientation, as in a browser.
 
-    Gray and CMYK become RGB, 16 bits 8, and an alpha channel is left out. Raises ImageError.
+    Grayscale and CMYK are converted to RGB, 16 bits to 8; alpha is dropped. Raises ImageError.
     """
     frame = _decode_plain_jpeg(data)
     return _decode_any(data) if frame is None else frame
 
 
 def _decode_plain_jpeg(data: bytes) -> Tensor | None:
-    """The frame of a JPEG of three colors that nothing has to be done to, else None; in little more than
-    half of Pillow's time, and the same bytes, as both use libjpeg-turbo.
+    """The frame of a JPEG of three colors that needs no correction, else None.
+
+    Takes little more than half of Pillow's time, with the same bytes, as both use libjpeg-turbo.
     """
     size = _plain_jpeg_size(data) if decode_jpeg else None
     if size is None:
@@ -82,12 +83,12 @@ def _decode_plain_jpeg(data: bytes) -> Tensor | None:
         pixels = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
     except (RuntimeError, AttributeError):  # damaged, or a torchvision that was built without libjpeg
         return None
-    return pixels.permute(1, 2, 0).contiguous()  # is so in memory already
+    return pixels.permute(1, 2, 0).contiguous()  # no copy: the memory has this order
 
 
 def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a JPEG of three colors without EXIF or Adobe's block, which may turn it or change
-    the meaning of its colors; None for anything else.
+    """Width and height of a JPEG of three colors without EXIF or Adobe's segment, which may rotate it or
+    change its color space; None for anything else.
     """
     if data[:2] != b"\xff\xd8":
         return None
@@ -128,7 +129,7 @@ def _check_aspect(width: int, height: int) -> None:
 
 
 def _orientation(picture: Image.Image) -> int | None:
-    """The EXIF orientation; None where there is none, or the block cannot be read: it is an extra."""
+    """The EXIF orientation; None if it is missing or cannot be read."""
     try:
         return picture.getexif().get(ORIENTATION)
     except DAMAGED:

@@ -1,4 +1,4 @@
-"""Which packets of a video must be decoded for the frames that are wanted: arithmetic on numbers alone."""
+"""Which packets of a video must be decoded for given frames. Pure index arithmetic."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Packet(NamedTuple):
-    """What the container says of a packet: its times, and whether decoding can start there.
+    """A packet as the container describes it: its times, and whether decoding can start there.
 
-    A hidden packet is decoded, for others refer to it, and never shown: an edit list cuts it off.
+    A hidden packet is cut off by an edit list. It is decoded, as others may refer to it, but never shown.
     """
 
     time: int | None
@@ -17,21 +17,21 @@ class Packet(NamedTuple):
     is_hidden: bool
 
 
-class Run(NamedTuple):
-    """Packets `first` to `last`, in the order of decoding, that are decoded without a break."""
+class PacketRange(NamedTuple):
+    """Packets `first` to `last`, in decoding order, that are decoded without a break."""
 
     first: int
     last: int
 
 
 def are_timed(packets: Sequence[Packet]) -> bool:
-    """Whether every packet has a presentation time of its own, so that a time names a frame."""
+    """Whether all packets have different presentation times, so that a time identifies a frame."""
     times = {packet.time for packet in packets}
     return None not in times and len(times) == len(packets)
 
 
 def keyframe_positions(packets: Sequence[Packet]) -> list[int]:
-    """Positions from which decoding can start; those only that follow one another in time too."""
+    """Positions from which decoding can start, with increasing presentation times."""
     positions: list[int] = []
     for position, packet in enumerate(packets):
         if packet.is_keyframe and (not positions or packet.time > packets[positions[-1]].time):
@@ -39,12 +39,14 @@ def keyframe_positions(packets: Sequence[Packet]) -> list[int]:
     return positions
 
 
-def plan_runs(packets: Sequence[Packet], keyframes: Sequence[int], wanted: Sequence[int]) -> list[Run]:
-    """The fewest packets that give the packets at positions `wanted`: for each, from the last keyframe that
-    is shown no later than it.
+def packet_ranges(
+    packets: Sequence[Packet], keyframes: Sequence[int], wanted: Sequence[int]
+) -> list[PacketRange]:
+    """The smallest ranges from which the packets at positions `wanted` can be decoded: each from the last
+    keyframe that is shown no later.
 
-    Packets behind a keyframe that are shown before it belong to the keyframe before: in an open group of
-    pictures they refer to both sides.
+    Packets that follow a keyframe but are shown before it belong to the previous keyframe: in an open GOP
+    they refer to both.
     """
     key_times = [packets[position].time for position in keyframes]
     spans = []
@@ -52,10 +54,10 @@ def plan_runs(packets: Sequence[Packet], keyframes: Sequence[int], wanted: Seque
         before = bisect_right(key_times, packets[position].time) - 1
         first = keyframes[before] if before >= 0 else 0
         spans.append((first if first <= position else 0, position))
-    runs: list[Run] = []
+    ranges: list[PacketRange] = []
     for first, last in sorted(spans):
-        if runs and first <= runs[-1].last + 1:
-            runs[-1] = Run(runs[-1].first, max(last, runs[-1].last))
+        if ranges and first <= ranges[-1].last + 1:
+            ranges[-1] = PacketRange(ranges[-1].first, max(last, ranges[-1].last))
         else:
-            runs.append(Run(first, last))
-    return runs
+            ranges.append(PacketRange(first, last))
+    return ranges

@@ -1,4 +1,4 @@
-"""Reading frames of given numbers with PyAV, decoding no more than they need."""
+"""Reads frames with PyAV, decoding as few packets as possible."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -11,39 +11,45 @@ from torch import Tensor
 
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.video_io.frame_source import FrameSource
-from slowfast_mlp.data.video_io.packets import Packet, Run, are_timed, keyframe_positions, plan_runs
+from slowfast_mlp.data.video_io.packets import (
+    Packet,
+    PacketRange,
+    are_timed,
+    keyframe_positions,
+    packet_ranges,
+)
 
-# Codecs whose pictures say of themselves that no other refers to them: leaving those out changes no pixel.
-# Of HEVC that only holds within one layer of time; VP9 and AV1 say it in other ways, which FFmpeg ignores.
+# Codecs that mark frames to which no other frame refers: skipping these changes no other frame. In HEVC the
+# mark only holds within one temporal layer; VP9 and AV1 mark them in ways that FFmpeg ignores.
 SKIPPABLE = ("h264", "mpeg4", "mpeg2video")
-# FFmpeg's AV_FIELD_UNKNOWN and AV_FIELD_PROGRESSIVE. Of an interlaced frame one field may be left out alone.
+# AV_FIELD_UNKNOWN and AV_FIELD_PROGRESSIVE. Of an interlaced frame, FFmpeg might skip only one field.
 WHOLE_FRAMES = (0, 1)
-# From PyAV 17 on, as many threads as the machine has cores would share every conversion. Before, neither the
-# order of fields nor the container's own index can be read: nothing is left out, and no cut file is noticed.
+# Since PyAV 17 a conversion uses one thread per core by default. Older versions expose neither the field
+# order nor the container's index: there no frame is skipped, and truncated files are not detected.
 IS_PYAV_17 = int(av.__version__.split(".")[0]) >= 17
 ONE_THREAD = {"threads": 1} if IS_PYAV_17 else {}
-# Packets that are read and thrown away rather than sought over.
+# Up to this many packets are read and dropped instead of seeking.
 NEAR = 64
 
 
-class _Lost(Exception):
-    """What was read is not what the index promised; decoding from the start may put it right."""
+class _IndexMismatch(Exception):
+    """The packets differ from the index. Decoding from the start may still work."""
 
 
 class _Damaged(Exception):
-    """The decoder filled in a picture that it could not decode."""
+    """The decoder concealed a frame that it could not decode."""
 
 
 class PyAvReader(FrameSource):
-    """Reads by way of FFmpeg's libraries: indexes the packets, then decodes from keyframes to wanted frames.
+    """Indexes the packets of a file, then decodes from keyframes to the wanted frames.
 
-    Frame numbers are positions in the order of presentation times, over all packets of the file: headers may
-    lie. `url` is what FFmpeg opens, `path` what messages call it.
+    Frame numbers are positions in presentation order over all packets, because headers may be wrong. FFmpeg
+    opens `url`; messages name `path`.
     """
 
     def __init__(self, path: str, url: str):
         self.path = path
-        # What reading has cost so far, in frames.
+        # The cost of all reads so far, in frames.
         self.num_decoded = self.num_converted = 0
         self._reformatter = VideoReformatter()  # one conversion context for all frames, not one each
         try:
@@ -64,8 +70,7 @@ class PyAvReader(FrameSource):
         self._stream = self._container.streams.best("video")
         if self._stream is None:
             raise DecodeError(self.path, "has no video stream")
-        # One thread that decodes as it reads: frame threads add latency, and loaders use a process a core
-        # anyway.
+        # One thread: frame threads add latency, and loaders run one process per core anyway.
         self._stream.thread_count = 1
         self._stream.thread_type = "SLICE"
         self._decoder = self._stream.codec_context
@@ -76,7 +81,7 @@ class PyAvReader(FrameSource):
         )
 
     def _index_packets(self) -> None:
-        """Finds the times of all packets; a packet is known by its presentation time from then on."""
+        """Indexes all packets by presentation time."""
         self._packets = [
             Packet(packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
             for packet in self._container.demux(self._stream)
@@ -87,7 +92,7 @@ class PyAvReader(FrameSource):
         if not shown:
             raise DecodeError(self.path, "its video stream is empty")
         self.num_frames = len(shown)
-        # AVI has no presentation times, and what FFmpeg puts in their place is wrong around B-frames.
+        # AVI has no presentation times, and those that FFmpeg derives are wrong around B-frames.
         self._timed = are_timed(self._packets) and self._container.format.name != "avi"
         if self._timed:
             self._times = sorted(shown)
@@ -100,7 +105,7 @@ class PyAvReader(FrameSource):
         self.fps = float(rate)
 
     def _refuse_cut_file(self) -> None:
-        """Raises DecodeError when an mp4 names more packets than it holds, which FFmpeg passes over."""
+        """Raises DecodeError if an mp4 lists more packets than it has, which FFmpeg ignores."""
         if IS_PYAV_17 and "mp4" in self._container.format.name.split(","):
             num_named = sum(entry.size > 0 for entry in self._stream.index_entries)
             if num_named > len(self._packets):
@@ -109,10 +114,7 @@ class PyAvReader(FrameSource):
                 )
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        """Frames [T, H, W, 3] uint8 RGB of the given numbers, in the given order; numbers may repeat.
-
-        The same bytes as decoding everything gives. Raises DecodeError when one of them cannot be had.
-        """
+        """As FrameSource.read; bit-identical to decoding the whole file."""
         wanted = sorted(set(indices))
         if wanted[0] < 0 or wanted[-1] >= self.num_frames:
             raise DecodeError(
@@ -124,7 +126,7 @@ class PyAvReader(FrameSource):
                 self._read_by_time(frames)
             else:
                 self._read_by_count(frames)
-        except (av.error.FFmpegError, _Lost, _Damaged) as error:
+        except (av.error.FFmpegError, _IndexMismatch, _Damaged) as error:
             self._next = None
             raise DecodeError(self.path, reason_of(error)) from error
         if frames.left:
@@ -133,37 +135,37 @@ class PyAvReader(FrameSource):
         return frames.in_order(indices)
 
     def _read_by_time(self, frames: "_Frames") -> None:
-        """Decodes the runs of packets that the wanted frames need, and where that fails everything."""
+        """Decodes the packets that the wanted frames need. If that fails, decodes from the start."""
         numbers = {self._times[number]: number for number in frames.left}
         positions = [self._position_of[time] for time in numbers]
         try:
-            for run in plan_runs(self._packets, self._keyframes, positions):
+            for run in packet_ranges(self._packets, self._keyframes, positions):
                 self._decode(run, numbers, frames, skip=self._may_skip)
-        except (av.error.FFmpegError, _Lost, _Damaged):
+        except (av.error.FFmpegError, _IndexMismatch, _Damaged):
             self._next = None
         if frames.left:
-            # Some containers seek too far, some streams call a frame a keyframe that needs what is before it.
+            # Some containers seek too far; some streams mark frames as keyframes that need earlier frames.
             self._next = None
-            self._decode(Run(0, max(positions)), numbers, frames, skip=False)
+            self._decode(PacketRange(0, max(positions)), numbers, frames, skip=False)
 
-    def _decode(self, run: Run, numbers: dict[int, int], frames: "_Frames", *, skip: bool) -> None:
-        """Decodes the packets of a run to their end and keeps the frames whose times are in `numbers`.
+    def _decode(self, run: PacketRange, numbers: dict[int, int], frames: "_Frames", *, skip: bool) -> None:
+        """Decodes all packets of a range and keeps the frames whose times are in `numbers`.
 
-        To their end, because a damaged picture may come out after those that refer to it.
+        It does not stop early, because a damaged frame may come out after the frames that refer to it.
         """
         self._decoder.flush_buffers()
         self._decoder.skip_frame = "DEFAULT"
         first = self._packets[run.first]
         checked = run.first == 0 or first.is_hidden
         times = []
-        for packet in chain(self._demux(run), [None]):  # None has the decoder hand out what it holds back
+        for packet in chain(self._demux(run), [None]):  # None flushes the decoder
             if skip and packet is not None:
                 self._decoder.skip_frame = "DEFAULT" if packet.pts in numbers else "NONREF"
             for frame in self._decoder.decode(packet):
                 self.num_decoded += 1
                 number = numbers.get(frame.pts)
                 if frame.pts is None or (frame.pts < first.time and (run.first or number is None)):
-                    continue  # in an open group: lacks what it refers to, and nothing refers to it
+                    continue  # in an open GOP: its references are missing, and no frame refers to it
                 checked = checked or self._is_true_keyframe(frame, first)
                 if frame.is_corrupt:
                     raise _Damaged("the file is damaged: the decoder had to guess pixels")
@@ -174,11 +176,10 @@ class PyAvReader(FrameSource):
             self._check_complete(run, times)
         frames.left -= {numbers[time] for time in times if time in numbers}
 
-    def _check_complete(self, run: Run, times: Sequence[int]) -> None:
-        """Raises _Damaged when one of the run's frames is not among those that came out at `times`."""
-        start = min(
-            times, default=0
-        )  # what cannot be decoded at the start of a file is missing in any reading
+    def _check_complete(self, run: PacketRange, times: Sequence[int]) -> None:
+        """Raises _Damaged if a frame of the range is missing from the decoded `times`."""
+        # Frames at the start of a file that cannot be decoded are missing from every read.
+        start = min(times, default=0)
         expected = {
             packet.time
             for packet in self._packets[run.first : run.last + 1]
@@ -188,17 +189,17 @@ class PyAvReader(FrameSource):
             raise _Damaged("the file is damaged: the decoder leaves out frames")
 
     def _is_true_keyframe(self, frame: av.VideoFrame, first: Packet) -> bool:
-        """Whether the first frame of a run comes from the packet that it starts with, and is a keyframe.
+        """Returns True if the first frame of a range is a keyframe from its first packet; else raises.
 
-        Else the container's keyframe is only the beginning of a gradual refresh, say: FFmpeg drops the frames
-        until it believes that all is refreshed, and is wrong at times.
+        Otherwise the container's keyframe may be the start of a gradual refresh. FFmpeg then drops frames
+        until it considers the refresh complete, and is sometimes wrong.
         """
         if frame.pts != first.time or not frame.key_frame:
-            raise _Lost("decoding cannot start at a keyframe of the file")
+            raise _IndexMismatch("decoding cannot start at a keyframe of the file")
         return True
 
-    def _demux(self, run: Run) -> Iterator[av.Packet]:
-        """The packets of a run, each compared with the index."""
+    def _demux(self, run: PacketRange) -> Iterator[av.Packet]:
+        """Yields the packets of a range, each checked against the index."""
         if self._next is None or not 0 <= run.first - self._next <= NEAR:
             first = self._packets[run.first]
             start = min(first.time, first.time if first.decode_time is None else first.decode_time)
@@ -210,13 +211,13 @@ class PyAvReader(FrameSource):
             position = self._position_of.get(packet.pts)
             sought_too_far = self._next is None and position is not None and position > run.first
             if position is None or sought_too_far or self._next not in (None, position):
-                raise _Lost("reading again gives other packets than at first")
+                raise _IndexMismatch("reading again gives other packets than at first")
             self._next = position + 1
             if position >= run.first:
                 yield packet
             if position == run.last:
                 return
-        raise _Lost("reading again gives fewer packets than at first")
+        raise _IndexMismatch("reading again gives fewer packets than at first")
 
     def _read_by_count(self, frames: "_Frames") -> None:
         """Decodes from the start and counts: slow, for files without usable times."""
@@ -233,22 +234,22 @@ class PyAvReader(FrameSource):
                     break
 
     def _pixels(self, frame: av.VideoFrame) -> numpy.ndarray:
-        """[H, W, 3] uint8, upright; a view of the converted frame, whose rows may be padded."""
+        """[H, W, 3] uint8, upright: a view of the converted frame, whose rows may be padded."""
         self.num_converted += 1
         plane = self._reformatter.reformat(frame, format="rgb24", **ONE_THREAD).planes[0]
         rows = numpy.frombuffer(plane, numpy.uint8).reshape(plane.height, plane.line_size)
         pixels = rows[:, : 3 * plane.width].reshape(plane.height, plane.width, 3)
-        # Phones write upright video lying, with the angle beside it.
+        # Phones store upright video rotated, with the angle as metadata.
         quarters = round(frame.rotation / 90) % 4
         return numpy.rot90(pixels, quarters) if quarters else pixels
 
     def close(self) -> None:
-        """Frees the file and the decoder at once: a worker opens many thousands."""
+        """Releases the file and the decoder at once: a worker opens many thousands."""
         self._container.close()
 
 
 class _Frames:
-    """The wanted frames of one read; `left` are the numbers of those that are not there for certain."""
+    """The wanted frames of one read; `left` are the numbers that are not confirmed yet."""
 
     def __init__(self, path: str, wanted: Sequence[int]):
         self._path = path

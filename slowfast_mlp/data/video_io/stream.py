@@ -1,4 +1,4 @@
-"""Frames of a video, a frame folder or a live stream in the order of time, each once, in bounded memory."""
+"""Reads a video, a folder of frames or a live stream frame by frame, in bounded memory."""
 
 import logging
 import os
@@ -20,37 +20,37 @@ from slowfast_mlp.data.video_io.source import open_record
 
 logger = logging.getLogger(__name__)
 
-# FFmpeg's names for cameras and for its generator of test pictures, as in v4l2:/dev/video0.
+# FFmpeg's input devices: cameras and the test source, as in v4l2:/dev/video0.
 DEVICE_FORMATS = ("v4l2", "avfoundation", "dshow", "lavfi")
-# What a network source may keep silent, and what of a stream is looked at before its first frame comes out.
+# The timeout of a network source, and how much of a stream is analyzed before its first frame.
 TIMEOUT_SEC = 30.0
 PROBED = {"analyzeduration": "1000000"}  # in microseconds
 FPS_WITHOUT_RATE = 30.0
 
 
 class TimedFrame(NamedTuple):
-    """Pixels [H, W, 3] uint8 RGB, upright, and when they are shown, in seconds from the first frame."""
+    """A frame [H, W, 3] uint8 RGB, upright, and its time in seconds after the first frame."""
 
     time_sec: float
     pixels: Tensor
 
 
 class FrameStream(Protocol):
-    """An opened source: iterating gives its frames once."""
+    """An open source; iterating yields its frames once."""
 
     fps: float
-    num_frames: int  # as the header says, which may lie; 0 if it does not
-    num_damaged: int  # of the frames so far, those that were left out
+    num_frames: int  # from the header, which may be wrong; 0 if unknown
+    num_damaged: int  # frames skipped so far
 
     def __iter__(self) -> Iterator[TimedFrame]: ...
 
     def close(self) -> None:
-        """Frees what is open."""
+        """Releases files and decoders."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A source that gives its frames but once: a URL, a pipe or a device."""
+    """A source that can be read only once: a URL, a pipe or a device."""
 
     path: str
 
@@ -67,7 +67,7 @@ def is_stream(path: str) -> bool:
 
 
 def open_stream(source: Record | Stream) -> FrameStream:
-    """The opened source. Raises DecodeError."""
+    """Opens a source. Raises DecodeError."""
     if isinstance(source, Stream):
         return VideoStream(source.path, *_url_of_stream(source.path), is_live=True)
     if source.num_frames or is_image(source.path):
@@ -80,7 +80,7 @@ def open_stream(source: Record | Stream) -> FrameStream:
 
 
 def _url_of_stream(path: str) -> tuple[str, str | None]:
-    """What FFmpeg opens, and its format where that does not tell it."""
+    """The URL for FFmpeg, and the format if the URL does not determine it."""
     for name in DEVICE_FORMATS:
         if path.startswith(f"{name}:"):
             return path.removeprefix(f"{name}:"), name
@@ -88,7 +88,7 @@ def _url_of_stream(path: str) -> tuple[str, str | None]:
 
 
 class ImageStream:
-    """The pictures of a folder, one after the other; a picture is a video of one frame."""
+    """The images of a folder in order; an image is a video of one frame."""
 
     num_damaged = 0
 
@@ -106,12 +106,12 @@ class ImageStream:
                 logger.warning("%s", error)
 
     def close(self) -> None:
-        """Frees nothing: every picture is closed once it is read."""
+        """Does nothing: no file stays open between reads."""
         self._source.close()
 
 
 class VideoStream:
-    """What FFmpeg opens, decoded from its start on; frames that it had to guess are left out and counted."""
+    """Decodes a video or stream from the start; damaged frames are skipped and counted."""
 
     def __init__(self, path: str, url: str, format_name: str | None, *, is_live: bool):
         self.path = path
@@ -126,7 +126,7 @@ class VideoStream:
         if self._stream is None or self._stream.codec_context is None:
             self.close()
             raise DecodeError(path, "has no video stream that this FFmpeg can decode")
-        # Threads over frames are faster, but hold back as many frames as there are threads.
+        # Frame threads are faster, but delay the output by as many frames as there are threads.
         self._stream.thread_type = "SLICE" if is_live else "AUTO"
         self.num_frames = self._stream.frames
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -164,12 +164,12 @@ class VideoStream:
                     yield frame
 
     def close(self) -> None:
-        """Frees the file and the decoder at once."""
+        """Releases the file and the decoder."""
         self._container.close()
 
 
 def _pixels(frame: av.VideoFrame) -> Tensor:
-    """[H, W, 3] uint8, turned as the file says that a player should."""
+    """[H, W, 3] uint8, rotated as the file specifies for players."""
     pixels = frame.to_ndarray(format="rgb24")
     quarters = round(frame.rotation / 90) % 4
     return torch.from_numpy(numpy.ascontiguousarray(numpy.rot90(pixels, quarters)) if quarters else pixels)

@@ -1,4 +1,4 @@
-"""A time limit for reading a file: a decoder that hangs costs a video, not the run."""
+"""A time limit for reading a file, so that a decoder that hangs fails one video and not the run."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Files whose reads hang in one process before it gives up: then it is the file system that hangs, not a file.
+# Hanging reads of one process after which it gives up: then the file system hangs, not a file.
 MAX_HANGING = 16
 PREFIX = "reading "  # of the names of the threads that read
 
@@ -18,12 +18,11 @@ Result = TypeVar("Result")
 
 
 def with_timeout(seconds: float, path: str, read: Callable[[], Result]) -> Result:
-    """What `read()` returns or raises. After `seconds` without an end it raises DecodeError; 0 is no limit.
+    """Returns or raises what `read()` does. Raises DecodeError after `seconds`; 0 is no limit.
 
-    Nothing can break off native code from inside its process. So the reading happens in a thread, which is
-    left behind when the time is over; it ends with its process. `read` must own what it changes: it may go
-    on changing it. A file that an earlier read hangs on is refused at once. Raises UserError when too many
-    reads hang.
+    Native code cannot be interrupted from inside its process. So `read` runs in a thread, which is abandoned
+    after the timeout and ends with the process. It may still run then, so it must not share state. A file on
+    which an earlier read still hangs is refused at once. Raises UserError if too many reads hang.
     """
     if not seconds:
         return read()
@@ -53,7 +52,7 @@ def with_timeout(seconds: float, path: str, read: Callable[[], Result]) -> Resul
 
 
 class _Outcome(Generic[Result]):
-    """What became of a read, for the thread that waits for it: exceptions of the block are kept here."""
+    """The result or the exception of a read, for the waiting thread. Stores exceptions of its block."""
 
     def __init__(self):
         self.result: Result | None = None
@@ -70,6 +69,6 @@ class _Outcome(Generic[Result]):
 
 
 def _hanging() -> list[str]:
-    """The files that are being read, or hang, in threads of this process."""
+    """Files that threads of this process are reading."""
     names = [thread.name for thread in threading.enumerate()]
     return [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]

@@ -1,6 +1,6 @@
-"""Opening a video file and reading the frames of given numbers, with PyAV or decord.
+"""Opening video files with PyAV or decord.
 
-A reader receives frame indices and nothing else, so that every decoder gives the same frames.
+A reader is given frame numbers only, so all decoders return the same frames.
 """
 
 import io
@@ -13,11 +13,9 @@ from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.video_io.decord_reader import DecordReader
 from slowfast_mlp.data.video_io.pyav_reader import PyAvReader
 
-__all__ = ["READERS", "DecodeError", "VideoInfo", "open_video", "probe"]
-
 
 class VideoInfo(NamedTuple):
-    """What choosing frames needs to know of a video."""
+    """The properties of a video that clip sampling needs."""
 
     num_frames: int
     fps: float
@@ -30,9 +28,9 @@ def probe(path: str, decoder: str) -> VideoInfo:
 
 
 def open_video(path: str, decoder: str) -> PyAvReader | DecordReader:
-    """A reader of the file, with `num_frames` (exact) and `fps`; `decoder` is a key of READERS.
+    """Opens a video file; `decoder` is a key of READERS.
 
-    A path may lead into a tar: `.../shard-00000.tar/name.mp4`. Raises DecodeError.
+    A path may point into a tar: `.../shard-00000.tar/name.mp4`. Raises DecodeError.
     """
     return READERS[decoder](path)
 
@@ -46,12 +44,12 @@ def _open_with_pyav(path: str) -> PyAvReader:
 
 
 def _open_with_decord(path: str) -> DecordReader:
-    with _open_with_pyav(path) as video:  # what cannot be opened is refused here
+    with _open_with_pyav(path) as video:  # raises for files that cannot be opened
         num_frames = video.num_frames
     is_member = tar_files.is_member(path)
     file = io.BytesIO(tar_files.read_member(path)) if is_member else g_pathmgr.get_local_path(path)
     return DecordReader(path, file, num_frames=num_frames)
 
 
-# PyAV first: it decodes as fast, is maintained, and leaks nothing over many files.
+# auto is PyAV: it is as fast, maintained, and does not leak memory over many files.
 READERS = {"auto": _open_with_pyav, "pyav": _open_with_pyav, "decord": _open_with_decord}

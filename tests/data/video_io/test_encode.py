@@ -7,8 +7,9 @@ import av
 import numpy as np
 import pytest
 
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.encode import Encoding, encoded_size, is_constant, reencode
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.video import open_video
 from tests.conftest import numbered_frames, numbers_shown
 
 ENCODING = Encoding(short_side=320, gop=12, crf=18, fast_decode=False)

@@ -7,9 +7,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.encode import write_video
-from slowfast_mlp.data.video_io.packets import Packet, Run, keyframe_positions, plan_runs
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.packets import Packet, PacketRange, keyframe_positions, packet_ranges
+from slowfast_mlp.data.video_io.video import open_video
 
 NUM_FRAMES = 75
 X264, X265 = "x264-params", "x265-params"
@@ -162,24 +163,24 @@ def packets(*times, keys):
 @pytest.mark.parametrize(
     ("wanted", "runs"),
     [
-        ([0], [Run(0, 0)]),
-        ([2], [Run(0, 2)]),
-        ([2, 4], [Run(0, 2), Run(4, 4)]),
-        ([3, 4], [Run(0, 4)]),  # they touch: one run
-        ([7], [Run(4, 7)]),
-        ([1, 2, 6], [Run(0, 2), Run(4, 6)]),
+        ([0], [PacketRange(0, 0)]),
+        ([2], [PacketRange(0, 2)]),
+        ([2, 4], [PacketRange(0, 2), PacketRange(4, 4)]),
+        ([3, 4], [PacketRange(0, 4)]),  # they touch: one run
+        ([7], [PacketRange(4, 7)]),
+        ([1, 2, 6], [PacketRange(0, 2), PacketRange(4, 6)]),
     ],
 )
 def test_runs_start_at_the_keyframe_before_and_end_at_the_last_wanted(wanted, runs):
     closed = packets(0, 3, 1, 2, 4, 7, 5, 6, keys=(0, 4))
-    assert plan_runs(closed, keyframe_positions(closed), wanted) == runs
+    assert packet_ranges(closed, keyframe_positions(closed), wanted) == runs
 
 
 def test_what_is_shown_before_its_keyframe_is_decoded_from_the_keyframe_before():
     opened = packets(0, 3, 1, 2, 6, 4, 5, 9, 7, 8, keys=(0, 4))
-    assert plan_runs(opened, keyframe_positions(opened), [6]) == [Run(0, 6)]
-    assert plan_runs(opened, keyframe_positions(opened), [4]) == [Run(4, 4)]
-    assert plan_runs(opened, keyframe_positions(opened), [8]) == [Run(4, 8)]
+    assert packet_ranges(opened, keyframe_positions(opened), [6]) == [PacketRange(0, 6)]
+    assert packet_ranges(opened, keyframe_positions(opened), [4]) == [PacketRange(4, 4)]
+    assert packet_ranges(opened, keyframe_positions(opened), [8]) == [PacketRange(4, 8)]
 
 
 @given(
@@ -192,7 +193,9 @@ def test_runs_hold_every_wanted_packet_and_no_packet_twice(num_groups, group, wa
     known = packets(*times, keys=range(0, len(times), 8))
     wanted = [position % len(times) for position in wanted]
     decoded = [
-        at for run in plan_runs(known, keyframe_positions(known), wanted) for at in range(run[0], run[1] + 1)
+        at
+        for run in packet_ranges(known, keyframe_positions(known), wanted)
+        for at in range(run[0], run[1] + 1)
     ]
     assert set(wanted) <= set(decoded)
     assert decoded == sorted(set(decoded))
@@ -200,9 +203,9 @@ def test_runs_hold_every_wanted_packet_and_no_packet_twice(num_groups, group, wa
 
 
 def test_without_a_keyframe_before_decoding_starts_at_the_first_packet():
-    assert plan_runs(packets(0, 1, 2, keys=()), [], [1]) == [Run(0, 1)]
+    assert packet_ranges(packets(0, 1, 2, keys=()), [], [1]) == [PacketRange(0, 1)]
     late = packets(0, 1, 2, 3, keys=(2,))
-    assert plan_runs(late, keyframe_positions(late), [1, 3]) == [Run(0, 3)]
+    assert packet_ranges(late, keyframe_positions(late), [1, 3]) == [PacketRange(0, 3)]
 
 
 def test_a_keyframe_shown_before_an_earlier_one_is_not_started_from():

@@ -9,9 +9,9 @@ from PIL import Image
 
 from slowfast_mlp.data.records import Record, literal
 from slowfast_mlp.data.video_io import images
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.images import ImageError, decode_image, is_image
 from slowfast_mlp.data.video_io.source import open_record
-from slowfast_mlp.data.video_io.video import DecodeError
 from tests.conftest import numbered_frames, numbers_shown
 
 RED_LEFT = [[(255, 0, 0), (0, 0, 255)], [(255, 0, 0), (0, 0, 255)], [(255, 255, 255), (0, 0, 0)]]  # 3 x 2

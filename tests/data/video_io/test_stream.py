@@ -11,9 +11,10 @@ from PIL import Image
 
 from slowfast_mlp.data.records import Record, literal
 from slowfast_mlp.data.sliding_window import slide
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.frame_writer import FrameWriter
 from slowfast_mlp.data.video_io.stream import Stream, TimedFrame, is_stream, open_stream
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.video import open_video
 from slowfast_mlp.errors import UserError
 from tests.conftest import numbered_frames, numbers_shown
 

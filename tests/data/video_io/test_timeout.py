@@ -15,8 +15,9 @@ from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.samplers import EvalBatchSampler, TrainSampler
 from slowfast_mlp.data.transforms.augment import augment_exact
 from slowfast_mlp.data.transforms.augment_params import AugmentSampler
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.timeout import MAX_HANGING, PREFIX, with_timeout
-from slowfast_mlp.data.video_io.video import DecodeError, open_video
+from slowfast_mlp.data.video_io.video import open_video
 from slowfast_mlp.errors import UserError
 
 REASON = "reading took longer than DATA.DECODE_TIMEOUT_SEC 0.5"

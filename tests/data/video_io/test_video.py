@@ -9,8 +9,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.encode import write_video
-from slowfast_mlp.data.video_io.video import DecodeError, open_video, probe
+from slowfast_mlp.data.video_io.video import open_video, probe
 from tests.conftest import numbered_frames, numbers_shown
 
 DECODERS = ("pyav", "decord")
