@@ -11,7 +11,7 @@ from slowfast_mlp.config import schema
 from slowfast_mlp.engine.batch_norm import batch_norms
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
-from slowfast_mlp.engine.optimizer import METHODS, make_optimizer, parameter_groups
+from slowfast_mlp.engine.optimizer import METHODS, OptimizerSettings, make_optimizer, parameter_groups
 from slowfast_mlp.engine.schedule import WarmupCosine
 from slowfast_mlp.errors import UserError
 
@@ -29,8 +29,7 @@ def optimizer(solver: schema.Solver, net: nn.Module, *, shard: bool) -> torch.op
         )
     _name_those_of_others(solver)
     groups = parameter_groups(net, solver.weight_decay, layer_decay=solver.layer_decay, stages=net.stages())
-    return make_optimizer(
-        groups,
+    settings = OptimizerSettings(
         method=solver.optimizing_method,
         lr=solver.base_lr,
         betas=solver.betas,
@@ -39,8 +38,8 @@ def optimizer(solver: schema.Solver, net: nn.Module, *, shard: bool) -> torch.op
         dampening=solver.dampening,
         nesterov=solver.nesterov,
         fused=solver.fused,
-        shard=shard,
     )
+    return make_optimizer(groups, settings, shard=shard)
 
 
 def _name_those_of_others(solver: schema.Solver) -> None:

@@ -7,13 +7,11 @@ import torch
 from torch import nn
 
 # What fvcore has no formula for and the field does not count: elementwise work, averages, moving numbers.
-ELEMENTWISE = (
-    "add", "sub", "mul", "mul_", "div", "addcmul", "maximum", "minimum", "gelu", "gelu_", "sigmoid",
-    "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "relu",
-)  # fmt: skip
-REDUCTIONS = ("softmax", "mean", "sum", "addmv")
-MOVES = ("pad", "channel_shuffle", "mT", "unflatten", "expand_as", "embedding")
-NOT_COUNTED = {f"aten::{name}" for name in (*ELEMENTWISE, *REDUCTIONS, *MOVES)}
+ELEMENTWISE = "add sub mul mul_ div addcmul maximum minimum"
+ACTIVATIONS = "gelu gelu_ sigmoid hardsigmoid hardswish hardtanh hardtanh_ relu"
+REDUCTIONS = "softmax mean sum addmv"
+MOVES = "pad channel_shuffle mT unflatten expand_as embedding"
+NOT_COUNTED = {f"aten::{name}" for name in f"{ELEMENTWISE} {ACTIVATIONS} {REDUCTIONS} {MOVES}".split()}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,6 +1,7 @@
-"""The optimiser: who is spared weight decay, who learns slower, and steps that the device leaves out."""
+"""The optimizer: weight decay and learning rate per parameter group, and steps that the device skips."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +16,10 @@ Stages = Sequence[tuple[nn.Module, Iterable[nn.Module]]]
 
 
 def layer_ids(model: nn.Module, stages: Stages) -> dict[str, int]:
-    """The layer of every parameter, by its name.
+    """The layer of every parameter by name.
 
-    0 is the first embedding, 1 to N are the blocks, N + 1 is what no stage holds (norms, head). A later
-    embedding belongs to the block behind it.
+    0 is the first embedding, 1 to N are the blocks, and N + 1 is everything outside the stages (norms, head).
+    A later embedding belongs to the layer of the block after it.
     """
     layer_of: dict[nn.Parameter, int] = {}
     num_blocks = 0
@@ -33,10 +34,10 @@ def layer_ids(model: nn.Module, stages: Stages) -> dict[str, int]:
 def parameter_groups(
     model: nn.Module, weight_decay: float, *, layer_decay: float = 1.0, stages: Stages = ()
 ) -> list[dict[str, Any]]:
-    """Parameters of two axes and more with `weight_decay`; biases and norms, all of one axis, without.
+    """Parameters with two or more axes get `weight_decay`; biases and norms, which have one, get none.
 
-    Each group has an `lr_scale`: `layer_decay` to the power of the layers (as `layer_ids` counts them) that
-    lie between it and the head.
+    Each group has an `lr_scale`: `layer_decay` to the power of the number of layers (see `layer_ids`) between
+    it and the head.
     """
     ids = layer_ids(model, stages) if layer_decay != 1 else dict.fromkeys(dict(model.named_parameters()), 0)
     groups = []
@@ -51,38 +52,41 @@ def parameter_groups(
     return groups
 
 
-def make_optimizer(
-    groups: list[dict[str, Any]],
-    *,
-    method: str,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-    fused: bool | None,
-    shard: bool,
-) -> torch.optim.Optimizer:
-    """The optimiser of a key of METHODS over groups of parameters.
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """An optimizer: `method` is a key of METHODS, which says which of the others it reads.
 
-    `fused` None is where the device has it: one kernel a group, three times as fast as one an operation.
-    With `shard` every rank holds the state of its share of the parameters only.
+    `fused` None is True where the device has fused kernels: one per group, three times as fast as one per
+    operation.
     """
-    device_type = next(p.device.type for group in groups for p in group["params"])
-    fused = device_type in FUSED_DEVICES if fused is None else fused
-    settings = dict(betas=betas, eps=eps, momentum=momentum, dampening=dampening, nesterov=nesterov)
-    kind, names = METHODS[method]
-    arguments = {"lr": lr, "fused": fused, **{name: settings[name] for name in names}}
-    return shard_optimizer(kind, groups, arguments) if shard else kind(groups, **arguments)
+
+    method: str
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    fused: bool | None = None
 
 
-# Method -> its class, and those of the settings that it takes.
+# Method -> its class, and the settings that it reads.
 METHODS: dict[str, tuple[Callable[..., torch.optim.Optimizer], tuple[str, ...]]] = {
     "adamw": (torch.optim.AdamW, ("betas", "eps")),
     "adam": (torch.optim.Adam, ("betas", "eps")),
     "sgd": (torch.optim.SGD, ("momentum", "dampening", "nesterov")),
 }
+
+
+def make_optimizer(
+    groups: list[dict[str, Any]], settings: OptimizerSettings, *, shard: bool = False
+) -> torch.optim.Optimizer:
+    """The optimizer of parameter groups; with `shard` every rank holds the state of its share of them."""
+    device_type = next(p.device.type for group in groups for p in group["params"])
+    fused = device_type in FUSED_DEVICES if settings.fused is None else settings.fused
+    kind, names = METHODS[settings.method]
+    arguments = {"lr": settings.lr, "fused": fused, **{name: getattr(settings, name) for name in names}}
+    return shard_optimizer(kind, groups, arguments) if shard else kind(groups, **arguments)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -92,13 +96,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def step_unless(optimizer: torch.optim.Optimizer, skip: Tensor) -> None:
-    """The optimiser's step, or nothing at all where `skip` [] is true: weights and state stay as they are.
+    """Takes an optimizer step unless `skip` [] is true; then weights and state are unchanged.
 
-    The device decides, without the host waiting for it, where the optimiser is fused; else the host waits.
+    With a fused optimizer the device decides and the host does not wait; otherwise the host waits.
     """
-    inner = getattr(optimizer, "optim", optimizer)  # of one that is sharded over ranks
+    inner = getattr(optimizer, "optim", optimizer)  # of an optimizer that is sharded over ranks
     if inner.defaults.get("fused"):
-        inner.found_inf = skip.float()  # how fp16 tells a fused optimiser of an overflow
+        inner.found_inf = skip.float()  # as fp16 loss scaling sets it after an overflow
         optimizer.step()
         del inner.found_inf
     elif not skip.item():

@@ -89,14 +89,7 @@ def test(
 ) -> None:
     """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
     rates = _accuracies(evaluation)
-    written = [os.path.join(log.output_dir, PREDICTIONS)]
-    write_predictions(written[0], evaluation, paths, label_names)
-    failed_path = os.path.join(log.output_dir, FAILED_VIDEOS)
-    if evaluation.failures:
-        write_failures(failed_path, evaluation)
-        written.append(failed_path)
-    elif os.path.exists(failed_path):
-        os.remove(failed_path)  # of an earlier test
+    written = _write_test_files(log.output_dir, evaluation, paths, label_names)
     facts = {
         **{name.replace("top", "top-"): f"{rate:.2f} %" for name, rate in rates.items()},
         "protocol": views,
@@ -118,6 +111,21 @@ def test(
     log.outcome({"test_top1": rates["top1"]}, step=tested["epoch"] or 0)
     in_percent = {f"{name}_acc": f"{rate:.2f}" for name, rate in rates.items()}
     log.json_stats(epoch_level=True, split="test_final", **in_percent)
+
+
+def _write_test_files(
+    output_dir: str, evaluation: Evaluation, paths: Sequence[str], label_names: Sequence[str]
+) -> list[str]:
+    """Writes predictions.csv and, if videos failed, failed_videos.txt; returns the paths of both."""
+    predictions_path = os.path.join(output_dir, PREDICTIONS)
+    failed_path = os.path.join(output_dir, FAILED_VIDEOS)
+    write_predictions(predictions_path, evaluation, paths, label_names)
+    if evaluation.failures:
+        write_failures(failed_path, evaluation)
+        return [predictions_path, failed_path]
+    if os.path.exists(failed_path):
+        os.remove(failed_path)  # of an earlier test
+    return [predictions_path]
 
 
 def write_predictions(

@@ -101,17 +101,10 @@ class Progress:
         now = time.perf_counter()
         seconds, self._window_start = now - self._window_start, now
         num_steps = (step % self.log_period) + 1
-        for name, value in sums.items():
-            self._epoch_sums[name] = self._epoch_sums.get(name, 0.0) + value
-        newest = seconds / num_steps
-        smoothed = self._seconds_per_step
-        self._seconds_per_step = (
-            newest if smoothed is None else smoothed + ETA_SMOOTHING * (newest - smoothed)
-        )
+        self._epoch_sums |= {name: self._epoch_sums.get(name, 0.0) + value for name, value in sums.items()}
+        self._smooth(seconds / num_steps)
         step_in_run = self.steps_before(self.epoch) + step + 1
-        left = self.steps_before(self.num_epochs) - step_in_run
-        eta = duration(left * self._seconds_per_step)
-        rates = _rates(sums)
+        rates, eta = _rates(sums), self._eta(step_in_run)
         num_skipped = _num_skipped(sums, num_steps)
         values = {
             **rates,
@@ -125,15 +118,14 @@ class Progress:
             f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}  {values['clips_per_sec']:.1f} clips/s"
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
-            + (f"  failed videos {len(self.failed)}" if len(self.failed) else "")
-            + (f"  skipped steps {num_skipped}" if num_skipped else "")
+            f"{_count('failed videos', len(self.failed))}{_count('skipped steps', num_skipped)}"
         )
         self.log.metrics("train", step=step_in_run, epoch=self.epoch + 1, **values)
         self.log.json_stats(
             epoch_level=False,
             _type="train_iter",
             iter=f"{step + 1}/{self.num_steps}",
-            dt=newest,
+            dt=seconds / num_steps,
             dt_data=self._wait / num_steps,
             dt_net=(seconds - self._wait) / num_steps,
             **self._stats(rates, lr, eta),
@@ -154,19 +146,27 @@ class Progress:
         self.log.say(
             f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}"
-            + (f"  failed videos so far {num_failed}" if num_failed else "")
+            f"{_count('failed videos so far', num_failed)}"
         )
         step_in_run = self.steps_before(self.epoch + 1)
-        self.log.metrics(
-            "train_epoch", step=step_in_run, epoch=self.epoch + 1, **rates, lr=lr,
-            seconds=seconds, data_wait=self._epoch_wait / seconds, failed_videos=num_failed,
-        )  # fmt: skip
+        values = {"lr": lr, "seconds": seconds, "data_wait": self._epoch_wait / seconds}
+        values["failed_videos"] = num_failed
+        self.log.metrics("train_epoch", step=step_in_run, epoch=self.epoch + 1, **rates, **values)
+        stats = self._stats(rates, lr, self._eta(step_in_run))
+        stats |= {"_type": "train_epoch", "dt": seconds, "RAM": f"{_memory_gib():.2f}G"}
+        self.log.json_stats(epoch_level=True, **stats)
+
+    def _smooth(self, seconds_per_step: float) -> None:
+        """Adds the newest window to the smoothed time of a step."""
+        smoothed = self._seconds_per_step
+        if smoothed is not None:
+            seconds_per_step = smoothed + ETA_SMOOTHING * (seconds_per_step - smoothed)
+        self._seconds_per_step = seconds_per_step
+
+    def _eta(self, step_in_run: int) -> str:
+        """The time left after so many steps of the run."""
         left = self.steps_before(self.num_epochs) - step_in_run
-        eta = duration(left * (self._seconds_per_step or 0))
-        self.log.json_stats(
-            epoch_level=True, _type="train_epoch", dt=seconds, RAM=f"{_memory_gib():.2f}G",
-            **self._stats(rates, lr, eta),
-        )  # fmt: skip
+        return duration(left * (self._seconds_per_step or 0))
 
     def _stats(self, rates: dict[str, float], lr: float, eta: str) -> dict[str, Any]:
         return {
@@ -200,6 +200,10 @@ def _num_skipped(sums: dict[str, float], num_steps: int) -> int:
     """
     share = sums["skipped"] / (sums["steps"] + sums["skipped"])
     return max(round(num_steps * share), int(sums["skipped"] > 0))
+
+
+def _count(name: str, number: int) -> str:
+    return f"  {name} {number}" if number else ""
 
 
 def _top1(rates: dict[str, float]) -> str:

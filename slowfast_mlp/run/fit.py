@@ -9,7 +9,7 @@ from slowfast_mlp.distributed import data_parallel
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.compile import compile_replica
-from slowfast_mlp.engine.evaluate import Candidate
+from slowfast_mlp.engine.evaluate import EvalModel
 from slowfast_mlp.engine.precise_bn import RunningStatistics, first_clips_of
 from slowfast_mlp.engine.train import train_one_epoch
 from slowfast_mlp.engine.training import Training
@@ -90,7 +90,7 @@ def _validation(
     progress, log = training.progress, session.log
     loader = session.watchdog.watch(training.evaluator.loader, "the validation")
     evaluator = replace(training.evaluator, loader=loader)
-    candidate = Candidate(model=training.eval_model, ensemble=training.ensemble)
+    candidate = EvalModel(model=training.eval_model, ensemble=training.ensemble)
 
     def validate(epoch: int, top1: float | None = None) -> None:
         is_last = epoch + 1 == progress.num_epochs

@@ -20,7 +20,7 @@ from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine import results
-from slowfast_mlp.engine.evaluate import Candidate, Evaluation, Evaluator
+from slowfast_mlp.engine.evaluate import EvalModel, Evaluation, Evaluator
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.run_log import RunLog
 from slowfast_mlp.run.resume import changes_since, newest_whole, save_config
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Tested:
     """A model with the weights to test, the file they are from, and the epochs it says they were trained."""
 
-    candidate: Candidate
+    model: EvalModel
     path: str
     epoch: int | None
 
@@ -46,7 +46,7 @@ def test(config: Config, model: nn.Module, evaluator: Evaluator, session: Sessio
     tested = load_tested(config, model, videos.label_names)
     evaluator = replace(evaluator, loader=session.watchdog.watch(evaluator.loader, "the test"))
     progress = partial(results.test_progress, session.log, config.log_period)
-    (evaluation,) = evaluator([tested.candidate], progress=progress)
+    (evaluation,) = evaluator([tested.model], progress=progress)
     report_test(config, session.log, tested, evaluation, videos)
 
 
@@ -71,7 +71,7 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
     logger.info("testing %s: %s", path, loaded)
     order = match_classes(label_names_of(contents), label_names, source=path)
     return Tested(
-        candidate=Candidate(model=model, ensemble=config.test.ensemble, class_order=order),
+        model=EvalModel(model=model, ensemble=config.test.ensemble, class_order=order),
         path=path,
         epoch=contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None,
     )

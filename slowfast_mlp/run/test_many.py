@@ -56,7 +56,7 @@ def run_tests(configs: Sequence[Config]) -> None:
                     f"{len(configs)} models see the same clips: {', '.join(c.output_dir for c in configs)}"
                 )
             progress = partial(results.test_progress, log, first.log_period)
-            evaluations = evaluator([one.candidate for one in tested], progress=progress)
+            evaluations = evaluator([one.model for one in tested], progress=progress)
         for config, one, evaluation in zip(configs, tested, evaluations):
             with _log_of(config) as log:
                 report_test(config, log, one, evaluation, videos["test"])

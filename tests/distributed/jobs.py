@@ -13,7 +13,7 @@ from slowfast_mlp.checkpoint.checkpoint import load_optimizer_state
 from slowfast_mlp.distributed import data_parallel, rank_checks
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine.grad_accumulation import backward_in_parts
-from slowfast_mlp.engine.optimizer import make_optimizer, parameter_groups
+from slowfast_mlp.engine.optimizer import OptimizerSettings, make_optimizer, parameter_groups
 from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
@@ -170,9 +170,8 @@ def save_resumed_training(folder: Path, shard: bool) -> None:
 def adamw(model: nn.Module, shard: bool) -> torch.optim.Optimizer:
     """AdamW as a run has it, with a learning rate of 0.01."""
     return make_optimizer(
-        parameter_groups(model, 0.05), method="adamw", lr=0.01, betas=(0.9, 0.999), eps=1e-8, momentum=0.0,
-        dampening=0.0, nesterov=False, fused=None, shard=shard,
-    )  # fmt: skip
+        parameter_groups(model, 0.05), OptimizerSettings(method="adamw", lr=0.01), shard=shard
+    )
 
 
 def wait_for_a_rank_that_sleeps(limit_sec: float) -> None:

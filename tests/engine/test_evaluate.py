@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.data.batch import Failure, Views
-from slowfast_mlp.engine.evaluate import Candidate, Evaluator
+from slowfast_mlp.engine.evaluate import EvalModel, Evaluator
 from slowfast_mlp.engine.precision import Precision
 
 CPU = torch.device("cpu")
@@ -25,23 +25,23 @@ def views(videos, logits, failures=()):
     )
 
 
-def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
-    evaluator = make_evaluator(loader, labels, views_per_video=views_per_video, batch_size=1)
-    (evaluation,) = evaluator([Candidate(model=Echo(), ensemble=ensemble)])
-    return evaluation
-
-
-def make_evaluator(loader, labels, *, views_per_video, batch_size):
+def evaluator_of(loader, labels, *, views_per_video, batch_size):
     return Evaluator(
         loader=loader,
+        precision=Precision("fp32", CPU),
         labels=torch.tensor(labels),
         num_classes=3,
         views_per_video=views_per_video,
         batch_size=batch_size,
-        device_transform=lambda views: views.clips,
-        precision=Precision("fp32", CPU),
+        to_input=lambda views: views.clips,
         device=CPU,
     )
+
+
+def evaluated(loader, labels, views_per_video=2, ensemble="logits"):
+    evaluator = evaluator_of(loader, labels, views_per_video=views_per_video, batch_size=1)
+    (evaluation,) = evaluator([EvalModel(model=Echo(), ensemble=ensemble)])
+    return evaluation
 
 
 def test_the_mean_over_views_decides():
@@ -97,13 +97,12 @@ def test_several_models_see_every_batch_once_and_are_judged_each_by_its_own():
         def __iter__(self):
             return taken
 
-    candidates = [
-        Candidate(model=Echo(), ensemble="logits"),
-        Candidate(model=Backwards(), ensemble="logits"),
-        Candidate(model=Echo(), ensemble="logits", class_order=torch.tensor([2, 1, 0])),
+    models = [
+        EvalModel(model=Echo(), ensemble="logits"),
+        EvalModel(model=Backwards(), ensemble="logits"),
+        EvalModel(model=Echo(), ensemble="logits", class_order=torch.tensor([2, 1, 0])),
     ]
-    evaluator = make_evaluator(Once(), [0, 2], views_per_video=2, batch_size=2)
-    results = evaluator(candidates)
+    results = evaluator_of(Once(), [0, 2], views_per_video=2, batch_size=2)(models)
     echo, backwards, reordered = [result.scores.tolist() for result in results]
     assert echo == [[4.5, 3, 2.5], [0, 0, 1]]
     assert backwards == reordered == [[2.5, 3, 4.5], [1, 0, 0]]

@@ -11,6 +11,7 @@ from slowfast_mlp.checkpoint.checkpoint import load_optimizer_state
 from slowfast_mlp.config import schema
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.engine.optimizer import (
+    OptimizerSettings,
     layer_ids,
     make_optimizer,
     parameter_groups,
@@ -21,12 +22,9 @@ from tests.distributed import jobs
 
 
 def make(layer, *, weight_decay=0.0, **changes):
-    """An optimiser of the layer with a learning rate of 0.1."""
-    settings = dict(
-        method="adamw", lr=0.1, betas=(0.9, 0.999), eps=1e-8, momentum=0.9, dampening=0.0, nesterov=False,
-        fused=None, shard=False,
-    )  # fmt: skip
-    return make_optimizer(parameter_groups(layer, weight_decay), **{**settings, **changes})
+    """An optimizer of the layer with a learning rate of 0.1."""
+    settings = OptimizerSettings(**{"method": "adamw", "lr": 0.1, "momentum": 0.9, **changes})
+    return make_optimizer(parameter_groups(layer, weight_decay), settings)
 
 
 def one_weight():
@@ -117,9 +115,13 @@ def test_layers_are_counted_from_the_stem_to_the_head():
     model = Two()
     ids = layer_ids(model, model.stages())
     assert {name: n for name, n in ids.items() if name.endswith("weight")} == {
-        "stem.weight": 0, "first.weight": 1, "down.weight": 2, "second.weight": 2, "norm.weight": 3,
+        "stem.weight": 0,
+        "first.weight": 1,
+        "down.weight": 2,
+        "second.weight": 2,
+        "norm.weight": 3,
         "head.weight": 3,
-    }  # fmt: skip
+    }
 
 
 def test_layer_decay_scales_the_learning_rate_of_each_layer():
@@ -128,11 +130,8 @@ def test_layer_decay_scales_the_learning_rate_of_each_layer():
     set_learning_rate(optimizer, 8.0)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
-    assert rates == {
-        "stem.weight": 1, "stem.bias": 1, "first.weight": 2, "first.bias": 2, "down.weight": 4,
-        "down.bias": 4, "second.weight": 4, "second.bias": 4, "norm.weight": 8, "norm.bias": 8,
-        "head.weight": 8, "head.bias": 8,
-    }  # fmt: skip
+    scales = {"stem": 1, "first": 2, "down": 4, "second": 4, "norm": 8, "head": 8}
+    assert rates == {f"{layer}.{kind}": n for layer, n in scales.items() for kind in ("weight", "bias")}
     decays = {
         names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
     }

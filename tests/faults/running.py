@@ -30,10 +30,9 @@ def words_of(folder: Path, corpus: Path) -> list[str]:
 def start(program: list[str], words: list[str]) -> subprocess.Popen:
     """A run in a session of its own, so that all of its processes can be signalled together."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, *program, *words], env=environment, start_new_session=True, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, *program, *words]
+    return subprocess.Popen(command, env=environment, start_new_session=True, text=True, **pipes)
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str, str]:

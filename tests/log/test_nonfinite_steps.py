@@ -71,9 +71,7 @@ def test_steps_that_come_again_are_taken_off_the_list(make, tmp_path):
     counter.rewind(epoch=1, step=1)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 1), (1, 3), (2, 1)]
-    assert lines[2] == {
-        "epoch": 2, "step": 1, "rank": 0, "rng_seed": 3, "records": [10], "videos": ["10.mp4"],
-    }  # fmt: skip
+    assert lines[2] == dict(epoch=2, step=1, rank=0, rng_seed=3, records=[10], videos=["10.mp4"])
 
 
 def test_a_list_that_cannot_be_written_is_named(make, tmp_path):

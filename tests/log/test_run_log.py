@@ -29,9 +29,8 @@ def test_metrics_have_full_precision_and_stats_pyslowfasts_form(tmp_path, capsys
         log.json_stats(epoch_level=False, _type="train_iter", lr=2e-4)
         log.json_stats(epoch_level=True, split="test_final", top1_acc="80.83")
         logging.getLogger("slowfast_mlp.anything").warning("careful")
-    assert simplejson.loads((tmp_path / "metrics.jsonl").read_text()) == {
-        "kind": "train", "step": 3, "loss": 0.30000000000000004, "lr": 0.0002, "bad": None
-    }  # fmt: skip
+    line = simplejson.loads((tmp_path / "metrics.jsonl").read_text())
+    assert line == dict(kind="train", step=3, loss=0.30000000000000004, lr=0.0002, bad=None)
     text = (tmp_path / "stdout.log").read_text()
     assert 'json_stats: {"_type": "train_iter", "lr": 0.0002}\n' in text
     assert " INFO hello\n" in text and " WARNING careful\n" in text

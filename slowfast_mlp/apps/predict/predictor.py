@@ -15,7 +15,7 @@ from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.data.sliding_window import WindowSampler, slide
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.stream import FrameStream, Stream, TimedFrame, open_stream
-from slowfast_mlp.engine.evaluate import Candidate, probabilities, scores_of_views
+from slowfast_mlp.engine.evaluate import EvalModel, probabilities, scores_of_views
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 
@@ -223,7 +223,7 @@ class Predictor:
         """Scores [V, K] of the views, as a test adds them up."""
         (scores,) = scores_of_views(
             views.to(self._device),
-            candidates=[Candidate(model=self.model, ensemble=self._ensemble)],
+            models=[EvalModel(model=self.model, ensemble=self._ensemble)],
             precision=self._precision,
             batch_size=self._batch_size,
             to_input=self._to_input,
