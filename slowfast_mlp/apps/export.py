@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from slowfast_mlp.apps.predict.predictor import Predictor
 from slowfast_mlp.apps.timing import Summary, measure, summary
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.kernels.fused import use_reference
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def write(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         writer = _write_onnx if target.suffix == ONNX else _write_program
-        with plainly():  # layers as they are written: whoever runs the file has quick forms of these
+        with use_reference():  # layers as they are written: whoever runs the file has quick forms of these
             writer(model, _pixels(2, clip_shape), beside, facts)
         difference = _largest_difference(model, runner(str(beside)), clip_shape)
         if not difference <= max_difference:  # also where it is no number

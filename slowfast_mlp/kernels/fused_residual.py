@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels.autocast import chooses_types, compute_dtype, without_autocast
 from slowfast_mlp.kernels.layer_norm import norm_grads, normalise
@@ -171,13 +172,13 @@ class TemporalMix(torch.autograd.Function):
         return d_x.add_(grad), *of_norm, *of_mix, *of_projection, None, None
 
 
-def draw_scale(x: Tensor, *, drop_rate: float, training: bool) -> Tensor | None:
-    """The factor of every sample's branch [B, 1, ...] in training at a rate above 0: some are left out
-    (stochastic depth, Huang et al., 2016). None where all stay. Draws as torchvision's StochasticDepth does.
+def drop_path_scale(drop_path: StochasticDepth, x: Tensor) -> Tensor | None:
+    """The factor of every sample's branch [B, 1, ...], drawn as `drop_path` (mode "row") draws it; None where
+    no branch is dropped (stochastic depth, Huang et al., 2016).
     """
-    if not training or not drop_rate:
+    if not drop_path.training or not drop_path.p:
         return None
-    keep_rate = 1 - drop_rate
+    keep_rate = 1 - drop_path.p
     scale = torch.empty([len(x)] + [1] * (x.ndim - 1), dtype=x.dtype, device=x.device).bernoulli_(keep_rate)
     return scale.div_(keep_rate)
 

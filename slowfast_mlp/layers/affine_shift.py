@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.fused_residual import Projection
 from slowfast_mlp.layers.mlp import Mlp
-from slowfast_mlp.layers.parameter_cache import Kept
 
 # Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
 # out[i] = in[i - 1], out[0] = 0.
@@ -52,11 +49,8 @@ def frame_conv(
     return nn.Conv3d(dim, out_dim, sizes, stride=(1, stride, stride), padding=padding, groups=groups)
 
 
-def convolve_frames(conv: nn.Module, x: Tensor, kernel: Tensor | None = None) -> Tensor:
-    """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing. `kernel` takes
-    the place of the convolution's own.
-    """
-    kernel = conv.weight if kernel is None else kernel
+def convolve_frames(conv: nn.Module, x: Tensor) -> Tensor:
+    """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing."""
     if isinstance(conv, nn.Conv3d):
         x = x.permute(0, 4, 1, 2, 3)  # B C T H W
         around, *padding = conv.padding
@@ -64,10 +58,10 @@ def convolve_frames(conv: nn.Module, x: Tensor, kernel: Tensor | None = None) ->
             # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
             # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
             x, around = F.pad(x, (0, 0, 0, 0, around, around)), 0
-        x = F.conv3d(x, kernel, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
+        x = F.conv3d(x, conv.weight, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
         return x.permute(0, 2, 3, 4, 1)  # B T H' W' C'
     frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W
-    frames = F.conv2d(frames, kernel, conv.bias, conv.stride, conv.padding, groups=conv.groups)
+    frames = F.conv2d(frames, conv.weight, conv.bias, conv.stride, conv.padding, groups=conv.groups)
     frames = frames.permute(0, 2, 3, 1)  # BT H' W' C'
     return frames.reshape(*x.shape[:2], *frames.shape[1:])
 
@@ -112,9 +106,7 @@ class AffineShift(nn.Module):
         self.bias = None
         if bias_kernel is not None:
             self.bias = DepthwiseConv(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
-            self.taps = _taps(steps, (bias_kernel_frames, bias_kernel, bias_kernel))
         self.proj = nn.Linear(dim, dim) if out_proj else nn.Identity()
-        self.kept = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
@@ -127,68 +119,3 @@ class AffineShift(nn.Module):
         if self.bias is not None:
             mixed = mixed + self.bias(values)
         return self.proj(mixed)
-
-    def quick(self, x: Tensor, *, residual: Tensor, scale: Tensor | None) -> Tensor:
-        """residual + scale · forward(x), in fewer passes over memory: [B, T, H, W, C] -> the same. `scale` is
-        one a sample, or None for 1.
-        """
-        dtype = compute_dtype(x)
-        weight, bias, *proj = self.kept.cast((self.value, self.proj), dtype)
-        values = Projection.apply(x.to(dtype), weight, bias)
-        mixed = self._mix(values)
-        if not proj:
-            return residual + (mixed if scale is None else scale * mixed)
-        return Projection.apply(mixed, *proj, residual, scale)
-
-    def train(self, mode: bool = True) -> "AffineShift":
-        """As every module; what is kept for evaluations is given back."""
-        self.kept.drop()
-        return super().train(mode)
-
-    def _mix(self, values: Tensor) -> Tensor:
-        """gate(v) · shift(v) + bias(v), [B, T, H, W, C] -> the same."""
-        gate = None
-        if self.gate is not None:
-            seen = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
-            gate = self.gate(seen).sigmoid()  # B 1 1 1 C (one gate a clip) or B T H W C
-        if self._is_one_convolution(values):
-            return self._convolve(values, gate)
-        mixed = shift(values, self.fold, self.steps)
-        mixed = mixed if gate is None else mixed * gate
-        return mixed if self.bias is None else mixed + self.bias(values)
-
-    def _is_one_convolution(self, values: Tensor) -> bool:
-        """Whether to do all by one kernel: with one gate a channel and clip and a kernel that reaches the
-        neighbours; on a CPU, for it is a call a clip; without a gradient, which is slower so.
-        """
-        fits = self.is_pooled and self.bias is not None and self.taps is not None
-        is_free = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
-        return fits and is_free and values.device.type == "cpu"
-
-    def _convolve(self, values: Tensor, gate: Tensor) -> Tensor:
-        """The same for a gate [B, 1, 1, 1, C] by one kernel a channel and clip: the bias's, and the gate at
-        the place of the neighbour that moves here.
-        """
-        conv, gate = self.bias.conv, gate.flatten(1)  # B C
-        kernel = conv.weight.reshape(len(conv.weight), -1, *conv.kernel_size[-2:])  # C t k k
-        kernels = kernel.repeat(len(gate), 1, 1, 1, 1)  # B C t k k
-        for number, (t, h, w) in enumerate(self.taps):
-            start = number * self.fold
-            group = slice(start, start + self.fold if number < len(self.steps) else None)
-            kernels[:, group, t, h, w] += gate[:, group]
-        kernels = kernels.to(values.dtype).reshape(len(gate), *conv.weight.shape)
-        mixed = [convolve_frames(conv, clip[None], kernel) for clip, kernel in zip(values, kernels)]
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-
-
-def _taps(steps: Sequence[tuple[int, ...]], sizes: tuple[int, int, int]) -> list[tuple[int, ...]] | None:
-    """The places (t, h, w) of a kernel of `sizes` from which `steps`, and then what stays, take an element;
-    None where the kernel does not reach as far.
-    """
-    middle = [size // 2 for size in sizes]
-    taps = []
-    for step in (*steps, ()):
-        moved = [*step[2::2], 0, 0, 0][:3]  # along W, H, T
-        taps.append(tuple(place - by for place, by in zip(middle, reversed(moved))))
-    reaches = all(0 <= place < size for tap in taps for place, size in zip(tap, sizes))
-    return taps if reaches else None

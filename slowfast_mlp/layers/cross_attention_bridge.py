@@ -9,8 +9,8 @@ authors' code, whose parameter names these are.
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.dynamic_relu import two_slopes
-from slowfast_mlp.kernels.reference_mode import is_plain
 from slowfast_mlp.kernels.token_attention import attend_to_map, attend_to_tokens
 
 NUM_BRIDGE_HEADS = 2
@@ -34,8 +34,11 @@ class DynamicReLU(nn.Module):
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
         slopes = 2 * self.hyper(tokens[:, 0])  # B 2C
         first, second = slopes.reshape(tokens.shape[0], 1, -1, 1, 1).chunk(2, dim=2)  # B 1 C 1 1 each
+        second = second - 1
         clips = x.unflatten(0, (tokens.shape[0], -1))  # B T C H W
-        return two_slopes(clips, first, second - 1).flatten(0, 1)
+        if fused.enabled(self):
+            return two_slopes(clips, first, second).flatten(0, 1)
+        return torch.maximum(first * clips, second * clips).flatten(0, 1)
 
 
 def positions(x: Tensor, num_clips: int) -> Tensor:
@@ -61,9 +64,10 @@ class MobileToFormer(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> tokens [B, M, D]."""
         queries, places = self.scale * self.q(tokens), positions(x, tokens.shape[0])  # B M C, B N C
-        seen = (
-            self._attend(queries, places) if is_plain() else attend_to_map(places, queries, NUM_BRIDGE_HEADS)
-        )
+        if fused.enabled(self):
+            seen = attend_to_map(places, queries, NUM_BRIDGE_HEADS)
+        else:
+            seen = self._attend(queries, places)
         gate = 2 * self.alpha(tokens)  # B M C
         return self.layer_norm(tokens + self.proj(gate * seen))
 
@@ -119,10 +123,10 @@ class FormerToMobile(nn.Module):
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
         places = positions(x, tokens.shape[0])  # B N C
         keys, values = self.scale * self.k(tokens), self.proj(tokens)  # B M C
-        if is_plain():
-            out = places + self._attend(places, keys, values)
-        else:
+        if fused.enabled(self):
             out = attend_to_tokens(places, keys, values, NUM_BRIDGE_HEADS)
+        else:
+            out = places + self._attend(places, keys, values)
         return out.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)  # BT C H W
 
     def _attend(self, places: Tensor, keys: Tensor, values: Tensor) -> Tensor:

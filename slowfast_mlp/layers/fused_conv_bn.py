@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.linear import convolution, sum_dtype, takes_wide_bias
-from slowfast_mlp.kernels.reference_mode import is_plain
 from slowfast_mlp.layers.depthwise import DepthwiseConv
-from slowfast_mlp.layers.parameter_cache import Kept
+from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 
 
 class Folded(NamedTuple):
@@ -34,16 +34,15 @@ class FoldedNorm:
     """
 
     def __init__(self) -> None:
-        self._kept = Kept()
+        self._cache = ParameterCache()
 
     def of(self, conv: nn.Module, norm: nn.Module, x: Tensor) -> Folded | None:
         """The kernel and bias for `x`; None where both layers are to be called one after the other: in
         training, where a gradient is wanted, for who looks into layers, and for the compiler, which joins the
         norm to what follows.
         """
-        is_looked_at = any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, norm))
-        is_traced = is_plain() or torch.compiler.is_compiling()
-        if norm.training or torch.is_grad_enabled() or is_looked_at or is_traced:
+        is_fused = not torch.compiler.is_compiling() and fused.enabled(conv, norm)
+        if norm.training or torch.is_grad_enabled() or not is_fused:
             self.drop()
             return None
         dtype = compute_dtype(x)
@@ -53,28 +52,22 @@ class FoldedNorm:
             self.drop()
             return None
         sources = [*conv.parameters(), *norm.parameters(), norm.running_mean, norm.running_var]
-        return self._kept.get(sources, dtype, lambda: _fold(conv, norm, dtype))
+        return self._cache.get(sources, dtype, lambda: _fold(conv, norm, dtype))
 
     def drop(self) -> None:
         """Gives the memory back."""
-        self._kept.drop()
+        self._cache.drop()
 
 
-class NormFolding(nn.Module):
-    """A module that calls `normed`; `folded` has one FoldedNorm for every norm that it calls it with."""
+class NormFolding(CachingModule):
+    """A module that calls `normed`; `caches` has one FoldedNorm for every norm that it calls it with."""
 
-    folded: Sequence[FoldedNorm]
+    caches: Sequence[FoldedNorm]
 
     def normed(self, index: int, x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
-        """norm(conv(x)), of which `index` is the place in `folded`; for x see `convolve`."""
-        folded = self.folded[index].of(conv, norm, x)
+        """norm(conv(x)), whose place in `caches` is `index`; for x see `convolve`."""
+        folded = self.caches[index].of(conv, norm, x)
         return convolve(conv, x, folded.kernel, folded.bias) if folded else norm(convolve(conv, x))
-
-    def train(self, mode: bool = True) -> "NormFolding":
-        """As every module; what is kept for evaluations is given back."""
-        for folded in self.folded:
-            folded.drop()
-        return super().train(mode)
 
 
 class NormedConvs(NormFolding, nn.Sequential):
@@ -82,7 +75,7 @@ class NormedConvs(NormFolding, nn.Sequential):
 
     def __init__(self, *layers: nn.Module):
         super().__init__(*layers)
-        self.folded = [FoldedNorm() for _ in layers]
+        self.caches = [FoldedNorm() for _ in layers]
         self.has_norm = [
             isinstance(layer, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d)
             for layer, follower in pairwise(layers)

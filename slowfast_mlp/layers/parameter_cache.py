@@ -1,19 +1,19 @@
-"""What is made of parameters and buffers, kept as long as these are as they were."""
+"""Tensors derived from parameters, cached for evaluation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class Kept:
-    """One value made of parameters and buffers. Without gradients it is made once and given again; it is made
-    anew when one of them was written to, replaced or moved, or when `key` is another.
+class ParameterCache:
+    """Caches a value derived from parameters and buffers; recomputed whenever one of them was written to,
+    replaced or moved, or when `key` changes.
 
-    A fused optimiser writes without counting it. So nothing is kept over a pass with gradients, nor while a
-    parameter has one: what such a step needs comes before it. The value is also made anew while a graph is
-    compiled or traced, and a copy of the model starts without one. Writes to `Parameter.data` go unseen.
+    A fused optimizer writes without counting it. So nothing is cached over a pass with gradients, nor while a
+    parameter has one. The value is also recomputed while a graph is compiled or traced, and a copy of the
+    model starts without one. Writes to `Parameter.data` go unseen.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,6 @@ class Kept:
             self._seen = [(source.detach(), source._version) for source in sources]
         return self._value
 
-    def cast(self, layers: Iterable[nn.Module], dtype: torch.dtype) -> list[Tensor]:
-        """The parameters of the layers, one after the other: as they are, or without gradients in `dtype`."""
-        sources = [parameter for layer in layers for parameter in layer.parameters()]
-        if torch.is_grad_enabled() or all(source.dtype == dtype for source in sources):
-            self.drop()
-            return sources
-        return self.get(sources, dtype, lambda: [source.to(dtype) for source in sources])
-
     def drop(self) -> None:
         """Gives the memory back."""
         self._value, self._key, self._seen = None, None, []
@@ -57,8 +49,20 @@ class Kept:
             for source, (alias, version) in zip(sources, self._seen)
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Kept":
-        return Kept()
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ParameterCache":
+        return ParameterCache()
 
     def __reduce__(self) -> tuple[type, tuple]:
-        return Kept, ()
+        return ParameterCache, ()
+
+
+class CachingModule(nn.Module):
+    """A module whose `caches` are emptied when its mode changes."""
+
+    caches: Sequence[Any]
+
+    def train(self, mode: bool = True) -> "CachingModule":
+        """As nn.Module.train; gives the memory of the caches back."""
+        for cache in self.caches:
+            cache.drop()
+        return super().train(mode)

@@ -3,6 +3,9 @@
 Axes: B batch, T time, H W space, R windows of a frame, N tokens of a window, C channels.
 """
 
+import math
+from collections.abc import Callable
+
 from torch import Tensor
 
 from slowfast_mlp.layers.clip_size import divisors, map_sizes
@@ -48,6 +51,15 @@ def join_windows(x: Tensor, side: int, height: int) -> Tensor:
     rows = height // side
     cut = x.view(B, rows, R // rows, T, side, side, C).permute(0, 3, 1, 4, 2, 5, 6)
     return cut.reshape(B, T, height, -1, C)
+
+
+def by_window(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Applies a layer of maps, [B, T, H, W, C] -> [B, T, H, W, C'], to every square window as a map of its
+    own: [B, R, T, N, C] -> [B, R, T, N, C'].
+    """
+    side = math.isqrt(x.shape[3])
+    maps = x.flatten(0, 1).unflatten(2, (side, side))  # BR T W W C
+    return layer(maps).flatten(2, 3).unflatten(0, x.shape[:2])
 
 
 def _derived(crop_size: int) -> tuple[int, ...] | None:

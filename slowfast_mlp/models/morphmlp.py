@@ -13,154 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.kernels import morph_fc
-from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.fused_residual import Projection, TemporalMix, draw_scale, normed_mlp
+from slowfast_mlp.kernels import fused, morph_block
 from slowfast_mlp.kernels.gelu_conv import ActivatedConv
-from slowfast_mlp.kernels.layer_norm import normalise
-from slowfast_mlp.kernels.reference_mode import is_plain
 from slowfast_mlp.layers.chunking import fitting_chunk_lens, fitting_temporal_groups, time_positions
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.layer_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
+from slowfast_mlp.layers.morph_fc import MorphFC, TemporalMorphFC
 
-TEMPORAL_INITS = ("official", "untied")
 # Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
 # with.
 NOT_IN_IMAGE_WEIGHTS = (".t_norm1.", ".t_fc.")
-
-
-class MorphFC(nn.Module):
-    """Chunk-wise mixing over height and width (official MorphFC_S), or over the whole map (official
-    MorphFC_S2).
-
-    A frame's tokens are cut into chunks of `chunk_len` places and the channels into as many contiguous
-    groups; one shared Linear(dim, dim) sees, for a chunk and a group, all places and all channels of that
-    group. Branches over rows, columns (and plain channels) are summed with softmax weights that are computed
-    once a clip.
-
-    With `whole_map` there is one spatial branch in raster order and no `mlp_w`; a map of several chunks is
-    cut with strides, as officially (at one chunk the order of cutting does not show).
-    """
-
-    def __init__(self, dim: int, chunk_len: int, *, whole_map: bool):
-        super().__init__()
-        self.chunk_len = chunk_len
-        self.whole_map = whole_map
-        self.num_branches = 2 if whole_map else 3
-        self.mlp_h = nn.Linear(dim, dim)
-        if not whole_map:
-            self.mlp_w = nn.Linear(dim, dim)
-        self.mlp_c = nn.Linear(dim, dim)
-        self.reweight = Mlp(dim, dim // 4, dim * self.num_branches)
-        self.proj = nn.Linear(dim, dim)
-        self.orders = ("strided",) if whole_map else ("columns", "rows")
-
-    def is_quick(self, x: Tensor) -> bool:
-        """Whether `quick` takes maps [B, T, H, W, C]: if height and chunk length do not divide each other, no
-        view of the chunks exists.
-        """
-        return all(morph_fc.fits(order, x.shape, self.chunk_len) for order in self.orders)
-
-    def quick(self, x: Tensor, norm: nn.LayerNorm, *, residual: Tensor, scale: Tensor | None) -> Tensor:
-        """residual + scale·forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
-        x, repeat = normalise(x, norm.weight, norm.bias, norm.eps)
-        x = x.to(compute_dtype(x))
-        spatial = [self.mlp_h] if self.whole_map else [self.mlp_h, self.mlp_w]
-        frame = morph_fc.frame_mean(x)
-        pooled = self.mlp_c(frame.mean(dim=(1, 2, 3)))
-        for order, layer in zip(self.orders, spatial):
-            means = morph_fc.place_means(frame, order, self.chunk_len)
-            pooled = pooled + morph_fc.mean_of_branch(means, layer.weight, layer.bias)
-        first, second = self.reweight.fc1, self.reweight.fc2
-        logits = self.reweight.act(Projection.apply(pooled, first.weight, first.bias))
-        gates = self._gates(Projection.apply(logits, second.weight, second.bias))
-        layers = [value for layer in (*spatial, self.mlp_c) for value in (layer.weight, layer.bias)]
-        mixed = morph_fc.MixedSum.apply(x, gates, repeat, self.orders, self.chunk_len, *layers)
-        return Projection.apply(mixed, self.proj.weight, self.proj.bias, residual, scale)
-
-    def _gates(self, logits: Tensor) -> Tensor:
-        """[B, C·branch], branches innermost -> the weights of the branches [branch, B, C], of sum 1."""
-        return logits.unflatten(-1, (-1, self.num_branches)).softmax(dim=-1).permute(2, 0, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        if self.whole_map:
-            branches = [self._mix_strided(x), self.mlp_c(x)]
-        else:
-            columns = self._mix_rows(
-                x.transpose(2, 3), self.mlp_h
-            )  # B T W H C: a column is a row of the transpose
-            branches = [columns.transpose(2, 3), self._mix_rows(x, self.mlp_w), self.mlp_c(x)]
-        pooled = sum(branches).mean(dim=(1, 2, 3))  # B C: one gate for all frames of a clip
-        gates = self._gates(self.reweight(pooled))[:, :, None, None, None]  # branch B 1 1 1 C
-        return self.proj(sum(gate * branch for gate, branch in zip(gates, branches)))
-
-    def _mix_rows(self, x: Tensor, linear: nn.Linear) -> Tensor:
-        """Chunks of neighbouring tokens in raster order: token n = chunk·L + place. [B, T, H, W, C] -> the
-        same.
-        """
-        B, T, H, W, C = x.shape
-        L = self.chunk_len
-        chunks = x.reshape(B * T, H * W // L, L, L, C // L)  # BT M L G S, G = L
-        chunks = chunks.transpose(2, 3).reshape(B * T, H * W // L, L, C)  # BT M G (L S)
-        mixed = linear(chunks).reshape(B * T, H * W // L, L, L, C // L)  # BT M G L S
-        return mixed.transpose(2, 3).reshape(B, T, H, W, C)
-
-    def _mix_strided(self, x: Tensor) -> Tensor:
-        """Chunks of tokens a stride apart: token n = place·M + chunk. [B, T, H, W, C] -> the same."""
-        B, T, H, W, C = x.shape
-        L = self.chunk_len
-        chunks = x.reshape(B * T, L, H * W // L, L, C // L)  # BT L M G S, G = L
-        chunks = chunks.permute(0, 2, 3, 1, 4).reshape(B * T, H * W // L, L, C)  # BT M G (L S)
-        mixed = self.mlp_h(chunks).reshape(B * T, H * W // L, L, L, C // L)  # BT M G L S
-        return mixed.permute(0, 3, 1, 2, 4).reshape(B, T, H, W, C)
-
-
-class TemporalMorphFC(nn.Module):
-    """Mixing of all T positions of one place, channel group by channel group (official MorphFC_T).
-
-    `init`: "official" sets mlp_t to zero and proj to ones. The output is zero at first, and the S channels of
-    a group get the same gradient for ever, so only T of the T·S outputs of mlp_t ever differ. "untied" draws
-    mlp_t (truncated normal, std 0.02) and sets proj to zero: the same zero output at first, without the tie.
-    """
-
-    def __init__(self, dim: int, *, num_positions: int, num_groups: int, init: str):
-        super().__init__()
-        if init not in TEMPORAL_INITS:
-            raise ValueError(f"MODEL.ARGS.temporal_init {init!r}: use one of {', '.join(TEMPORAL_INITS)}.")
-        self.num_groups = num_groups
-        mixed_dim = num_positions * dim // num_groups
-        self.mlp_t = nn.Linear(mixed_dim, mixed_dim)
-        self.proj = nn.Linear(dim, dim)
-        self.init = init
-
-    def reset_parameters(self) -> None:
-        """Sets the start of training that the class describes."""
-        nn.init.zeros_(self.mlp_t.bias)
-        nn.init.zeros_(self.proj.bias)
-        if self.init == "official":
-            nn.init.zeros_(self.mlp_t.weight)
-            nn.init.ones_(self.proj.weight)
-        else:
-            nn.init.trunc_normal_(self.mlp_t.weight, std=0.02)
-            nn.init.zeros_(self.proj.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        B, T, H, W, C = x.shape
-        G = self.num_groups
-        groups = x.reshape(B, T, H * W, G, C // G)  # B T N G S
-        groups = groups.permute(0, 2, 3, 1, 4).reshape(B, H * W, G, T * C // G)  # B N G (T S)
-        mixed = self.mlp_t(groups).reshape(B, H * W, G, T, C // G)  # B N G T S
-        return self.proj(mixed.permute(0, 3, 1, 2, 4).reshape(B, T, H, W, C))
-
-    def quick(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """x + forward(norm(x)), in fewer passes over memory: [B, T, H, W, C] -> the same."""
-        layers = [value for layer in (norm, self.mlp_t, self.proj) for value in (layer.weight, layer.bias)]
-        return TemporalMix.apply(x, *layers, norm.eps, self.num_groups)
 
 
 class Block(nn.Module):
@@ -187,20 +52,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        if not is_plain() and self.fc.is_quick(x):
-            return self._quick(x.contiguous())
+        if fused.enabled(self) and morph_block.fits(self, x):
+            return morph_block.morph_block(self, x)
         timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
         x = x + self.drop_path(self.fc(self.norm1(timed)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def _quick(self, x: Tensor) -> Tensor:
-        """The same, in fewer passes over memory."""
-        drop = dict(drop_rate=self.drop_path.p, training=self.training)
-        timed = self.t_fc.quick(x, self.t_norm1) if self.has_time else x
-        x = self.fc.quick(timed, self.norm1, residual=x, scale=draw_scale(x, **drop))
-        layers = [value for layer in (self.mlp.fc1, self.mlp.fc2) for value in (layer.weight, layer.bias)]
-        norm = (self.norm2.weight, self.norm2.bias)
-        return normed_mlp(x, norm, layers, scale=draw_scale(x, **drop), eps=self.norm2.eps)
 
 
 class Stem(NormFolding):
@@ -215,7 +71,7 @@ class Stem(NormFolding):
         self.act = nn.GELU()
         self.proj2 = _halving_conv(dim // 2, dim, video=video)
         self.norm2 = norm(dim)
-        self.folded = (FoldedNorm(), FoldedNorm())
+        self.caches = (FoldedNorm(), FoldedNorm())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
@@ -227,12 +83,12 @@ class Stem(NormFolding):
             layout = torch.contiguous_format  # its convolutions in 3-D take no other
         x = self.normed(0, x.contiguous(memory_format=layout), self.proj1, self.norm1)
         x = x.contiguous(memory_format=layout)
-        if torch.jit.is_tracing() or not torch.is_grad_enabled():  # see Block
-            x = self.normed(1, self.act(x), self.proj2, self.norm2)
-        else:
+        if fused.enabled(self) and torch.is_grad_enabled():
             conv = self.proj2
-            self.folded[1].drop()
+            self.caches[1].drop()
             x = self.norm2(ActivatedConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding))
+        else:
+            x = self.normed(1, self.act(x), self.proj2, self.norm2)
         if not self.video:
             x = x.unsqueeze(2)  # B C 1 H W
         return x.permute(0, 2, 3, 4, 1)  # B T H W C: channels last for the linear layers

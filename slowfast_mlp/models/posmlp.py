@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.kernels import fused
+from slowfast_mlp.kernels.gated_block import Branch, gated_block, mix_branches
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
-from slowfast_mlp.layers.gated_mixing import Branch, drop_scale, mix_branches
 from slowfast_mlp.layers.layer_norm import MapNorm
-from slowfast_mlp.layers.parameter_cache import Kept
+from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 from slowfast_mlp.layers.relative_position import (
     GatingUnit,
     LearnedPosition,
@@ -27,7 +28,7 @@ from slowfast_mlp.layers.relative_position import (
     mix_windows,
     relative_offsets,
 )
-from slowfast_mlp.layers.windows import cut_windows, join_windows, square_windows
+from slowfast_mlp.layers.windows import by_window, cut_windows, join_windows, square_windows
 
 NORM_EPS = 1e-6  # of all norms, batch norms too
 QUADRATIC_STD = 0.01  # spread of the centres around 0, and of the spreads around the identity, at the start
@@ -78,7 +79,7 @@ def _monomials(window: Window) -> Tensor:
     return torch.stack([x, y, x * x, y * y, x * y])
 
 
-class Layer(nn.Module):
+class Layer(CachingModule):
     """The only kind of block: x + drop(dropout(proj_c_s(gate(GELU(proj_c_e(norm(x)))))))."""
 
     def __init__(self, dim: int, *, position: nn.Module, mlp_ratio: int, dropout: float, rate: float):
@@ -90,20 +91,22 @@ class Layer(nn.Module):
         self.proj_c_s = nn.Linear(mlp_ratio * dim // 2, dim)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = StochasticDepth(rate, mode="row")
-        self.kept = Kept()
+        self.caches = [ParameterCache()]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, R, 1, N, C] -> the same, by the kernel for what the class says."""
-        branches = [Branch(self.norm, self.proj_c_e, self.gate_unit.pos, self.proj_c_s)]
-        if self.dropout.p and self.training:
-            mixed = mix_branches(x, branches, self.kept, scale=None, residual=False)
-            return x + self.drop_path(self.dropout(mixed))
-        return mix_branches(x, branches, self.kept, scale=drop_scale(self.drop_path, x), residual=True)
+        """[B, R, 1, N, C] -> the same."""
+        if fused.enabled(self):
+            return self._fused(x)
+        hidden = self.act(self.proj_c_e(self.norm(x)))  # B R 1 N rC
+        mixed = self.proj_c_s(by_window(self.gate_unit, hidden))
+        return x + self.drop_path(self.dropout(mixed))
 
-    def train(self, mode: bool = True) -> "Layer":
-        """As every module; what is kept for evaluations is given back."""
-        self.kept.drop()
-        return super().train(mode)
+    def _fused(self, x: Tensor) -> Tensor:
+        branches = [Branch(self.norm, self.proj_c_e, self.gate_unit.pos, self.proj_c_s)]
+        if not (self.dropout.p and self.training):
+            return gated_block(x, [branches], self.drop_path, self.caches)
+        mixed = mix_branches(x, branches, self.caches[0], scale=None, residual=False)
+        return x + self.drop_path(self.dropout(mixed))
 
 
 class Stem(NormFolding):
@@ -117,7 +120,7 @@ class Stem(NormFolding):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(conv.out_channels, eps=NORM_EPS) for conv in self.projs)
         self.act = nn.GELU()
-        self.folded = [FoldedNorm() for _ in self.projs]
+        self.caches = [FoldedNorm() for _ in self.projs]
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, 1, H, W] -> [B, 1, H/4, W/4, C]."""

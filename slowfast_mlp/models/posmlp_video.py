@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.kernels import fused
+from slowfast_mlp.kernels.gated_block import Branch, gated_block
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, divisors, frames_of
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding, convolve
-from slowfast_mlp.layers.gated_mixing import Branch, drop_scale, mix_branches
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.layer_norm import MapNorm
-from slowfast_mlp.layers.parameter_cache import Kept
+from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 from slowfast_mlp.layers.relative_position import (
     GatingUnit,
     LearnedPosition,
@@ -27,7 +28,7 @@ from slowfast_mlp.layers.relative_position import (
     demand_groups,
     resample_positions,
 )
-from slowfast_mlp.layers.windows import cut_windows, join_windows, square_windows
+from slowfast_mlp.layers.windows import by_window, cut_windows, join_windows, square_windows
 
 # Block type -> its steps, each the sum of the branches named: fc mixes space, t_fc time. In "joint" fc mixes
 # both at once. "parallel" is the released one.
@@ -57,8 +58,12 @@ class GatedMlp(nn.Module):
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
         return self.fc2(self.gate_unit(self.act(self.fc1(self.norm(x)))))
 
+    def branch(self) -> Branch:
+        """The layers as the fused kernel takes them."""
+        return Branch(self.norm, self.fc1, self.gate_unit.pos, self.fc2)
 
-class Block(nn.Module):
+
+class Block(CachingModule):
     """The steps of a block type, each a residual: x + drop(sum of the step's branches of x).
 
     `windows`: the window that each branch mixes. Branches absent from it are left out, and steps without a
@@ -82,22 +87,19 @@ class Block(nn.Module):
             position = LearnedPosition(window, num_groups, table_init=table_init)
             self.add_module(name, nn.Sequential(OrderedDict(encoder=GatedMlp(dim, position))))
         self.drop_path = StochasticDepth(rate, mode="row")
-        self.kept = [Kept() for _ in self.steps]
+        self.caches = [ParameterCache() for _ in self.steps]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, R, T, N, C] -> the same, by the kernel for what the class says."""
-        for step, kept in zip(self.steps, self.kept):
-            encoders = [getattr(self, name).encoder for name in step]
-            branches = [Branch(part.norm, part.fc1, part.gate_unit.pos, part.fc2) for part in encoders]
-            scale = drop_scale(self.drop_path, x)
-            x = mix_branches(x, branches, kept, scale=scale, residual=True)
+        """[B, R, T, N, C] -> the same."""
+        if fused.enabled(self):
+            return gated_block(x, self._branches(), self.drop_path, self.caches)
+        for step in self.steps:
+            x = x + self.drop_path(sum(by_window(getattr(self, name), x) for name in step))
         return x
 
-    def train(self, mode: bool = True) -> "Block":
-        """As every module; what is kept for evaluations is given back."""
-        for kept in self.kept:
-            kept.drop()
-        return super().train(mode)
+    def _branches(self) -> list[list[Branch]]:
+        """The layers of the branches of every step."""
+        return [[getattr(self, name).encoder.branch() for name in step] for step in self.steps]
 
 
 class Stem(NormFolding):
@@ -110,7 +112,7 @@ class Stem(NormFolding):
         self.act = nn.GELU()
         self.proj2 = _halving_conv(dim // 2, dim)
         self.norm2 = nn.BatchNorm2d(dim)
-        self.folded = (FoldedNorm(), FoldedNorm())
+        self.caches = (FoldedNorm(), FoldedNorm())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, T, H/4, W/4, C]."""

@@ -19,9 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.fused_residual import draw_scale, normed_mlp
-from slowfast_mlp.kernels.reference_mode import is_plain
 from slowfast_mlp.layers.affine_shift import (
     SPACE_STEPS,
     TIME_STEPS,
@@ -32,7 +29,6 @@ from slowfast_mlp.layers.affine_shift import (
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, divisors
 from slowfast_mlp.layers.layer_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
-from slowfast_mlp.layers.parameter_cache import Kept
 
 TOTAL_STRIDE = 32
 # Kernel, stride and padding of the patch embeddings: the first, and those between stages.
@@ -56,27 +52,11 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, dim * mlp_ratio, dim)
         self.drop_path = StochasticDepth(drop_path, mode="row")
-        self.kept = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        if not is_plain():
-            return self._quick(x)
         x = x + self.drop_path(self.mixer(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def _quick(self, x: Tensor) -> Tensor:
-        """The same, in fewer passes over memory."""
-        drop = dict(drop_rate=self.drop_path.p, training=self.training)
-        x = self.mixer.quick(self.norm1(x), residual=x, scale=draw_scale(x, **drop))
-        layers = self.kept.cast((self.mlp.fc1, self.mlp.fc2), compute_dtype(x))
-        norm = (self.norm2.weight, self.norm2.bias)
-        return normed_mlp(x, norm, layers, scale=draw_scale(x, **drop), eps=self.norm2.eps)
-
-    def train(self, mode: bool = True) -> "Block":
-        """As every module; what is kept for evaluations is given back."""
-        self.kept.drop()
-        return super().train(mode)
 
 
 class PatchEmbed(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, shift
 from slowfast_mlp.layers.relative_position import LearnedPosition
 from slowfast_mlp.models.morphmlp import MorphFC, TemporalMorphFC
@@ -58,7 +58,7 @@ def mixing_maps(model: nn.Module, clip: Tensor) -> list[Maps]:
     handles = [module.register_forward_pre_hook(keep(name)) for name, module in found]
     model.eval()
     try:
-        with torch.inference_mode(), plainly():
+        with torch.inference_mode(), use_reference():
             model(clip[None])
             kinds = ((name, module, KINDS[type(module)]) for name, module in found)
             return [one for name, module, maps_of in kinds for one in maps_of(name, module, inputs.get(name))]

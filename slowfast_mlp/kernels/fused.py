@@ -1,0 +1,44 @@
+"""The switch between fused kernels and the reference implementation of a block, its own `forward`.
+
+A block asks `enabled` in one line before its equation. Tracing (FLOP counting), hooks on its submodules and
+`use_reference` switch it to the equation.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import nn
+
+_REFERENCE: ContextVar[bool] = ContextVar("use_reference", default=False)
+
+
+@contextmanager
+def use_reference() -> Iterator[None]:
+    """Switches fused blocks to their reference implementation, for export and comparison.
+
+    A thread starts without it: run its function in a copy of the context (contextvars.copy_context).
+    """
+    token = _REFERENCE.set(True)
+    try:
+        yield
+    finally:
+        _REFERENCE.reset(token)
+
+
+def enabled(*layers: nn.Module) -> bool:
+    """Whether a fused kernel may stand in for calls of `layers`, and of all layers inside them.
+
+    A block passes itself; hooks of its own do not count, as it is called all the same.
+    """
+    if _REFERENCE.get() or torch.jit.is_tracing():
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    skipped = 1 if len(layers) == 1 else 0
+    return not any(_has_hooks(module) for layer in layers for module in list(layer.modules())[skipped:])
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
