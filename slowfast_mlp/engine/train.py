@@ -67,7 +67,7 @@ def train_one_epoch(
             clips, targets = mix(clips, targets, epoch=epoch, step=step)
         seed_step(device, seed, rank(), epoch, step)
         statistics.keep()
-        loss, logits = backward_in_parts(model, clips, targets, precision, num_parts=num_parts)
+        loss, logits = backward_in_parts(model, clips, targets, precision, accumulate_steps=num_parts)
         norm, skipped = precision.step(optimizer, model, max_norm)
         statistics.restore_where(skipped)
         after_step(skipped)

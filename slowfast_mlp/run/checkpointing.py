@@ -7,9 +7,9 @@ from typing import Any
 
 from slowfast_mlp.builders.loaders import TrainSampler
 from slowfast_mlp.checkpoint import checkpoint
-from slowfast_mlp.checkpoint.async_writer import BackgroundWriter
+from slowfast_mlp.checkpoint.async_writer import AsyncWriter
 from slowfast_mlp.checkpoint.rank_state import RankState, mean_buffers
-from slowfast_mlp.checkpoint.weights import EMA_KEY, demand_finite
+from slowfast_mlp.checkpoint.weights import EMA_KEY, check_finite
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import data_parallel
@@ -47,7 +47,7 @@ class Keeper:
         self.stop = stop
         self.label_names = label_names
         self._polls = dist.Polls()
-        self._writer = BackgroundWriter()
+        self._writer = AsyncWriter()
         self._is_stopping = self._is_due = self._has_asked = False
         self._saved_at = time.monotonic()
         self._is_settled = True
@@ -154,7 +154,7 @@ class Keeper:
 
     def _snapshot(self, step: int) -> dict[str, Any]:
         """The contents of a checkpoint; on other ranks than 0 nothing. All must call this."""
-        demand_finite(self.parts["model"])
+        check_finite(self.parts["model"])
         position = self.sampler.state_dict(step)
         epoch = self.sampler.epoch
         self.own.skipped.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))

@@ -28,7 +28,7 @@ def refusals(config: Config, videos: Mapping[str, annotations.Records]) -> list[
     model = found.try_to(partial(model_builder.model_for, config.model, config.data))
     for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
         if path:
-            found.try_to(partial(checkpoint.demand_file, path))
+            found.try_to(partial(checkpoint.check_file, path))
     if config.train.enable and "train" in videos:
         _try_training(found, config, model, videos["train"])
     of_val = dict(dataset=config.train.dataset, num_clips=1, num_crops=1, offset=True)

@@ -36,7 +36,7 @@ def run(config: Config, *, quiet: bool = False, report_run: Report | None = None
     is_first = dist.rank() == 0
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
-        if lock := rank_checks.only_on_rank_0(lambda: OutputLock(config.output_dir)):
+        if lock := rank_checks.rank_zero_only(lambda: OutputLock(config.output_dir)):
             stack.enter_context(lock)
         log = stack.enter_context(
             RunLog(
@@ -51,15 +51,15 @@ def run(config: Config, *, quiet: bool = False, report_run: Report | None = None
         watchdog = stack.enter_context(rank_checks.watchdog(config.watchdog_sec))
         device = dist.device(config.num_gpus)
         if processes := rank_checks.preflight(device):
-            log.say(f"{dist.world_size()} processes\n{processes}")
+            log.info(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
         model = model_of(config, device)
         videos = read_lists(config)
         for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
-            checkpoint.demand_file(path) if path else None
+            checkpoint.check_file(path) if path else None
         if is_first:
             facts = start_of_run(config, model, device, precision, videos)
-            log.say(results.block(facts))
+            log.info(results.format_facts(facts))
             results.write_environment(config.output_dir, facts)
         parts = dict(
             log=log, model=model, precision=precision, device=device, videos=videos, watchdog=watchdog

@@ -162,7 +162,7 @@ def demand_same_model(config: Config, contents: dict[str, Any], path: str) -> Co
 
 def _set_damaged_aside(config: Config, newest: str) -> None:
     """Renames what lies before the newest whole checkpoint, which else would count as one that is kept."""
-    dist.wait_for_all()
+    dist.barrier()
     if dist.rank() == 0:
         clear_leftovers(checkpoint.folder(config.output_dir))
         paths = checkpoint.newest_first(config.output_dir)

@@ -55,7 +55,7 @@ def test(
     tested = load_tested(config, model, videos["test"].label_names)
     evaluator = evaluator_of_test(config, precision, device, videos["test"], watchdog)
     (evaluation,) = evaluator(
-        [tested.candidate], progress=partial(results.test_progress, log, config.log_period)
+        [tested.candidate], progress=partial(results.log_test_progress, log, config.log_period)
     )
     tell(config, log, tested, evaluation, videos["test"])
 
@@ -107,7 +107,7 @@ def tell(
     """Reports a test and writes its files. Raises UserError where too many videos gave no view."""
     if dist.rank() == 0:
         of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
-        results.test(
+        results.log_test(
             log,
             evaluation,
             tested=of_weights,

@@ -92,7 +92,7 @@ def train(
         keeper.finish()
     if start.epoch < num_epochs:
         newest = checkpoint.newest(config.output_dir)
-        log.say(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
+        log.info(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
 
 
 def _nothing(skipped: Tensor) -> None:
@@ -106,7 +106,7 @@ def _end_of_epochs(
 
     def end_epoch(epoch: int) -> None:
         is_last = epoch + 1 == keeper.progress.num_epochs
-        is_settled = statistics.settle(epoch, is_last=is_last, must_stop=keeper.must_leave)
+        is_settled = statistics.synchronize(epoch, is_last=is_last, must_stop=keeper.must_leave)
         watchdog.note("saving the checkpoint")
         keeper.end_epoch(epoch, is_settled=is_settled)
 
@@ -194,7 +194,7 @@ def _validation(
         if is_new:
             evaluation = judge()
             known = evaluation.accuracy(1)
-            results.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
+            results.log_validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
         is_best = best.add(known, epoch=epoch + 1)
         if is_new:
             log.outcome({"best_top1": best.top1, "final_top1": known}, step=step)
