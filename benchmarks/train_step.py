@@ -29,12 +29,13 @@ from slowfast_mlp.builders import solver
 from slowfast_mlp.config.schema import Solver
 from slowfast_mlp.data.batch import Views, collate
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.samplers import SampleKey
+from slowfast_mlp.data.samplers import SampleKey, TrainSampler
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.schedule import WarmupCosine
 from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.engine.training import Training
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.decode_failures import FailedVideos
 from slowfast_mlp.log.nonfinite_steps import SkippedSteps
@@ -267,28 +268,26 @@ def training_loop(
     progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
     skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
     to_input = input_maker(setup.device)
-    train_one_epoch(
-        setup.model,
-        marks.loader(batches) if marks else batches,
-        setup.optimizer,
-        setup.precision,
-        progress,
-        skipped,
-        epoch=0,
-        lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
-        to_input=marks.after("to device", to_input) if marks else to_input,
-        share_done=lambda step: step / num_steps,
+    batch_size = setup.batches[0].clips.shape[0]
+    training = Training(
+        model=setup.model,
+        optimizer=setup.optimizer,
+        precision=setup.precision,
+        loader=marks.loader(batches) if marks else batches,
+        sampler=TrainSampler(
+            torch.zeros(num_steps * batch_size), batch_size=batch_size, rank=0, world_size=1, seed=0
+        ),
+        device_transform=marks.after("to device", to_input) if marks else to_input,
         make_targets=_targets,
-        mix=None,
-        max_norm=None,
+        lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
+        progress=progress,
+        skipped_steps=skipped,
         num_classes=NUM_CLASSES,
-        num_parts=1,
-        after_step=lambda skipped: None,
         device=setup.device,
         seed=0,
-        first_step=0,
-        end_step=lambda step: None,
     )
+    for _ in train_one_epoch(training, 0):
+        pass
 
 
 def _targets(labels: Tensor) -> Tensor:

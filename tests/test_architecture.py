@@ -217,11 +217,11 @@ def test_every_setting_is_read():
     """Each field of the schema is used, as section.field, by run/, builders/ or the door."""
     files = [*PACKAGE.glob("run/*.py"), *PACKAGE.glob("builders/*.py"), ROOT / "tools" / "run_net.py"]
     text = "\n".join(path.read_text() for path in files)
-    aliases = {"model": "section", "data_loader": "loading", "solver": "settings"}
+    aliases = {"model": "section", "data_loader": "loading", "solver": "settings", "train": "settings"}
     for section in dataclasses.fields(schema.Config):
         kind = section.default_factory
         if not dataclasses.is_dataclass(kind):
-            assert re.search(rf"\b(config|together\[0\])\.{section.name}\b", text), (
+            assert re.search(rf"\b(config|first|together\[0\])\.{section.name}\b", text), (
                 f"nothing reads {section.name}"
             )
             continue

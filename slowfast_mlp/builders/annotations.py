@@ -17,7 +17,7 @@ NUM_EXAMPLES = 3  # paths of the skip list that are in no list, named in a warni
 
 
 def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) -> Records:
-    """The records of a split, with labels that fit and at least some files that exist."""
+    """The records of a split, after checks of labels and of a sample of the files. Raises UserError."""
     found = listed(data, dataset, split)
     check_labels(found, num_classes, split)
     found = without_skipped(data, found, split)
@@ -34,7 +34,7 @@ def records(data: schema.Data, dataset: str, split: str, *, num_classes: int) ->
 
 
 def listed(data: schema.Data, dataset: str, split: str) -> Records:
-    """The records of a split as its list has them, whatever their labels and files."""
+    """The records of a split as listed, without checks of labels and files."""
     module = dataset_module(dataset)
     shared = {"root", "split", "prefix", "separator"}
     check_arguments(module.read_records, data.args, shared, f"DATA.ARGS of {dataset}")
@@ -48,7 +48,7 @@ def listed(data: schema.Data, dataset: str, split: str) -> Records:
 
 
 def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
-    """The records without those of DATA.SKIP_LIST, if there is one; of a list to evaluate, all."""
+    """The records without those in DATA.SKIP_LIST; evaluation keeps all records."""
     if not data.skip_list:
         return found
     skipped = read_skip_list(data.skip_list)
@@ -81,10 +81,10 @@ def without_skipped(data: schema.Data, found: Records, split: str) -> Records:
 
 
 def sampling(data: schema.Data, dataset: str) -> str:
-    """How frames are chosen, dense or segments: the dataset's own way unless the setting says."""
+    """The sampling of frames, dense or segments: DATA.SAMPLING, or the default of the dataset."""
     return dataset_module(dataset).SAMPLING if data.sampling == "auto" else data.sampling
 
 
 def dataset_module(dataset: str) -> ModuleType:
-    """The file of a dataset, by its name. Raises UserError."""
+    """The module of a dataset, by name. Raises UserError."""
     return find_module(datasets, dataset, "TRAIN.DATASET or TEST.DATASET")

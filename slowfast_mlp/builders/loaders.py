@@ -1,7 +1,7 @@
 """DATA, AUG, MIXUP, DATA_LOADER -> samplers, loaders, and the transform of their batches on the device."""
 
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -22,6 +22,7 @@ from slowfast_mlp.data.transforms.mixup import Mixup
 from slowfast_mlp.data.transforms.randaugment import parse_randaugment
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform
 from slowfast_mlp.data.worker_signals import ignore_run_signals
+from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,36 +30,15 @@ logger = logging.getLogger(__name__)
 MAX_WORKERS = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadingProcess:
-    """The process that a loader serves: its rank, the device of its model, and the CPU cores it may use."""
-
-    device: torch.device
-    num_cores: int
-    rank: int = 0
-    world_size: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalViews:
-    """The views of an evaluation: `num_clips` clips of a video, each in `num_crops` crops."""
-
-    num_clips: int
-    num_crops: int
-    single_crop: str
-    offset: bool
-
-    @property
-    def num_views(self) -> int:
-        """Views of a video."""
-        return self.num_clips * self.num_crops
-
-
 def train_sampler(
-    train: schema.Train, videos: Records, *, num_classes: int, rank: int, world_size: int, seed: int
+    train: schema.Train,
+    videos: Records,
+    *,
+    num_classes: int,
+    seed: int,
 ) -> TrainSampler:
     """The sampler of the records of every training step, on this rank. Raises UserError."""
-    batch_size = train.batch_size
+    batch_size, world_size = train.batch_size, dist.world_size()
     if batch_size % world_size:
         raise UserError(
             f"TRAIN.BATCH_SIZE {batch_size} cannot be shared by {world_size} processes; use a multiple."
@@ -79,7 +59,7 @@ def train_sampler(
     return TrainSampler(
         videos.labels,
         batch_size=batch_size,
-        rank=rank,
+        rank=dist.rank(),
         world_size=world_size,
         seed=seed,
         order=train.sampler,
@@ -87,19 +67,10 @@ def train_sampler(
 
 
 def train_loader(
-    data: schema.Data,
-    aug: schema.Aug,
-    loading: schema.DataLoader,
-    videos: Records,
-    sampler: TrainSampler,
-    *,
-    dataset: str,
-    process: LoadingProcess,
-    seed: int,
+    loading: schema.DataLoader, videos: TrainVideos, sampler: TrainSampler, *, device: torch.device
 ) -> DataLoader:
-    """AUG.NUM_SAMPLE random views a video, in the steps of the sampler, which is its `batch_sampler`."""
-    views = train_videos(data, aug, videos, dataset=dataset, seed=seed)
-    return _loader(views, sampler, loading, process, keeps_workers=True)
+    """This rank's batches of AUG.NUM_SAMPLE random views per video, in the steps of the sampler."""
+    return _loader(videos, sampler, loading, device, keep_workers=True)
 
 
 def train_videos(
@@ -133,12 +104,12 @@ def augment_sampler(data: schema.Data, aug: schema.Aug, dataset: str) -> Augment
     )
 
 
-def to_input(data: schema.Data, device: torch.device) -> DeviceTransform:
+def device_transform(data: schema.Data, device: torch.device) -> DeviceTransform:
     """The transform from batches on the device to the model's input."""
     return DeviceTransform(mean=data.mean, std=data.std, device=device)
 
 
-def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mixup | None:
+def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int) -> Mixup | None:
     """Mixup and CutMix of this rank's batches, or None if MIXUP.ENABLE is not set."""
     if not mixup.enable:
         return None
@@ -153,64 +124,91 @@ def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int, rank: int) -> Mi
         prob=mixup.prob,
         switch_prob=mixup.switch_prob,
         seed=seed,
-        rank=rank,
+        rank=dist.rank(),
     )
 
 
 def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
-    """What is done to training clips beside crop and flip, and where."""
+    """Describes the augmentation besides crop and flip, and AUG.MODE."""
     done = [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"] * aug.enable
     kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha} if mixup.enable else {}
     done += [f"{kind} {alpha:g}" for kind, alpha in kinds.items() if alpha]
     return "".join(f", {words}" for words in done) + f"; {aug.mode}"
 
 
+class EvalViews(NamedTuple):
+    """The views of an evaluation: `num_clips` in time, each in `num_crops` crops, of a data set's videos.
+
+    With `offset` clips are spread from the first frame to the last. `single_crop` is the crop if there is
+    only one.
+    """
+
+    dataset: str
+    num_clips: int
+    num_crops: int
+    single_crop: str
+    offset: bool
+
+    @classmethod
+    def of_test(cls, test: schema.Test, data: schema.Data, *, dataset: str) -> "EvalViews":
+        """The views of a test; `dataset` is TRAIN.DATASET, for a test without its own."""
+        return cls(
+            dataset=test.dataset or dataset,
+            num_clips=test.num_ensemble_views,
+            num_crops=test.num_spatial_crops,
+            single_crop=test.single_crop,
+            offset=data.use_offset_sampling,
+        )
+
+    @classmethod
+    def of_validation(cls, test: schema.Test, *, dataset: str) -> "EvalViews":
+        """One view of every video, in its middle."""
+        return cls(dataset=dataset, num_clips=1, num_crops=1, single_crop=test.single_crop, offset=True)
+
+
 def eval_loader(
     data: schema.Data,
     loading: schema.DataLoader,
     videos: Records,
-    *,
-    dataset: str,
     views: EvalViews,
+    *,
     batch_size: int,
-    process: LoadingProcess,
+    device: torch.device,
     seed: int,
 ) -> DataLoader:
-    """This rank's videos with all their views. A batch has as many videos as make `batch_size` views, at
-    least one.
-    """
+    """This rank's videos with all their views; a batch has as many videos as make `batch_size` clips."""
     eval_videos = EvalVideos(
         videos,
-        clip_reader(data, dataset, offset=views.offset),
+        clip_reader(data, views.dataset, offset=views.offset),
         num_clips=views.num_clips,
         num_crops=views.num_crops,
-        transform=view_transform(data, dataset, num_crops=views.num_crops, single_crop=views.single_crop),
+        transform=view_transform(data, views),
         seed=seed,
     )
     sampler = EvalBatchSampler(
         len(videos),
-        batch_size=max(1, batch_size // views.num_views),
-        rank=process.rank,
-        world_size=process.world_size,
+        batch_size=max(1, batch_size // (views.num_clips * views.num_crops)),
+        rank=dist.rank(),
+        world_size=dist.world_size(),
     )
-    return _loader(eval_videos, sampler, loading, process, keeps_workers=False)
+    return _loader(eval_videos, sampler, loading, device, keep_workers=False)
 
 
-def view_transform(data: schema.Data, dataset: str, *, num_crops: int, single_crop: str) -> ViewTransform:
-    """The crops of a test."""
+def view_transform(data: schema.Data, views: EvalViews) -> ViewTransform:
+    """The crops of an evaluation."""
     return ViewTransform(
         crop_size=data.test_crop_size,
         short_size=data.test_short_size,
-        num_crops=num_crops,
-        single_crop=single_crop,
-        antialias=dataset_module(dataset).ARE_PICTURES,
+        num_crops=views.num_crops,
+        single_crop=views.single_crop,
+        antialias=dataset_module(views.dataset).ARE_PICTURES,
         interpolation=data.test_interpolation,
     )
 
 
 def _flipped_labels(data: schema.Data, dataset: str, label_names: tuple[str, ...]) -> torch.Tensor | None:
-    """Labels [K] of the classes seen in a mirror, if flips are on and change any. Raises UserError where
-    they would give wrong labels.
+    """Labels [K] of flipped clips, if flips are on and change labels. Raises UserError if flips would give
+    wrong labels.
     """
     if not data.random_flip:
         return None
@@ -240,7 +238,7 @@ def clip_reader(data: schema.Data, dataset: str, *, offset: bool) -> ClipReader:
 
 
 def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSampler:
-    """Which frames make the clips of a video."""
+    """The sampler of the frames of a clip."""
     if sampling(data, dataset) == "segments":
         return SegmentClipSampler(num_frames=data.num_frames, shuffle=data.shuffle_frames)
     return DenseClipSampler(
@@ -253,28 +251,23 @@ def clip_sampler(data: schema.Data, dataset: str, *, offset: bool) -> ClipSample
 
 
 def _loader(
-    dataset: Dataset,
-    sampler: Sampler,
-    loading: schema.DataLoader,
-    process: LoadingProcess,
-    *,
-    keeps_workers: bool,
+    videos: Dataset, sampler: Sampler, loading: schema.DataLoader, device: torch.device, *, keep_workers: bool
 ) -> DataLoader:
     """A loader of the sampler's batches. By default the workers leave one core to the main process.
 
-    With `keeps_workers` the worker processes live on between epochs.
+    With `keep_workers` the worker processes live on between epochs.
     """
     num_workers = loading.num_workers
     if num_workers is None:
-        num_workers = min(MAX_WORKERS, max(1, process.num_cores - 1))
+        num_workers = min(MAX_WORKERS, max(1, dist.cores_of_process() - 1))
     return DataLoader(
-        dataset,
+        videos,
         batch_sampler=sampler,
         num_workers=num_workers,
-        persistent_workers=keeps_workers and num_workers > 0,
+        persistent_workers=keep_workers and num_workers > 0,
         collate_fn=collate,
         worker_init_fn=ignore_run_signals,
         # Its own generator: starting workers must not change the random numbers of the model.
         generator=torch.Generator(),
-        pin_memory=loading.pin_memory and process.device.type == "cuda",
+        pin_memory=loading.pin_memory and device.type == "cuda",
     )

@@ -57,7 +57,7 @@ def _name_those_of_others(solver: schema.Solver) -> None:
         )
 
 
-def num_parts(train: schema.Train, *, smallest_batch: int) -> int:
+def accumulate_steps(train: schema.Train, *, smallest_batch: int) -> int:
     """The parts in which a batch goes through the model; `smallest_batch` is the least number of clips that
     a process has in a step. Raises UserError.
     """

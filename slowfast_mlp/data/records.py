@@ -1,4 +1,4 @@
-"""The lists of a dataset: what a record is, and many of them as arrays that worker processes share."""
+"""Records, the lines of a list, and their storage in arrays that worker processes share."""
 
 import hashlib
 import os
@@ -12,16 +12,16 @@ import torch
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.errors import UserError
 
-CHUNK = 4096  # records that iteration takes out of the tensors at a time
-MAX_NUMBER = 2**31 - 1  # in a record
-NUM_LOOKED_AT = 64  # records of a list whose existence is checked before a run starts
+CHUNK = 4096  # records that iteration converts at a time
+MAX_NUMBER = 2**31 - 1  # of the numbers in a record
+NUM_LOOKED_AT = 64  # records whose files are checked before a run starts
 
 
 class Record(NamedTuple):
     """One line of a list.
 
-    With `num_frames` above 0 the path is the template of a frame folder, such as "/data/7/{:05d}.jpg", whose
-    pictures are numbered from `first_frame`; with 0 it is a file that tells its own number of frames.
+    If `num_frames` is positive, `path` is the template of a folder of frames, such as "/data/7/{:05d}.jpg",
+    numbered from `first_frame`. If it is 0, `path` is a video or image file.
     """
 
     path: str
@@ -31,27 +31,26 @@ class Record(NamedTuple):
 
     @property
     def first_file(self) -> str:
-        """The file itself, or the first picture of the folder."""
+        """The file itself, or the first image of the folder."""
         return self.path.format(self.first_frame) if self.num_frames else self.path
 
     @property
     def last_file(self) -> str:
-        """The file itself, or the last picture of the folder."""
+        """The file itself, or the last image of the folder."""
         last = self.first_frame + self.num_frames - 1
         return self.path.format(last) if self.num_frames else self.path
 
 
 def literal(path: str) -> str:
-    """The part of a template that stands for `path` and nothing else."""
+    """Escapes a path for use in a template."""
     return path.replace("{", "{{").replace("}", "}}")
 
 
 class Records(Sequence[Record]):
-    """An unchanging list of records in a few tensors, and the names of the classes in order of the labels.
+    """An immutable list of records, and the class names in the order of the labels (empty if unknown).
 
-    Python objects would be copied into every worker, one by one, as their reference counts are touched;
-    tensors are shared, and a started process receives handles instead of paths. No names means that they are
-    unknown.
+    The records are stored in a few tensors, which workers share. Python objects would be copied into every
+    worker as their reference counts change.
     """
 
     def __init__(self, records: Iterable[Record], *, label_names: Sequence[str] = ()):
@@ -79,7 +78,7 @@ class Records(Sequence[Record]):
         return len(self.labels)
 
     def __getitem__(self, index):
-        """The Record at `index`, or a list of those of a slice."""
+        """The Record at `index`, or a list of Records for a slice."""
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -91,7 +90,7 @@ class Records(Sequence[Record]):
         return Record(path, *(int(column[index]) for column in numbers))
 
     def __iter__(self) -> Iterator[Record]:
-        """All records in order, ten times as fast as one by one."""
+        """All records in order, ten times as fast as by index."""
         columns = self.labels, self._num_frames, self._first_frames
         for first in range(0, len(self), CHUNK):
             ends = self._ends[first : first + CHUNK + 1].tolist()
@@ -102,10 +101,9 @@ class Records(Sequence[Record]):
                 yield Record(paths[start - ends[0] : end - ends[0]].decode(), *numbers)
 
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of the names (without folders) and labels: the same wherever the files
-        lie, in any order; another as soon as a video is missing or has another label.
+        """SHA-256 (hexadecimal) of the sorted file names and labels, independent of folders and order.
 
-        A frame folder goes by its own name.
+        A folder of frames is represented by its own name.
         """
         lines = []
         for record in self:
@@ -122,9 +120,7 @@ def _encoded(path: str) -> bytes:
 
 
 def check_labels(records: Records, num_classes: int, split: str) -> None:
-    """Raises UserError for the first label outside 0 to num_classes - 1, and where the dataset names another
-    number of classes.
-    """
+    """Raises UserError for a label outside 0 to num_classes - 1, or a different number of class names."""
     outside = ((records.labels < 0) | (records.labels >= num_classes)).nonzero()
     if len(outside):
         record = records[int(outside[0])]
@@ -140,23 +136,23 @@ def check_labels(records: Records, num_classes: int, split: str) -> None:
 
 
 def wrong_label(label: int, num_classes: int) -> str:
-    """What is wrong with a label outside 0 to num_classes - 1; "" for one within."""
+    """Describes a label outside 0 to num_classes - 1; "" for a valid one."""
     if 0 <= label < num_classes:
         return ""
     return f"label {label}; MODEL.NUM_CLASSES {num_classes} allows 0 to {num_classes - 1}"
 
 
 def wrong_names(records: Records, num_classes: int) -> str:
-    """What is wrong where the dataset names another number of classes; "" where it does not."""
+    """Describes a number of class names other than num_classes; "" if it matches or names are unknown."""
     if len(records.label_names) in (0, num_classes):
         return ""
     return f"the data set names {len(records.label_names)} classes; MODEL.NUM_CLASSES is {num_classes}"
 
 
 def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]:
-    """Which of an even sample of the files do not exist, and the size of that sample.
+    """The missing files of an evenly spaced sample of the records, and the size of the sample.
 
-    Raises UserError when none exists.
+    Raises UserError if all are missing.
     """
     step = max(1, len(records) // NUM_LOOKED_AT)
     sample = records[::step]
@@ -174,13 +170,13 @@ def find_missing(records: Sequence[Record], split: str) -> tuple[list[str], int]
 
 
 def _absent_file(record: Record) -> str:
-    """The file of a record, or the first or last picture of its folder, that does not exist; "" if none."""
+    """The file of a record, or the first or last image of its folder, if it is missing; else ""."""
     files = dict.fromkeys((record.first_file, record.last_file))
     return next((path for path in files if not tar_files.exists(path)), "")
 
 
 def column_hint(record: Record) -> str:
-    """What may be meant by a path that ends in a number of its own; "" for others."""
+    """A hint for paths that end in a number, as in lists of three columns; "" for others."""
     path, _, number = record.path.replace("\t", " ").replace(",", " ").replace(";", " ").rpartition(" ")
     if record.num_frames or not number.isdecimal() or not os.path.splitext(path)[1]:
         return ""
@@ -188,9 +184,7 @@ def column_hint(record: Record) -> str:
 
 
 def frames_hint(record: Record) -> str:
-    """Which names the pictures of a folder have, where they are not those that its list and DATA.ARGS say;
-    "" where nothing is there, or all.
-    """
+    """A hint if the images of a folder have other names than DATA.ARGS says; "" if none or all exist."""
     if not record.num_frames or not _absent_file(record):
         return ""
     for first in (0, 1):

@@ -20,8 +20,8 @@ ETA_SMOOTHING = 0.2
 class Progress:
     """Times of a training run, and the lines that it writes every `log_period` steps.
 
-    `steps_of_epochs` are the numbers of steps of all its epochs, which may differ. A run that was resumed
-    with another batch size had others before: `shift` is how many more steps it had done.
+    `steps_of_epochs` has the number of steps of every epoch. `shift` is how many more steps a run had done
+    that was resumed with another batch size.
     """
 
     def __init__(
@@ -31,16 +31,26 @@ class Progress:
         *,
         log_period: int,
         steps_of_epochs: Sequence[int],
-        shift: int = 0,
     ):
         self.log = log
         self.failed = failed
         self.log_period = log_period
         self.steps_of_epochs = steps_of_epochs
         self.num_epochs = len(steps_of_epochs)
-        self.shift = shift
+        self.shift = 0
         self._seconds_per_step: float | None = None
         self._taken_up: dict[str, Any] = {}
+
+    def resume(
+        self, steps_of_epochs: Sequence[int], *, epoch: int, step: int, steps_done: int | None
+    ) -> None:
+        """Continues after `step` steps of epoch index `epoch`, `steps_done` of the run; the log forgets what
+        an earlier run wrote beyond that.
+        """
+        counted = sum(steps_of_epochs[:epoch]) + step
+        done = counted if steps_done is None else steps_done
+        self.steps_of_epochs, self.shift = steps_of_epochs, done - counted
+        self.log.rewind(step=done, epoch=epoch)
 
     def steps_before(self, epoch: int) -> int:
         """Steps of the run before epoch index `epoch`."""

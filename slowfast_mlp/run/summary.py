@@ -4,12 +4,11 @@ import torch
 from torch import nn
 
 from slowfast_mlp.builders import annotations, loaders
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.schema import Config, Data, Test
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.run.splits import dataset_of_test
 
 ORDERS_IN_WORDS = {
     "shuffle": "",
@@ -76,13 +75,13 @@ def _course_of_training(config: Config, num_videos: int) -> dict[str, str]:
     return facts
 
 
-def protocol(config: Config) -> str:
-    """How the test was made, in a line: what a figure depends on beside the weights."""
-    num_clips, num_crops = config.test.num_ensemble_views, config.test.num_spatial_crops
-    crop = f" ({config.test.single_crop} crop)" if num_crops == 1 else ""
-    colours = ", BGR" if config.data.channel_order == "BGR" else ""
-    shuffled = ", FRAMES SHUFFLED (control)" if config.data.shuffle_frames else ""
+def protocol(test: Test, data: Data, train_dataset: str) -> str:
+    """The protocol of a test in one line: what its figures depend on besides the weights."""
+    num_clips, num_crops = test.num_ensemble_views, test.num_spatial_crops
+    crop = f" ({test.single_crop} crop)" if num_crops == 1 else ""
+    colors = ", BGR" if data.channel_order == "BGR" else ""
+    shuffled = ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
     return (
-        f"{num_clips} x {num_crops} views{crop}, {config.test.ensemble} averaged, "
-        f"{annotations.sampling(config.data, dataset_of_test(config))} sampling{colours}{shuffled}"
+        f"{num_clips} x {num_crops} views{crop}, {test.ensemble} averaged, "
+        f"{annotations.sampling(data, test.dataset or train_dataset)} sampling{colors}{shuffled}"
     )

@@ -2,29 +2,29 @@
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from slowfast_mlp.builders import annotations, loaders
+from slowfast_mlp.builders import annotations
 from slowfast_mlp.builders import model as model_builder
+from slowfast_mlp.builders.annotations import Records
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import match_classes
 from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
+from slowfast_mlp.config.diff import Change, stored_config
+from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
-from slowfast_mlp.distributed.watchdog import Watchdog
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.evaluate import EvalModel, Evaluation, Evaluator
-from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.run_log import RunLog
-from slowfast_mlp.run.resume import demand_same_model, newest_whole, write_config
-from slowfast_mlp.run.splits import dataset_of_test
+from slowfast_mlp.run.resume import changes_since, newest_whole, save_config
+from slowfast_mlp.run.session import Session
 from slowfast_mlp.run.summary import protocol
 
 TEST_CONFIG = "test_config.yaml"
@@ -36,37 +36,25 @@ logger = logging.getLogger(__name__)
 class Tested:
     """A model with the weights to test, the file they are from, and the epochs it says they were trained."""
 
-    candidate: EvalModel
+    model: EvalModel
     path: str
     epoch: int | None
 
 
-def test(
-    config: Config,
-    *,
-    log: RunLog,
-    model: nn.Module,
-    precision: Precision,
-    device: torch.device,
-    videos: dict[str, annotations.Records],
-    watchdog: Watchdog,
-) -> None:
+def test(config: Config, model: nn.Module, evaluator: Evaluator, session: Session, videos: Records) -> None:
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
-    tested = load_tested(config, model, videos["test"].label_names)
-    evaluator = evaluator_of_test(config, precision, device, videos["test"], watchdog)
-    (evaluation,) = evaluator(
-        [tested.candidate], progress=partial(results.log_test_progress, log, config.log_period)
-    )
-    tell(config, log, tested, evaluation, videos["test"])
+    tested = load_tested(config, model, videos.label_names)
+    evaluator = replace(evaluator, loader=session.watchdog.watch(evaluator.loader, "the test"))
+    progress = partial(results.log_test_progress, session.log, config.log_period)
+    (evaluation,) = evaluator([tested.model], progress=progress)
+    report_test(config, session.log, tested, evaluation, videos)
 
 
 def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) -> Tested:
-    """The model, filled with the weights to test. Raises UserError where there are none or they do not
-    fit.
-    """
+    """The model, filled with the weights to test. Raises UserError if there are none or they do not fit."""
     path, contents = config.test.checkpoint_file_path, {}
     if not path:
-        path, contents = newest_whole(config)
+        path, contents = newest_whole(config.output_dir)
     path = path or config.train.checkpoint_file_path
     if not path:
         raise UserError(
@@ -74,36 +62,22 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
     contents = contents or checkpoint.read(path)
-    _say_other_colours(demand_same_model(config, contents, path), config, path)
+    _warn_of_channel_order(changes_since(config, contents, path), contents, config, path)
     if not config.train.enable:
-        write_config(config, name=TEST_CONFIG)  # beside that of the training, whose folder it may be
+        # Next to the config of the training, whose folder it may be.
+        save_config(config.output_dir, dump_config(config), name=TEST_CONFIG)
     weights = model_builder.official_weights(config.model, contents, path)
     loaded = load_weights(model, weights, source=path)
     logger.info("testing %s: %s", path, loaded)
     order = match_classes(label_names_of(contents), label_names, source=path)
     return Tested(
-        candidate=EvalModel(model=model, ensemble=config.test.ensemble, class_order=order),
+        model=EvalModel(model=model, ensemble=config.test.ensemble, class_order=order),
         path=path,
         epoch=contents["epoch"] + 1 if isinstance(contents.get("epoch"), int) else None,
     )
 
 
-def evaluator_of_test(
-    config: Config,
-    precision: Precision,
-    device: torch.device,
-    videos: annotations.Records,
-    watchdog: Watchdog,
-) -> Evaluator:
-    """`evaluator_of` for the views of the test."""
-    views = dict(num_clips=config.test.num_ensemble_views, num_crops=config.test.num_spatial_crops)
-    views |= dict(dataset=dataset_of_test(config), offset=config.data.use_offset_sampling)
-    return evaluator_of(config, precision, device, videos, **views, watchdog=watchdog, what="the test")
-
-
-def tell(
-    config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, videos: annotations.Records
-) -> None:
+def report_test(config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, videos: Records) -> None:
     """Reports a test and writes its files. Raises UserError where too many videos gave no view."""
     if dist.rank() == 0:
         of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
@@ -112,7 +86,7 @@ def tell(
             evaluation,
             tested=of_weights,
             paths=[video.path for video in videos],
-            views=protocol(config),
+            views=protocol(config.test, config.data, config.train.dataset),
             label_names=videos.label_names,
             config_name="config.yaml" if config.train.enable else TEST_CONFIG,
         )
@@ -125,73 +99,19 @@ def tell(
         )
 
 
-def evaluator_of(
-    config: Config,
-    precision: Precision,
-    device: torch.device,
-    videos: annotations.Records,
-    *,
-    dataset: str,
-    num_clips: int,
-    num_crops: int,
-    offset: bool,
-    watchdog: Watchdog,
-    what: str,
-) -> Evaluator:
-    """The evaluator for these views of the videos, whose batches the watchdog follows as those of `what`."""
-    views = dict(dataset=dataset, num_clips=num_clips, num_crops=num_crops, offset=offset)
-    loader = loader_of(config, device, videos, **views)
-    return Evaluator(
-        loader=watchdog.watch(loader, what),
-        precision=precision,
-        labels=videos.labels,
-        num_classes=config.model.num_classes,
-        views_per_video=num_clips * num_crops,
-        batch_size=config.test.batch_size,
-        to_input=loaders.to_input(config.data, device),
-        device=device,
-    )
-
-
-def loader_of(
-    config: Config,
-    device: torch.device,
-    videos: annotations.Records,
-    *,
-    dataset: str,
-    num_clips: int,
-    num_crops: int,
-    offset: bool,
-) -> DataLoader:
-    """This rank's share of the videos in these views."""
-    return loaders.eval_loader(
-        config.data,
-        config.data_loader,
-        videos,
-        dataset=dataset,
-        views=loaders.EvalViews(
-            num_clips=num_clips, num_crops=num_crops, single_crop=config.test.single_crop, offset=offset
-        ),
-        batch_size=config.test.batch_size,
-        process=loaders.LoadingProcess(
-            device=device,
-            num_cores=dist.cores_of_process(),
-            rank=dist.rank(),
-            world_size=dist.world_size(),
-        ),
-        seed=config.rng_seed,
-    )
-
-
-def _say_other_colours(before: Config | None, config: Config, path: str) -> None:
-    if before is None and config.data.channel_order == "RGB":
-        if annotations.sampling(config.data, dataset_of_test(config)) == "segments":
-            logger.warning(
-                "%s does not say in which order of colours it was trained: weights of the forks on "
-                "Something-Something need DATA.CHANNEL_ORDER BGR", path,
-            )  # fmt: skip
-    elif before and before.data.channel_order != config.data.channel_order:
+def _warn_of_channel_order(
+    changes: Sequence[Change], contents: Mapping[str, Any], config: Config, path: str
+) -> None:
+    """Warns if the order of the color channels is unknown, or is not that of the training."""
+    order = config.data.channel_order
+    for key, before, now, _ in changes:
+        if key == "DATA.CHANNEL_ORDER":
+            logger.warning("%s was trained with %s %s, and is tested with %s", path, key, before, now)
+    dataset = config.test.dataset or config.train.dataset
+    is_ours = stored_config(contents.get("cfg")) is not None
+    if not is_ours and order == "RGB" and annotations.sampling(config.data, dataset) == "segments":
         logger.warning(
-            "%s was trained with DATA.CHANNEL_ORDER %s, and is tested with %s",
-            path, before.data.channel_order, config.data.channel_order,
-        )  # fmt: skip
+            "%s does not say in which order of colours it was trained: weights of the forks on "
+            "Something-Something need DATA.CHANNEL_ORDER BGR",
+            path,
+        )

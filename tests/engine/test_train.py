@@ -12,11 +12,13 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slowfast_mlp.data.batch import Views
+from slowfast_mlp.data.samplers import TrainSampler
 from slowfast_mlp.engine.compile import compile_replica
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.train import train_one_epoch
+from slowfast_mlp.engine.training import Training
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.decode_failures import FailedVideos
 from slowfast_mlp.log.nonfinite_steps import SkippedSteps
@@ -35,7 +37,7 @@ def prepared():
 
 
 def prepare(logs, folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, before_step=None):
-    """A model, and a function that trains it for an epoch of NUM_STEPS steps with all that a run may set."""
+    """A training of NUM_STEPS steps an epoch with all that a run may set."""
     model, clips, labels = jobs.model_and_batch()
     model.to(device)
     batches = [Views(clips + step, labels, torch.arange(4), ()) for step in range(NUM_STEPS)]
@@ -43,37 +45,36 @@ def prepare(logs, folder, device=CPU, *, log_period=NUM_STEPS, spoil=None, befor
         batches[spoil] = batches[spoil]._replace(clips=batches[spoil].clips * float("nan"))
     steps = iter(range(NUM_STEPS))
 
-    def to_input(views):
+    def device_transform(views):
         if before_step:
             before_step(next(steps))
         return views.clips
 
     log = logs.enter_context(RunLog(str(folder), enabled=True, tensorboard=False))
     failed = FailedVideos(str(folder), max_fraction=1.0)
-    kept = dict(max_in_a_row=3, seed=0, path_of=str, device=device)
-    return model, partial(
-        train_one_epoch,
-        model,
-        batches,
-        jobs.adamw(model, shard=False),
-        Precision("fp32", device),
-        Progress(log, failed, log_period=log_period, steps_of_epochs=[NUM_STEPS]),
-        SkippedSteps(str(folder), **kept),
-        epoch=0,
-        lr_at=lambda epoch: 0.01,
-        to_input=to_input,
-        share_done=lambda step: step / NUM_STEPS,
+    return Training(
+        model=model,
+        optimizer=jobs.adamw(model, shard=False),
+        precision=Precision("fp32", device),
+        loader=batches,
+        sampler=TrainSampler(torch.zeros(4 * NUM_STEPS), batch_size=4, rank=0, world_size=1, seed=0),
+        device_transform=device_transform,
         make_targets=partial(soft_targets, num_classes=3, smoothing=0.1),
-        mix=None,
-        max_norm=1.0,
+        lr_at=lambda epoch: 0.01,
+        progress=Progress(log, failed, log_period=log_period, steps_of_epochs=[NUM_STEPS]),
+        skipped_steps=SkippedSteps(str(folder), max_in_a_row=3, seed=0, path_of=str, device=device),
         num_classes=3,
-        num_parts=2,
-        after_step=Ema(model, decay=0.9).update,
         device=device,
         seed=0,
-        first_step=0,
-        end_step=lambda step: None,
+        max_grad_norm=1.0,
+        accumulate_steps=2,
+        ema=Ema(model, decay=0.9),
     )
+
+
+def train(training):
+    for _ in train_one_epoch(training, 0):
+        pass
 
 
 WAITING_OPS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
@@ -111,9 +112,9 @@ def test_the_host_looks_at_the_device_once_a_log_line_and_never_between(
     prepared, tmp_path, log_period, waits
 ):
     found = []
-    _, train = prepared(tmp_path, log_period=log_period)
+    training = prepared(tmp_path, log_period=log_period)
     with Ops(found), Methods(found):
-        train()
+        train(training)
     assert found == ["torch.Tensor.tolist"] * waits
 
 
@@ -131,13 +132,13 @@ def test_on_a_gpu_no_step_waits(prepared, tmp_path):
     def before_step(step):
         torch.cuda.set_sync_debug_mode("error" if 0 < step < NUM_STEPS - 1 else "default")
 
-    prepared(tmp_path, torch.device("cuda"), before_step=before_step)[1]()
+    train(prepared(tmp_path, torch.device("cuda"), before_step=before_step))
 
 
 def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(prepared, tmp_path, capsys):
-    model, train = prepared(tmp_path / "spoilt", spoil=2)
-    train()
-    assert all(value.isfinite().all() for value in model.state_dict().values())
+    training = prepared(tmp_path / "spoilt", spoil=2)
+    train(training)
+    assert all(value.isfinite().all() for value in training.model.state_dict().values())
     assert "skipped steps 1" in capsys.readouterr().out
     (line,) = (tmp_path / "spoilt" / "skipped_steps.jsonl").read_text().splitlines()
     assert line == (
@@ -147,14 +148,8 @@ def test_a_step_with_a_clip_that_is_not_finite_is_as_if_it_had_not_been(prepared
 
 
 def test_the_average_of_the_weights_does_not_follow_a_step_that_was_skipped(prepared, tmp_path):
-    model, train = prepared(tmp_path, spoil=2)
-    ema, averages = Ema(model, decay=0.9), []
-
-    def follow(skipped):
-        ema.update(skipped)
-        averages.append(ema.model.head.weight.clone())
-
-    train(after_step=follow)
+    training = prepared(tmp_path, spoil=2)
+    averages = [training.ema.model.head.weight.clone() for _ in train_one_epoch(training, 0)]
     stood = [torch.equal(before, after) for before, after in pairwise(averages)]
     assert stood == [False, True, False, False, False]
 

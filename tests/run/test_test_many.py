@@ -9,8 +9,9 @@ import torch
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.metrics_file import last_metrics
-from slowfast_mlp.run.main import model_of, run
-from slowfast_mlp.run.test_many import run_together, settings_of_test, views_of
+from slowfast_mlp.run.main import run
+from slowfast_mlp.run.setup import build_model
+from slowfast_mlp.run.test_many import run_tests, settings_of_test, views_of
 
 CPU = torch.device("cpu")
 POSMLP = ("MODEL.NAME", "posmlp_video", "MODEL.VARIANT", "Nano", "MODEL.ARGS", "{}")
@@ -24,7 +25,7 @@ def weights(configure, tmp_path):
     def weights(name, *overrides):
         config = configure(*overrides)
         path = tmp_path / f"{name}.pyth"
-        torch.save({"model_state": model_of(config, CPU).state_dict()}, path)
+        torch.save({"model_state": build_model(config, CPU).state_dict()}, path)
         return (*NO_TRAINING, *overrides, "TEST.CHECKPOINT_FILE_PATH", str(path))
 
     return weights
@@ -40,7 +41,7 @@ def test_models_tested_together_predict_byte_for_byte_what_each_does_alone(
     for name, overrides in words.items():
         run(configure(*overrides, out=f"alone_{name}"))
     capsys.readouterr()
-    run_together([configure(*overrides, out=f"together_{name}") for name, overrides in words.items()])
+    run_tests([configure(*overrides, out=f"together_{name}") for name, overrides in words.items()])
     for name in words:
         alone, together = tmp_path / f"alone_{name}", tmp_path / f"together_{name}"
         assert {path.name for path in alone.iterdir()} == {path.name for path in together.iterdir()}
@@ -61,7 +62,7 @@ def test_two_processes_together_predict_byte_for_byte_what_one_does(configure, w
             configure(*overrides, *short, "TEST.BATCH_SIZE", "2", out=f"{name}_{processes}")
             for name, overrides in words.items()
         ]
-        launch(partial(run_together, configs), num_gpus=0, processes=processes)
+        launch(partial(run_tests, configs), num_gpus=0, processes=processes)
     for name in words:
         one, two = (tmp_path / f"{name}_{processes}" / "predictions.csv" for processes in (1, 2))
         assert one.read_bytes() == two.read_bytes()
@@ -71,7 +72,7 @@ def test_a_checkpoint_that_does_not_fit_is_named_before_anything_is_decoded(conf
     posmlp = weights("posmlp", *POSMLP)
     wrong = (*NO_TRAINING, *posmlp[-2:])  # PosMLP's weights for MorphMLP
     with pytest.raises(UserError, match="posmlp.pyth does not fit this model"):
-        run_together([configure(*posmlp, out="right"), configure(*wrong, out="wrong")])
+        run_tests([configure(*posmlp, out="right"), configure(*wrong, out="wrong")])
     assert not (tmp_path / "right" / "predictions.csv").exists()
 
 
@@ -118,4 +119,4 @@ def test_the_settings_of_a_test_are_those_that_its_figures_depend_on(configure):
 
 def test_configs_that_ask_for_different_views_are_not_tested_together(configure):
     with pytest.raises(ValueError, match="do not ask for the same views"):
-        run_together([configure(*NO_TRAINING), configure(*NO_TRAINING, "DATA.CHANNEL_ORDER", "BGR")])
+        run_tests([configure(*NO_TRAINING), configure(*NO_TRAINING, "DATA.CHANNEL_ORDER", "BGR")])

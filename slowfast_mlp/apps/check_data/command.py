@@ -1,15 +1,19 @@
 """The settings of a config, the lists that it reads, and their files, checked (tools/check_data.py)."""
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from slowfast_mlp.apps.check_data.report import CheckReport, check_lists
 from slowfast_mlp.builders import annotations
 from slowfast_mlp.config.schema import Config, Data
 from slowfast_mlp.data.clip_sampling import clip_span
+from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.run.dry_run import refusals
+from slowfast_mlp.run.setup import setup
 from slowfast_mlp.run.splits import splits_to_read
 
 logger = logging.getLogger(__name__)
@@ -31,7 +35,7 @@ def check(
 
     Raises UserError.
     """
-    datasets = splits_to_read(config)
+    datasets = splits_to_read(config.train, config.test)
     sampling = {name: annotations.sampling(config.data, dataset) for name, dataset in datasets.items()}
     if split and split not in datasets:
         raise UserError(f"--split {split}: the config reads {', '.join(datasets)} only.")
@@ -40,7 +44,7 @@ def check(
         for name, dataset in datasets.items()
         if split in (None, name)
     }
-    refused = refusals(config, videos)
+    refused = _dry_run(config, videos)
     for text in refused:
         logger.warning("run_net.py refuses: %s", text)  # known now, not after hours
     return check_lists(
@@ -54,6 +58,16 @@ def check(
         timeout_sec=timeout_sec,
         cache=cache or Path(config.output_dir) / CACHE_NAME,
     )
+
+
+def _dry_run(config: Config, videos: Mapping[str, annotations.Records]) -> list[str]:
+    """Sets a run up on a CPU, without running it; returns the reason if the run would be refused."""
+    cpu = torch.device("cpu")
+    try:
+        setup(config, videos, device=cpu, precision=Precision("fp32", cpu))
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def frames_needed(data: Data, sampling: dict[str, str], split: str, fps: float) -> float:

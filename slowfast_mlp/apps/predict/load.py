@@ -12,7 +12,7 @@ from slowfast_mlp.apps.predict.predictor import ClipFormat, Predictor, ViewForma
 from slowfast_mlp.builders import annotations, loaders, model
 from slowfast_mlp.checkpoint import checkpoint as checkpoints
 from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
-from slowfast_mlp.config.diff import model_changes, stored_config
+from slowfast_mlp.config.diff import changes_between, fixed_changes, stored_config
 from slowfast_mlp.config.load import load_config, override
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.data.annotations import read_label_names
@@ -62,14 +62,13 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
     dataset = test.dataset or config.train.dataset
     window_sec = data.num_frames * data.sampling_rate / data.target_fps
     sampling = annotations.sampling(data, dataset)
-    transform = loaders.view_transform(
-        data, dataset, num_crops=test.num_spatial_crops, single_crop=test.single_crop
-    )
+    views = loaders.EvalViews.of_test(test, data, dataset=config.train.dataset)
+    transform = loaders.view_transform(data, views)
     return Predictor(
         net,
         label_names=names,
         precision=Precision(config.train.precision, where),
-        to_input=loaders.to_input(data, where),
+        to_input=loaders.device_transform(data, where),
         device=where,
         ensemble=test.ensemble,
         batch_size=test.batch_size,
@@ -103,20 +102,19 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
 
 def _loader_of(config: Config, where: torch.device, videos: annotations.Records) -> Any:
     """The views of a test of these videos, one video at a time; a single one is read by this process."""
-    loading = config.data_loader if len(videos) > 1 else replace(config.data_loader, num_workers=0)
+    loading, num_videos = config.data_loader, len(videos)
+    if num_videos == 1:
+        loading = replace(loading, num_workers=0)
+    elif loading.num_workers is None:
+        num_workers = max(1, min(dist.cores_of_process(), num_videos) - 1)
+        loading = replace(loading, num_workers=min(loaders.MAX_WORKERS, num_workers))
     return loaders.eval_loader(
         config.data,
         loading,
         videos,
-        dataset=config.test.dataset or config.train.dataset,
-        views=loaders.EvalViews(
-            num_clips=config.test.num_ensemble_views,
-            num_crops=config.test.num_spatial_crops,
-            single_crop=config.test.single_crop,
-            offset=config.data.use_offset_sampling,
-        ),
+        loaders.EvalViews.of_test(config.test, config.data, dataset=config.train.dataset),
         batch_size=1,
-        process=loaders.LoadingProcess(device=where, num_cores=min(dist.cores_of_process(), len(videos))),
+        device=where,
         seed=config.rng_seed,
     )
 
@@ -130,7 +128,7 @@ def _config(contents: dict[str, Any], path: str, config_file: str | None, overri
             "--cfg configs/Kinetics/MORPHMLP_S_16x4.yaml (in Python: config_file=...)."
         )
     config = load_config(config_file, overrides) if config_file else override(stored, overrides)
-    if stored and (differing := model_changes(stored, config)):
+    if stored and (differing := fixed_changes(changes_between(stored, config), "model")):
         raise UserError(
             f"{path} is a checkpoint of another model: it has {'; '.join(differing)}. Leave the config out: "
             "the checkpoint holds its own."

@@ -17,7 +17,7 @@ from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.distributed.launch import gpus_to_use
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.flops import count_flops, count_parameters
-from slowfast_mlp.run.main import model_of
+from slowfast_mlp.run.setup import build_model
 from slowfast_mlp.run.splits import read_lists
 
 CACHE = "costs.json"
@@ -72,7 +72,7 @@ def model_in_words(config: Config) -> str:
 
 def cost_of(config: Config) -> tuple[int, int]:
     """Parameters of the model, and multiply-adds of one view as the papers count them, on the CPU."""
-    model = model_of(config, torch.device("cpu"))
+    model = build_model(config, torch.device("cpu"))
     crop_size = config.data.test_crop_size
     clip_shape = (3, config.data.num_frames, crop_size, crop_size)
     return count_parameters(model), count_flops(model, clip_shape)

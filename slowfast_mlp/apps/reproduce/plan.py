@@ -9,7 +9,6 @@ from pathlib import Path
 from slowfast_mlp.apps.reproduce.table import Row, matching
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.errors import UserError, nearest_name
-from slowfast_mlp.run.splits import dataset_of_test
 from slowfast_mlp.run.summary import protocol
 from slowfast_mlp.run.test_many import settings_of_test, views_of
 
@@ -113,7 +112,8 @@ def plan_rows(rows: Sequence[Row], given: Given, output_dir: str) -> list[Plan]:
 
 
 def _dataset(row: Row) -> str:
-    return dataset_of_test(load_config(row.config, row.overrides))
+    config = load_config(row.config, row.overrides)
+    return config.test.dataset or config.train.dataset
 
 
 def _by_row(rows: Sequence[Row], given: Given) -> dict[str, str]:
@@ -140,7 +140,7 @@ def _plan(row: Row, *, checkpoint: str, data: str, overrides: Sequence[str], out
     words += ["DATA.PATH_TO_DATA_DIR", data] if data else []
     words += [*overrides, "OUTPUT_DIR", output_dir]
     config = load_config(row.config, words)
-    dataset = dataset_of_test(config)
+    dataset = config.test.dataset or config.train.dataset
     return Plan(
         row=row,
         overrides=tuple(words),
@@ -150,7 +150,7 @@ def _plan(row: Row, *, checkpoint: str, data: str, overrides: Sequence[str], out
         dataset=dataset,
         model=config.model.name,
         num_views=config.test.num_ensemble_views * config.test.num_spatial_crops,
-        protocol=protocol(config),
+        protocol=protocol(config.test, config.data, config.train.dataset),
         views=views_of(config),
         settings=settings_of_test(config),
     )

@@ -14,7 +14,7 @@ from slowfast_mlp.config.load import load_config
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.metrics_file import last_metrics
-from slowfast_mlp.run.test_many import run_together
+from slowfast_mlp.run.test_many import run_tests
 
 RESULT = "result.json"
 # Scores of 50,000 pictures in 1,000 classes are 0.4 GB a model.
@@ -74,7 +74,7 @@ def _tested(group: Sequence[tuple[Plan, dict[str, str]]]) -> Iterator[tuple[Plan
     configs = [load_config(plan.row.config, plan.overrides) for plan, _ in group]
     try:
         launch(
-            partial(run_together, configs),
+            partial(run_tests, configs),
             num_gpus=configs[0].num_gpus,
             timeout_sec=configs[0].dist_timeout_sec,
         )

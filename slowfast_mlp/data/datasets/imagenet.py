@@ -1,4 +1,4 @@
-"""ImageNet, and any pictures in a folder a class: a picture is a video of one frame."""
+"""ImageNet, and any images in one folder per class. An image is a video of one frame."""
 
 import os
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ ARE_PICTURES = True
 
 
 def read_records(root: str, split: str, *, prefix: str, separator: str) -> Records:
-    """Records of `root`/{train,val,test}/<class>/<picture>; without a test folder the test split is val.
+    """Records of `root`/{train,val,test}/<class>/<image>; without a test folder the test split is val.
 
-    The class folders may lie in tars, `root`/train/*.tar and so on: they are read where a folder has tars and
-    no folders. The classes are the folders of `root`/train, or those of the split where there is no train,
-    sorted; once some of them are WordNet's (n and digits), only those. `prefix` and `separator` belong to
-    lists: the first is refused. Raises UserError.
+    If a split has tars (`root`/train/*.tar) and no folders, the class folders are read from the tars. The
+    classes are the sorted folders of `root`/train, or of the split itself without it. If some are WordNet ids
+    (n and digits), others are ignored. `prefix` and `separator` are for lists; a prefix is refused. Raises
+    UserError.
     """
     if prefix:
         raise UserError(
@@ -51,7 +51,7 @@ def read_records(root: str, split: str, *, prefix: str, separator: str) -> Recor
 
 
 def class_names(place: str) -> list[str]:
-    """The names of the classes, sorted: a class a folder, of `place` or else of the tars in it."""
+    """The sorted class names: the folders of `place`, or else of the tars in it."""
     names = _folders_in(place) or sorted({name for name, _, _ in _members_in(place)})
     of_wordnet = [name for name in names if name[0] == "n" and name[1:].isdecimal()]
     if not names:
@@ -65,7 +65,7 @@ def _folders_in(place: str) -> list[str]:
 
 
 def _members_in(place: str) -> Iterator[tuple[str, str, str]]:
-    """The class, the name and the path of every picture in the tars of a folder."""
+    """The class, name and path of every image in the tars of a folder."""
     for tar in sorted(name for name in g_pathmgr.ls(place) if name.endswith(".tar") and name[0] != "."):
         path = os.path.join(place, tar)
         try:
@@ -82,18 +82,18 @@ def _members_in(place: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _list_tars(place: str, classes: list[str]) -> Iterator[Record]:
-    """A record for every picture in the tars, in the order of _list_folders."""
+    """A record for every image in the tars, in the order of _list_folders."""
     label_of = {name: label for label, name in enumerate(classes)}
     found = sorted(member for member in _members_in(place) if member[0] in label_of)
     yield from (Record(path, label_of[label]) for label, _, path in found)
 
 
 def _list_folders(place: str, classes: list[str]) -> Iterator[Record]:
-    """A record for every picture, class by class in the order of the names."""
+    """A record for every image, by class and name."""
     present = set(g_pathmgr.ls(place))
     for label, name in enumerate(classes):
         if name not in present:
-            continue  # a split may lack a class; its label stays
+            continue  # a split may lack a class; labels do not change
         folder = os.path.join(place, name)
         pictures = image_names(g_pathmgr.ls(folder))
         if not pictures:

@@ -1,4 +1,4 @@
-"""Kinetics, and any dataset in its format: a list a split, `path label` on every line."""
+"""Kinetics, and any dataset in its format: one list per split, with `path label` on every line."""
 
 import os
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from slowfast_mlp.data.records import Record, Records
 from slowfast_mlp.errors import UserError
 
 SAMPLING = "dense"
-SIDES_ARE_CLASSES = False  # whether left and right tell classes apart
-ARE_PICTURES = False  # whether the recipes for pictures hold: antialiased, cropped before all else
+SIDES_ARE_CLASSES = False  # whether some classes differ by left and right only
+ARE_PICTURES = False  # whether image recipes apply: antialiased resizing, crop before other augmentation
 LABEL_NAMES = "categories.txt"
 USUAL_SEPARATORS = (" ", ",", "\t", ";")
 
@@ -19,13 +19,12 @@ USUAL_SEPARATORS = (" ", ",", "\t", ";")
 def read_records(
     root: str, split: str, *, prefix: str, separator: str, columns: int = 2, label_names: str | None = None
 ) -> Records:
-    """Records of `root`/{train,val,test}.csv; without test.csv the test split is val.csv, as people copy it.
+    """Records of `root`/{train,val,test}.csv; without test.csv the test split is val.csv.
 
-    The label stands behind the last `separator` of a line, so paths may hold it too. A relative path starts
-    from `prefix`, or from `root` where there is none; an absolute one stays as it is. With 3 `columns` a line
-    is path, number of frames, label, and the number is left out: files are counted. `label_names`, a file as
-    `read_label_names` takes it, starts from `root`; without it that is categories.txt, if there is one.
-    Raises UserError.
+    The label follows the last `separator` of a line, so paths may contain it. Relative paths start from
+    `prefix`, or from `root` without a prefix. With 3 `columns` a line is path, number of frames, label; the
+    number is ignored. `label_names` is a file for `read_label_names`, relative to `root`; by default
+    categories.txt, if it exists. Raises UserError.
     """
     if columns not in (2, 3):
         raise UserError(
@@ -38,7 +37,7 @@ def read_records(
 
 
 def names_of_classes(root: str, given: str | None, usual: str) -> tuple[str, ...]:
-    """The names in the file `given`, which must exist; else in `usual`, if that exists; else none."""
+    """Class names from the file `given`, which must exist, or by default from `usual`, if it exists."""
     path = os.path.join(root, usual if given is None else given)
     if given is None and not g_pathmgr.isfile(path):
         return ()
@@ -46,8 +45,8 @@ def names_of_classes(root: str, given: str | None, usual: str) -> tuple[str, ...
 
 
 def parse_list(path: str, *, prefix: str, separator: str, columns: int = 2) -> Iterator[Record]:
-    """Records of one list file; blank lines are passed over."""
-    separator = "\t" if separator == "\\t" else separator  # as a shell hands it over
+    """Records of one list file; blank lines are skipped."""
+    separator = "\t" if separator == "\\t" else separator  # as typed in a shell
     number = 0
     for number, line in read_lines(path):
         fields = line.rsplit(separator, columns - 1)
@@ -55,15 +54,15 @@ def parse_list(path: str, *, prefix: str, separator: str, columns: int = 2) -> I
             what = "whole number" if columns == 2 else "number of frames and label"
             raise UserError(
                 f"{path}, line {number}: {line!r} has no {what} behind the separator "
-                f"{separator!r}.{_what_it_may_be(line, separator, columns)}"
+                f"{separator!r}.{_hint(line, separator, columns)}"
             )
         yield Record(os.path.join(prefix, fields[0].strip()), int(fields[-1]))
     if number == 0:
         raise UserError(f"{path} is empty: it needs a line `path label` for every video.")
 
 
-def _what_it_may_be(line: str, separator: str, columns: int) -> str:
-    """The setting under which a line would be one of the list, or how to write it."""
+def _hint(line: str, separator: str, columns: int) -> str:
+    """A hint: the setting with which a line could be parsed, or the expected format."""
     if columns == 3 and _fits(line, separator, 2):
         return " It is `path label`: set DATA.ARGS.columns 2, or write `path frames label`."
     for other in USUAL_SEPARATORS:

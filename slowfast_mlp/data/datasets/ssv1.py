@@ -1,4 +1,4 @@
-"""Something-Something V1 as folders of frames, by the lists of PySlowFast's forks."""
+"""Something-Something V1 as folders of frames, with the lists of PySlowFast's forks."""
 
 import os
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ def read_records(
     test_list: str | None = None,
     label_names: str | None = None,
 ) -> Records:
-    """Records of the lists in `root`, `folder frames label` on every line; None tests the validation list.
+    """Records of the lists in `root`, with `folder frames label` on every line.
 
-    Frame i of a video is `prefix`/folder/template.format(first_frame + i); `prefix` is by default `root`.
-    Lists have blanks between their fields whatever `separator` is. `label_names`, a file as
-    `read_label_names` takes it, starts from `root`; without it that is category.txt, if there is one. Raises
-    UserError.
+    Frame i of a video is `prefix`/folder/template.format(first_frame + i); `prefix` defaults to `root`.
+    Fields are separated by blanks; `separator` is ignored. Without a `test_list` the test split is the
+    validation list. `label_names` is a file for `read_label_names`, relative to `root`; by default
+    category.txt, if it exists. Raises UserError.
     """
     lists = {"train": train_list, "val": val_list, "test": test_list or val_list}
     path = find_file(root, [lists[split]], "the folder of the lists, or their names as DATA.ARGS")
@@ -41,7 +41,7 @@ def read_records(
 
 
 def parse_frame_list(path: str, *, prefix: str, template: str, first_frame: int) -> Iterator[Record]:
-    """Records of one list of frame folders; blank lines are passed over."""
+    """Records of one list of frame folders; blank lines are skipped."""
     check_template(template)
     if first_frame < 0:
         raise UserError(
@@ -66,12 +66,12 @@ def parse_frame_list(path: str, *, prefix: str, template: str, first_frame: int)
 
 
 def frame_template(prefix: str, folder: str, template: str) -> str:
-    """The path of a folder's frames, for `str.format`; braces in the names of folders stay themselves."""
+    """The template of a folder's frames for `str.format`, with braces in folder names escaped."""
     return os.path.join(literal(os.path.join(prefix, folder)), template)
 
 
 def check_template(template: str) -> None:
-    """Raises UserError unless the template gives every frame a name of its own."""
+    """Raises UserError unless the template gives every frame a different name."""
     try:
         names = template.format(1), template.format(2)
     except (ValueError, IndexError, KeyError):

@@ -104,14 +104,14 @@ def _label_names(root: str, given: str | None, *, needed: bool) -> tuple[str, ..
         return read_label_names(os.path.join(root, given))
     names = _json_names("labels")
     if not needed and not any(g_pathmgr.isfile(os.path.join(root, name)) for name in names):
-        beside = os.path.join(root, LABEL_NAMES)  # as prepare_data.py writes it
-        return read_label_names(beside) if g_pathmgr.isfile(beside) else ()
+        fallback = os.path.join(root, LABEL_NAMES)  # as prepare_data.py writes it
+        return read_label_names(fallback) if g_pathmgr.isfile(fallback) else ()
     path = find_file(root, names, "the folder of the official JSONs, with that of the labels")
     return read_label_ids(path)
 
 
 def read_label_ids(path: str) -> tuple[str, ...]:
-    """Names of the classes in the order of their ids, from the official JSON of labels. Raises UserError."""
+    """Class names in the order of their ids, from the official JSON of labels. Raises UserError."""
     ids = {
         name: int(label) if str(label).isdecimal() else -1 for name, label in read_json(path, dict).items()
     }
@@ -121,12 +121,12 @@ def read_label_ids(path: str) -> tuple[str, ...]:
 
 
 def parse_annotations(path: str, label_names: Sequence[str]) -> dict[str, int]:
-    """Labels by the id of the video, in the order of an official JSON of a split. Raises UserError."""
+    """Labels by video id, in the order of the official JSON of a split. Raises UserError."""
     return {str(entry["id"]): label for entry, label in read_entries(path, label_names)}
 
 
 def read_entries(path: str, label_names: Sequence[str]) -> list[tuple[dict[str, Any], int]]:
-    """The entries of an official JSON of a split with their labels, every video once. Raises UserError."""
+    """The entries of the official JSON of a split with their labels, each video once. Raises UserError."""
     number_of = {name: number for number, name in enumerate(label_names)}
     found: dict[str, tuple[dict[str, Any], int]] = {}
     repeated = []
@@ -165,7 +165,7 @@ def _id_and_template(entry: Any, where: str) -> tuple[str, str]:
 
 
 def _videos(labels: dict[str, int], *, place: str, suffix: str | None) -> Iterator[Record]:
-    """A record for every id, whether its file is there or not."""
+    """A record for every id, whether its file exists or not."""
     if suffix is None and not g_pathmgr.isdir(place):
         raise UserError(f"There is no folder {place!r}: set DATA.PATH_PREFIX to that of the videos.")
     present = set(g_pathmgr.ls(place)) if suffix is None else set()
@@ -197,10 +197,9 @@ def _frame_folders(labels: dict[str, int], root: str, split: str, *, prefix: str
 
 
 def parse_frame_csv(path: str) -> Iterator[tuple[str, Record]]:
-    """The id and a record, with label 0 and a path as in the list, of every video of a list with a line a
-    frame.
+    """The id and record of every video of a list with one line per frame. Labels are 0, paths as in the list.
 
-    One frame is looked at a time: the lists have 25 million. Frames must be numbered without gaps.
+    Reads one line at a time, as the lists have 25 million. Frames must be numbered without gaps.
     """
     video, first, template, start, count = "", "", "", 0, 0
     for number, line in read_lines(path):
@@ -229,7 +228,7 @@ def parse_frame_csv(path: str) -> Iterator[tuple[str, Record]]:
 
 
 def _template_of(frame: str, where: str) -> tuple[str, int]:
-    """The template of a video's frames, and the number of this one."""
+    """The template of a video's frames, and the number of this frame."""
     folder, name = os.path.split(frame)
     match = re.fullmatch(r"(.*?)(\d+)(\.\w+)", name)
     if match is None:

@@ -12,11 +12,11 @@ from slowfast_mlp.seeding import mix_seeds
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup:
-    """One mix a batch, drawn from (seed, epoch, step, rank).
+    """Mixes each batch with one set of random values from (seed, epoch, step, rank).
 
-    With probability `prob` a batch is mixed: by CutMix with probability `switch_prob`, else by Mixup. The
-    share that a clip keeps of itself is drawn from Beta(alpha, alpha), for CutMix with `cutmix_alpha`; an
-    alpha of 0 leaves its kind out.
+    With probability `prob` a batch is mixed: by CutMix with probability `switch_prob`, else by Mixup. Lambda,
+    the weight of a clip itself, is sampled from Beta(alpha, alpha), with `cutmix_alpha` for CutMix. An alpha
+    of 0 disables its method.
     """
 
     alpha: float
@@ -28,7 +28,7 @@ class Mixup:
 
     def __call__(self, clips: Tensor, targets: Tensor, *, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Mixes clips [B, 3, T, H, W] in place; returns them and the mixed targets [B, K]."""
-        share, box = self.draw(*clips.shape[-2:], epoch=epoch, step=step)
+        share, box = self.sample(*clips.shape[-2:], epoch=epoch, step=step)
         if share == 1:
             return clips, targets
         partners = clips.flip(0)
@@ -40,8 +40,8 @@ class Mixup:
             clips[area] = partners[area]
         return clips, share * targets + (1 - share) * targets.flip(0)
 
-    def draw(self, height: int, width: int, *, epoch: int, step: int) -> tuple[float, Box | None]:
-        """The share that a clip keeps of itself, and for CutMix the box that it does not keep."""
+    def sample(self, height: int, width: int, *, epoch: int, step: int) -> tuple[float, Box | None]:
+        """Lambda, and for CutMix the box to replace."""
         # Python's generator: torch's has no beta distribution.
         source = random.Random(mix_seeds(self.seed, epoch, step, self.rank))
         mixes, cuts = source.random() < self.prob, source.random() < self.switch_prob
@@ -55,7 +55,7 @@ class Mixup:
 
 
 def cut_box(height: int, width: int, share: float, *, y: int, x: int) -> Box:
-    """The box around (y, x) that leaves `share` of the frame, less what of it lies outside the frame."""
+    """A box around (y, x) of 1 - `share` of the area, clipped to the frame."""
     half_height = int(height * math.sqrt(1 - share)) // 2
     half_width = int(width * math.sqrt(1 - share)) // 2
     top, left = max(0, y - half_height), max(0, x - half_width)

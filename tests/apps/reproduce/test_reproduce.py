@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.run.main import model_of
+from slowfast_mlp.run.setup import build_model
 from tests.conftest import TINY, main_of
 
 POSMLP = "MODEL.NAME posmlp_video MODEL.VARIANT Nano MODEL.ARGS {}"
@@ -54,7 +54,7 @@ def weights(tmp_path):
     def weights(name, words=""):
         config = load_config(str(tmp_path / "tiny.yaml"), words.split())
         path = tmp_path / f"{name}.pyth"
-        torch.save({"model_state": model_of(config, torch.device("cpu"))[0].state_dict()}, path)
+        torch.save({"model_state": build_model(config, torch.device("cpu")).state_dict()}, path)
         return path
 
     return weights

@@ -20,7 +20,7 @@ def grey_clips(*levels):
 
 def test_mixup_is_a_weighted_mean_with_the_clip_from_the_other_end():
     mix = mixup(cutmix_alpha=0)
-    share, box = mix.draw(10, 20, epoch=2, step=3)
+    share, box = mix.sample(10, 20, epoch=2, step=3)
     assert box is None and 0 < share < 1
     clips, targets = mix(grey_clips(0.0, 1.0, 5.0), torch.eye(3), epoch=2, step=3)
     assert [float(clip[0, 0, 0, 0]) for clip in clips] == pytest.approx([5 * (1 - share), 1, 5 * share])
@@ -32,7 +32,7 @@ def test_mixup_is_a_weighted_mean_with_the_clip_from_the_other_end():
 def test_cutmix_puts_in_a_box_and_counts_its_true_area():
     mix = mixup(alpha=0)
     for step in range(20):
-        share, (top, left, height, width) = mix.draw(10, 20, epoch=0, step=step)
+        share, (top, left, height, width) = mix.sample(10, 20, epoch=0, step=step)
         clips, targets = mix(grey_clips(0.0, 1.0), torch.eye(2), epoch=0, step=step)
         assert share == 1 - height * width / 200
         assert clips[0, :, :, top : top + height, left : left + width].eq(1).all()
@@ -68,7 +68,7 @@ def test_the_loss_of_a_mixed_and_smoothed_batch_is_the_one_by_hand():
 
 def test_every_step_epoch_rank_and_seed_draws_its_own_and_the_same_again():
     def drawn(epoch=0, step=0, **changes):
-        return mixup(**changes).draw(10, 20, epoch=epoch, step=step)
+        return mixup(**changes).sample(10, 20, epoch=epoch, step=step)
 
     assert drawn() == drawn()
     others = [drawn(epoch=1), drawn(step=1), drawn(rank=1), drawn(seed=1)]
@@ -76,7 +76,7 @@ def test_every_step_epoch_rank_and_seed_draws_its_own_and_the_same_again():
 
 
 def test_kinds_and_mixed_batches_keep_to_their_shares():
-    draws = [mixup(prob=0.8, switch_prob=0.25).draw(32, 32, epoch=0, step=step) for step in range(4000)]
+    draws = [mixup(prob=0.8, switch_prob=0.25).sample(32, 32, epoch=0, step=step) for step in range(4000)]
     mixed = [(share, box) for share, box in draws if share != 1 or box]
     assert len(mixed) / 4000 == pytest.approx(0.8, abs=0.03)
     assert sum(box is not None for _, box in mixed) / len(mixed) == pytest.approx(0.25, abs=0.03)
