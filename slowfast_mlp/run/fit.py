@@ -53,7 +53,7 @@ def fit(training: Training, start: Start, settings: Train, session: Session) -> 
         checkpointer.finish()
     if start.epoch < num_epochs:
         newest = checkpoint.newest(output_dir)
-        session.log.say(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
+        session.log.info(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
 
 
 def _end_epoch(
@@ -72,7 +72,7 @@ def _end_epoch(
 
     def end_epoch(epoch: int) -> None:
         is_last = epoch + 1 == training.progress.num_epochs
-        bn_synced = statistics.settle(epoch, is_last=is_last, must_stop=checkpointer.must_stop)
+        bn_synced = statistics.synchronize(epoch, is_last=is_last, must_stop=checkpointer.must_stop)
         watchdog.note("saving the checkpoint")
         checkpointer.end_epoch(epoch, bn_synced=bn_synced)
 
@@ -100,7 +100,7 @@ def _validation(
         if is_new:
             (evaluation,) = evaluator([candidate])
             top1 = evaluation.accuracy(1)
-            results.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
+            results.log_validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
         is_best = training.best.add(top1, epoch=epoch + 1)
         if is_new:
             log.outcome({"best_top1": training.best.top1, "final_top1": top1}, step=step)

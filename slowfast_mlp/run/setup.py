@@ -51,7 +51,7 @@ def setup(
     model = build_model(config, device)
     for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
         if path:
-            checkpoint.demand_file(path)
+            checkpoint.check_file(path)
     training = None
     if config.train.enable and "train" in videos:
         training = _training(config, model, videos["train"], device=device, precision=precision, log=log)

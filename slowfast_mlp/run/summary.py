@@ -40,7 +40,7 @@ def start_of_run(
         f", tested with {crop_size}" if crop_size != data.train_crop_size else ""
     )
     facts = {
-        "device": f"{results.device_in_words(device)}, {precision.mode}, processes: {dist.world_size()}",
+        "device": f"{results.describe_device(device)}, {precision.mode}, processes: {dist.world_size()}",
         "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames {rate}, "
         f"{pixels}{order}",
         "lists": f"sha256 {', '.join(prints)}{names}",
