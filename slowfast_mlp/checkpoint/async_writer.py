@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 
-class BackgroundWriter:
+class AsyncWriter:
     """Does one job after the other in a thread. What a job raises comes out at the next call."""
 
     def __init__(self):

@@ -150,7 +150,7 @@ def set_aside(path: str) -> str:
     return path + DAMAGED
 
 
-def demand_file(path: str) -> None:
+def check_file(path: str) -> None:
     """Raises UserError if there is no such file."""
     if g_pathmgr.isdir(path):
         found = newest_first(path) or newest_first(os.path.dirname(path.rstrip("/")))
@@ -166,11 +166,11 @@ def read(path: str) -> dict[str, Any]:
 
     Raises UserError, and DamagedFile for a file that is not a whole checkpoint.
     """
-    demand_file(path)
+    check_file(path)
     try:
         # timm's trainers save their arguments with the weights: an object of plain values.
         with g_pathmgr.open(path, "rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
-            _demand_checksums(file, path)
+            _check_checksums(file, path)
             contents = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message advises to load the file anyway, which would run the code in it.
@@ -197,7 +197,7 @@ def read(path: str) -> dict[str, Any]:
     return dict(contents)
 
 
-def _demand_checksums(file: Any, path: str) -> None:
+def _check_checksums(file: Any, path: str) -> None:
     """Compares every record with the CRC-32 that torch.save wrote, which torch.load does not do.
 
     Files older than torch 1.6 are not zip archives and have no checksums.

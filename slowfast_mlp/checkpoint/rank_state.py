@@ -44,7 +44,7 @@ class RankState:
         if not states:
             return
         same = len(states) == world_size
-        state = states[rank] if same else joined(states, self.nets, of_first=rank == 0)
+        state = states[rank] if same else merge_states(states, self.nets, of_first=rank == 0)
         self.failed.load_state_dict(state["failed"])
         self.skipped.load_state_dict(state["skipped"])
         if "progress" in state:
@@ -55,7 +55,7 @@ class RankState:
                 own[name].copy_(value)
 
 
-def joined(states: Sequence[dict[str, Any]], keys: Iterable[str], *, of_first: bool) -> dict[str, Any]:
+def merge_states(states: Sequence[dict[str, Any]], keys: Iterable[str], *, of_first: bool) -> dict[str, Any]:
     """One state of several ranks' for another number of ranks: means of the statistics under `keys`; what is
     summed goes to the first of the new ranks, nothing to the others; what all have in common stays.
     """

@@ -84,7 +84,7 @@ def load_weights(
     return report
 
 
-def demand_finite(model: nn.Module) -> None:
+def check_finite(model: nn.Module) -> None:
     """Raises UserError if a weight is not finite: resuming from such a checkpoint could not work."""
     broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     if broken:

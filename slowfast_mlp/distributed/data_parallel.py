@@ -37,7 +37,7 @@ def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Mod
         )
 
 
-def without_sharing(model: nn.Module) -> AbstractContextManager:
+def no_sync(model: nn.Module) -> AbstractContextManager:
     """The context of a pass of `replicate`'s model whose gradients stay here until the next pass outside."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 

@@ -14,10 +14,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from slowfast_mlp.distributed import rendezvous, slurm
-from slowfast_mlp.distributed.preflight import row_of
+from slowfast_mlp.distributed.preflight import rank_info
 from slowfast_mlp.distributed.process_group import device
 from slowfast_mlp.distributed.rendezvous import EndedByOther, ended_by_other
-from slowfast_mlp.distributed.signals import forwarded
+from slowfast_mlp.distributed.signals import forward_signals
 from slowfast_mlp.distributed.watchdog import HANG_STATUS
 from slowfast_mlp.errors import Stopped, UserError
 
@@ -69,7 +69,7 @@ def launch(
     if not _has_rank() and num_shards == 1 and slurm.is_one_of_many(os.environ):
         os.environ.update(slurm.ranks_of_task(os.environ))
         if num_gpus is None:
-            slurm.demand_task_for_every_gpu(os.environ, num_gpus=torch.cuda.device_count())
+            slurm.check_task_for_every_gpu(os.environ, num_gpus=torch.cuda.device_count())
         _run_in_group(function, num_gpus, timeout_sec)
         return
     count = processes or gpus_to_use(num_gpus)
@@ -95,9 +95,9 @@ def _start_processes(processes: _Processes) -> None:
     """Starts the processes and waits for them; raises what failed first in any of them."""
     errors = mp.get_context("spawn").SimpleQueue()
     context = mp.spawn(_worker, (processes, errors), nprocs=processes.count, join=False)
-    heard: list[int] = []
+    received: list[int] = []
     try:
-        with forwarded(context.pids(), heard):
+        with forward_signals(context.pids(), received):
             while not context.join():
                 pass
     except (mp.ProcessExitedException, mp.ProcessRaisedException) as ended:
@@ -105,8 +105,8 @@ def _start_processes(processes: _Processes) -> None:
             raise UserError(
                 "The run stood still and was ended. The table above says which rank waited for which."
             ) from None
-        if errors.empty() and heard:  # before a process could react, or a second time
-            raise SystemExit(128 + heard[-1]) from None
+        if errors.empty() and received:  # before a process could react, or a second time
+            raise SystemExit(128 + received[-1]) from None
         if errors.empty():
             raise
     if not errors.empty():
@@ -132,7 +132,7 @@ def _worker(local_rank: int, processes: _Processes, errors: Any) -> None:
     if device(processes.num_gpus).type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes.count))
     try:
-        rendezvous.take_address(processes.init_method)
+        rendezvous.set_address(processes.init_method)
         _run_in_group(processes.function, processes.num_gpus, processes.timeout_sec)
     except Stopped as stop:
         errors.put(stop)  # and exits with status 0: any other would have the other ranks killed
@@ -191,7 +191,8 @@ def _join_group(own_rank: int, where: torch.device, timeout_sec: float) -> rende
         torch.cuda.set_device(where)
     world_size = int(os.environ["WORLD_SIZE"])
     store = rendezvous.open_store(serve=own_rank == 0, timeout_sec=timeout_sec)
-    rendezvous.call_roll(store, row_of(own_rank, where), world_size=world_size, timeout_sec=timeout_sec)
+    info = rank_info(own_rank, where)
+    rendezvous.wait_for_ranks(store, info, world_size=world_size, timeout_sec=timeout_sec)
     dist.init_process_group(
         "nccl" if where.type == "cuda" else "gloo",
         store=dist.PrefixStore("group", store),

@@ -1,4 +1,4 @@
-"""What is known of every process before the first step: a table, and what is wrong with it."""
+"""Facts of every process before the first step: a table, and checks of devices and versions."""
 
 import os
 import platform
@@ -13,13 +13,13 @@ from tabulate import tabulate
 
 from slowfast_mlp.errors import UserError
 
-# What should be the same for all processes, and is told apart by rank where it is not.
+# Versions that should be the same on all ranks.
 VERSIONS = ("torch", "cuda", "python", "slowfast_mlp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One process. `device_id` tells the hardware apart where two processes must not share it."""
+class RankInfo:
+    """One process. `device_id` identifies hardware that two processes must not share; empty for a CPU."""
 
     rank: int
     host: str
@@ -32,15 +32,15 @@ class Row:
     slowfast_mlp: str
 
 
-def row_of(rank: int, device: torch.device) -> Row:
-    """This process."""
+def rank_info(rank: int, device: torch.device) -> RankInfo:
+    """The facts of this process."""
     name, device_id = device.type, ""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         name, device_id = f"{device} {properties.name}", str(properties.uuid)
     elif device.type != "cpu":
         device_id = str(device)
-    return Row(
+    return RankInfo(
         rank=rank,
         host=socket.gethostname(),
         pid=os.getpid(),
@@ -60,8 +60,8 @@ def _own_version() -> str:
         return "not installed"
 
 
-def demand_own_devices(rows: Sequence[Row]) -> None:
-    """Raises UserError if two processes have one GPU."""
+def check_own_devices(rows: Sequence[RankInfo]) -> None:
+    """Raises UserError if two processes share a GPU."""
     users = defaultdict(list)
     for row in rows:
         if row.device_id:
@@ -75,15 +75,15 @@ def demand_own_devices(rows: Sequence[Row]) -> None:
             )
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[RankInfo]) -> str:
     """A line per process, in columns, without the GPU's UUID."""
-    names = [field.name for field in fields(Row) if field.name != "device_id"]
+    names = [field.name for field in fields(RankInfo) if field.name != "device_id"]
     cells = [[str(getattr(row, name)) for name in names] for row in rows]
     return tabulate([names, *cells], tablefmt="plain", disable_numparse=True)
 
 
-def differing_versions(rows: Sequence[Row]) -> list[str]:
-    """A line for each of VERSIONS that is not the same everywhere, with the ranks that have each."""
+def differing_versions(rows: Sequence[RankInfo]) -> list[str]:
+    """A line for each of VERSIONS that differs between ranks, with the ranks of each version."""
     lines = []
     for name in VERSIONS:
         ranks = defaultdict(list)

@@ -1,6 +1,6 @@
-"""Processes: who and where one is, and what they tell each other.
+"""The process group: rank, device and collectives.
 
-Without a process group every function answers for one process, so nothing else asks how many there are.
+Without a process group every function works for a single process, so no caller needs to distinguish.
 """
 
 import os
@@ -14,12 +14,12 @@ from slowfast_mlp.distributed import slurm
 
 
 def is_in_group() -> bool:
-    """Whether this process is one of a group, which may be of one."""
+    """Whether this process belongs to a group, which may have one member."""
     return dist.is_initialized()
 
 
 def rank() -> int:
-    """Number of this process among all, from 0."""
+    """The rank of this process, 0 without a group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -31,7 +31,7 @@ def world_size() -> int:
 def device(num_gpus: int | None) -> torch.device:
     """The device of this process: its GPU of the machine, Apple's, or the CPU."""
     if num_gpus != 0 and torch.cuda.is_available():
-        # SLURM can show every task its own GPU alone, which is then number 0 for all of them.
+        # Under SLURM every task may see its own GPU only, which then has index 0.
         alone = torch.cuda.device_count() == 1
         return torch.device("cuda", 0 if alone else int(os.environ.get("LOCAL_RANK", 0)))
     if num_gpus != 0 and torch.backends.mps.is_available():
@@ -45,7 +45,7 @@ def processes_of_machine() -> int:
 
 
 def cores_of_process() -> int:
-    """CPU cores that this process may use without taking them from the others of its machine."""
+    """CPU cores for this process: its share of the cores of the machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if of_task := slurm.cores_of_task(os.environ):
         return max(1, min(cores, of_task))
@@ -60,7 +60,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def gather_objects(item: Any) -> list[Any]:
-    """`item` of every rank, in the order of ranks, on every rank."""
+    """The `item` of every rank, ordered by rank, on every rank."""
     if not dist.is_initialized():
         return [item]
     items: list[Any] = [None] * world_size()
@@ -68,38 +68,38 @@ def gather_objects(item: Any) -> list[Any]:
     return items
 
 
-def wait_for_all() -> None:
-    """Returns when every rank is here."""
+def barrier() -> None:
+    """Waits until every rank has called this."""
     if dist.is_initialized():
         dist.barrier()
 
 
 class Polls:
-    """Questions to all ranks, each answered yes where any says so.
+    """Asynchronous votes: each is true if it is true on any rank.
 
-    They talk through the CPU in a group of their own, and the answers to one call come with the next: so no
-    call waits for a GPU, nor for more than that every rank has made the call before. One process is answered
-    at once.
+    The votes are all-reduced on the CPU in a separate group, and every call returns the result of the
+    previous one. So no call waits for a GPU, or for longer than until every rank has made the previous call.
+    A single process gets its own votes at once.
     """
 
     def __init__(self):
         self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
-        self._under_way: tuple[Any, Tensor] | None = None
+        self._pending: tuple[Any, Tensor] | None = None
 
     def ask(self, *mine: bool) -> list[bool]:
-        """The answers to what all ranks asked in the call before; every rank must call this."""
+        """The result of the previous call's votes; every rank must call this."""
         if self._group is None:
             return list(mine)
-        answers = self.close() or [False] * len(mine)
+        results = self.close() or [False] * len(mine)
         votes = torch.tensor(mine, dtype=torch.int32)
         work = dist.all_reduce(votes, dist.ReduceOp.MAX, self._group, async_op=True)
-        self._under_way = (work, votes)
-        return answers
+        self._pending = (work, votes)
+        return results
 
     def close(self) -> list[bool]:
-        """The last answers, if there are any to come."""
-        if self._under_way is None:
+        """The result of the last votes, if one is pending."""
+        if self._pending is None:
             return []
-        (work, votes), self._under_way = self._under_way, None
+        (work, votes), self._pending = self._pending, None
         work.wait()
         return votes.bool().tolist()

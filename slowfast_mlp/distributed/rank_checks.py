@@ -1,4 +1,4 @@
-"""What the ranks of a run do together beside training: check each other, watch each other, decide as one."""
+"""Collective checks around training: preflight, watchdog, rank-0 errors raised on all ranks."""
 
 import logging
 import socket
@@ -8,19 +8,19 @@ from typing import Any
 import torch
 
 from slowfast_mlp.distributed import rendezvous
-from slowfast_mlp.distributed.preflight import differing_versions, row_of, table
+from slowfast_mlp.distributed.preflight import differing_versions, rank_info, table
 from slowfast_mlp.distributed.process_group import gather_objects, rank, sum_over_ranks, world_size
 from slowfast_mlp.distributed.watchdog import Watchdog
 from slowfast_mlp.errors import UserError
 
-# An answer of the store takes no longer, or rank 0 is gone.
+# If the store takes longer to answer, rank 0 is gone.
 STORE_TIMEOUT_SEC = 20.0
 
 logger = logging.getLogger(__name__)
 
 
 def watchdog(limit_sec: float | None) -> Watchdog:
-    """The watchdog of this rank, which knows of the others."""
+    """The watchdog of this rank."""
     alone = world_size() == 1
     store = None if alone else rendezvous.open_store(serve=False, timeout_sec=STORE_TIMEOUT_SEC)
     host = socket.gethostname()
@@ -28,9 +28,9 @@ def watchdog(limit_sec: float | None) -> Watchdog:
 
 
 def preflight(where: torch.device) -> str:
-    """One all-reduce over all ranks, and the table of them. Empty for one process.
+    """Runs one all-reduce over all ranks and returns the table of ranks, empty for one process.
 
-    Warns of versions that differ. Raises RuntimeError if the sum is wrong.
+    Warns if versions differ. Raises RuntimeError if the sum is wrong.
     """
     if world_size() == 1:
         return ""
@@ -40,14 +40,14 @@ def preflight(where: torch.device) -> str:
         raise RuntimeError(
             f"The first all-reduce over {world_size()} ranks gave {total:g}, not {expected:g}."
         )
-    rows = gather_objects(row_of(rank(), where))
+    rows = gather_objects(rank_info(rank(), where))
     for line in differing_versions(rows) if rank() == 0 else []:
         logger.warning(line)
     return table(rows)
 
 
-def only_on_rank_0(function: Callable[[], Any]) -> Any:
-    """What `function` gives on rank 0, None on the others; a UserError of it is raised on every rank."""
+def rank_zero_only(function: Callable[[], Any]) -> Any:
+    """Calls `function` on rank 0; its result is None elsewhere, and its UserError is raised on every rank."""
     result, refusal = None, None
     if rank() == 0:
         try:

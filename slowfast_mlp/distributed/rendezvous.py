@@ -1,6 +1,6 @@
-"""Where the processes of a run meet: a store at MASTER_ADDR:MASTER_PORT, before and beside the process group.
+"""Rendezvous of the processes of a run: a store at MASTER_ADDR:MASTER_PORT, next to the process group.
 
-A collective can only wait; the store can say who has not come, and who failed first.
+A collective can only wait; the store tells which ranks are missing, and which failed first.
 """
 
 import json
@@ -15,23 +15,23 @@ from urllib.parse import urlparse
 
 import torch.distributed as dist
 
-from slowfast_mlp.distributed.preflight import Row, demand_own_devices
+from slowfast_mlp.distributed.preflight import RankInfo, check_own_devices
 from slowfast_mlp.errors import UserError
 
 Store = dist.Store
-# What an operation on the store raises when the store is gone or does not answer.
-LOST = (dist.DistError, RuntimeError)
+# Raised by an operation on the store if the store is gone or does not answer.
+STORE_ERRORS = (dist.DistError, RuntimeError)
 POLL_SEC = 0.2
-# Rank 0 holds the store; it stays so long for the others to read why the run ends.
-FAREWELL_SEC = 5.0
+# Rank 0 holds the store, and stays this long so that the others can read why the run ends.
+LINGER_SEC = 5.0
 MAX_RANKS_NAMED = 16
 
 
 class EndedByOther(UserError):
-    """This rank ends because another one failed first; that one tells why."""
+    """This rank ends because another failed first, which reports the reason."""
 
 
-def take_address(init_method: str) -> None:
+def set_address(init_method: str) -> None:
     """Sets MASTER_ADDR and MASTER_PORT from tcp://HOST:PORT. Raises UserError."""
     place = urlparse(init_method)
     if place.scheme != "tcp" or not place.hostname or not place.port:
@@ -40,10 +40,10 @@ def take_address(init_method: str) -> None:
 
 
 def open_store(*, serve: bool, timeout_sec: float) -> Store:
-    """A connection of its own to the store at MASTER_ADDR:MASTER_PORT; with `serve` it is held here, unless
-    torchrun does.
+    """Opens a new connection to the store at MASTER_ADDR:MASTER_PORT; with `serve` this process holds the
+    store, unless torchrun does.
 
-    Raises UserError when it cannot be reached within `timeout_sec`, or not be held.
+    Raises UserError if the store cannot be reached within `timeout_sec`, or cannot be held.
     """
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
     if missing:
@@ -74,63 +74,63 @@ def open_store(*, serve: bool, timeout_sec: float) -> Store:
             f"({reason}). Look at the output of rank 0; check that this machine knows the name and that no "
             "firewall closes the port."
         ) from error
-    # After a restart by torchrun nothing of the attempt before may be read.
+    # After a restart by torchrun, entries of the attempt before must not be read.
     return dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def call_roll(store: Store, row: Row, *, world_size: int, timeout_sec: float) -> None:
-    """Returns when every rank has come, with a device of its own.
+def wait_for_ranks(store: Store, info: RankInfo, *, world_size: int, timeout_sec: float) -> None:
+    """Returns when every rank has arrived with its own device.
 
-    Raises UserError on rank 0, and EndedByOther on the others, when a rank does not come within
-    `timeout_sec`, or two have one device.
+    Raises UserError on rank 0 and EndedByOther on the others if a rank does not arrive within `timeout_sec`,
+    or two ranks share a device.
     """
-    store.set(f"roll/{row.rank}", json.dumps(asdict(row)))
-    if row.rank == 0:
-        verdict = _judge(store, world_size, timeout_sec)
+    store.set(f"roll/{info.rank}", json.dumps(asdict(info)))
+    if info.rank == 0:
+        verdict = _find_problem(store, world_size, timeout_sec)
         store.set("verdict", verdict)
         if verdict:
-            _wait_until(lambda: store.add("heard", 0) >= store.add("present", 0), FAREWELL_SEC)
+            _wait_until(lambda: store.add("heard", 0) >= store.add("present", 0), LINGER_SEC)
             raise UserError(verdict)
         return
     store.add("present", 1)
     try:
-        store.wait(["verdict"], timedelta(seconds=timeout_sec + FAREWELL_SEC))
+        store.wait(["verdict"], timedelta(seconds=timeout_sec + LINGER_SEC))
         verdict = store.get("verdict").decode()
         store.add("heard", 1)
-    except LOST as error:
+    except STORE_ERRORS as error:
         raise UserError(
-            f"Rank {row.rank} on {row.host} lost rank 0 at the start. Look at the output of rank 0."
+            f"Rank {info.rank} on {info.host} lost rank 0 at the start. Look at the output of rank 0."
         ) from error
     if verdict:
-        raise EndedByOther(f"rank {row.rank} on {row.host} ends with rank 0, which found: {verdict}")
+        raise EndedByOther(f"rank {info.rank} on {info.host} ends with rank 0, which found: {verdict}")
 
 
-def _judge(store: Store, world_size: int, timeout_sec: float) -> str:
-    """Why the ranks cannot begin; empty if they can."""
+def _find_problem(store: Store, world_size: int, timeout_sec: float) -> str:
+    """Why the ranks cannot start; empty if they can."""
     absent = set(range(world_size))
 
-    def all_have_come() -> bool:
+    def all_arrived() -> bool:
         absent.difference_update([rank for rank in absent if store.check([f"roll/{rank}"])])
         return not absent
 
-    _wait_until(all_have_come, timeout_sec)
+    _wait_until(all_arrived, timeout_sec)
     present = [rank for rank in range(world_size) if rank not in absent]
-    rows = [Row(**json.loads(store.get(f"roll/{rank}"))) for rank in present]
+    infos = [RankInfo(**json.loads(store.get(f"roll/{rank}"))) for rank in present]
     if absent:
-        hosts = sorted({row.host for row in rows})
+        hosts = sorted({info.host for info in infos})
         return (
-            f"{len(absent)} of {world_size} processes did not come within DIST_TIMEOUT_SEC "
-            f"{timeout_sec:g}: ranks {_named(sorted(absent))}. {len(rows)} came, from {', '.join(hosts)}. "
+            f"{len(absent)} of {world_size} processes did not come within DIST_TIMEOUT_SEC {timeout_sec:g}: "
+            f"ranks {_format_ranks(sorted(absent))}. {len(infos)} came, from {', '.join(hosts)}. "
             "Look at the output of those that did not; if there is none, fewer were started than planned."
         )
     try:
-        demand_own_devices(rows)
+        check_own_devices(infos)
     except UserError as error:
         return str(error)
     return ""
 
 
-def _named(ranks: list[int]) -> str:
+def _format_ranks(ranks: list[int]) -> str:
     more = len(ranks) - MAX_RANKS_NAMED
     return ", ".join(map(str, ranks[:MAX_RANKS_NAMED])) + (f" and {more} more" if more > 0 else "")
 
@@ -143,25 +143,25 @@ def _wait_until(is_so: Callable[[], bool], seconds: float) -> None:
 
 
 def claim_failure(store: Store, what: str) -> str | None:
-    """Notes `what` failed as the first failure of the run; if another was first, returns that one."""
+    """Records `what` as the first failure of the run, or returns the failure that was recorded before."""
     try:
         if store.add("num_failures", 1) == 1:
             store.set("failure", what)
             return None
-        store.wait(["failure"], timedelta(seconds=FAREWELL_SEC))
+        store.wait(["failure"], timedelta(seconds=LINGER_SEC))
         return store.get("failure").decode()
-    except LOST:
-        return None  # rank 0 is gone with the store: this rank says what it saw itself
+    except STORE_ERRORS:
+        return None  # rank 0 is gone with the store, so this rank reports its own error
 
 
 def first_failure(store: Store) -> str | None:
-    """What `claim_failure` noted first, if anything."""
+    """The failure that `claim_failure` recorded, if any."""
     return store.get("failure").decode() if store.check(["failure"]) else None
 
 
 def ended_by_other(store: Store, rank: int, error: BaseException) -> EndedByOther | None:
-    """None if `error` of this rank is the first failure of the run, as which it is noted; else what to raise
-    instead of it.
+    """Records `error` of this rank if it is the first failure of the run, and returns None; otherwise returns
+    the error to raise instead.
     """
     here = f"rank {rank} on {socket.gethostname()}"
     what = traceback.format_exception_only(error)[-1].strip()

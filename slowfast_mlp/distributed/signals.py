@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: what a scheduler sends before it takes a machine away, and Ctrl-C."""
+"""Signals that ask a run to stop: from a scheduler before it reclaims a machine, and Ctrl-C."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ STOPPING = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGUSR1", "SIGINT") if
 
 
 class StopSignals:
-    """Hears the first signal to stop, and ends the process at once on a second one.
+    """Handles the first signal to stop, and exits at once on the second.
 
-    Inside `deferred` the first is noted in `received`, for the loop to act upon at its next step; elsewhere
-    nothing needs to be saved, and it raises Stopped. Handlers are in place inside the `with` block, in a main
-    thread.
+    Inside `deferred` the first is stored in `received`, and the training loop acts on it at its next step;
+    elsewhere nothing needs saving, and it raises Stopped. The handlers are installed inside the `with` block,
+    in the main thread only.
     """
 
     def __init__(self):
@@ -28,7 +28,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in STOPPING}
+            self._before = {number: signal.signal(number, self._handle) for number in STOPPING}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -37,9 +37,7 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within it, a signal waits for the loop; one that the loop did not come to raises Stopped at the
-        end.
-        """
+        """Defers a signal to the loop; one that the loop has not acted on raises Stopped at the end."""
         self._is_deferred = True
         try:
             yield
@@ -48,24 +46,22 @@ class StopSignals:
         if self.received:
             raise Stopped(f"stopped by {self.received.name}")
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            os._exit(128 + number)  # a thread that writes a checkpoint would hold up every other way out
+            os._exit(128 + number)  # any other exit would wait for the thread that writes a checkpoint
         self.received = signal.Signals(number)
         if not self._is_deferred:
             raise Stopped(f"stopped by {self.received.name}")
-        # Not by logging, which the signal may have interrupted.
+        # Not with logging, which the signal may have interrupted.
         os.write(2, f"{self.received.name}: saving after this step; a second signal stops at once\n".encode())
 
 
 @contextmanager
-def forwarded(pids: Sequence[int], heard: list[int]) -> Iterator[None]:
-    """Within it, signals to stop are added to `heard` and go to these processes, and this one goes on waiting
-    for them.
-    """
+def forward_signals(pids: Sequence[int], received: list[int]) -> Iterator[None]:
+    """Forwards signals to stop to these processes and adds them to `received`; this one goes on."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
+        received.append(number)
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -67,7 +67,7 @@ def cores_of_task(environment: Mapping[str, str]) -> int | None:
     return int(cores) if cores else None
 
 
-def demand_task_for_every_gpu(environment: Mapping[str, str], *, num_gpus: int) -> None:
+def check_task_for_every_gpu(environment: Mapping[str, str], *, num_gpus: int) -> None:
     """Raises UserError if the tasks of this node would leave some of the GPUs that each sees idle."""
     num_tasks = int(environment["LOCAL_WORLD_SIZE"])
     if num_gpus > num_tasks:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from slowfast_mlp.distributed.rendezvous import FAREWELL_SEC, LOST, Store, first_failure
+from slowfast_mlp.distributed.rendezvous import LINGER_SEC, STORE_ERRORS, Store, first_failure
 from slowfast_mlp.errors import first_line
 
 # The exit status of a process that the watchdog ends.
@@ -115,11 +115,11 @@ class Watchdog:
             if self.limit_sec and self._now:
                 # Not even this thread runs when native code holds the interpreter's lock, or the store does
                 # not answer: then a thread of C shows the stacks and ends the process.
-                slack = (NUM_POLLS_TO_ANSWER + 2) * self._poll_sec + FAREWELL_SEC
+                slack = (NUM_POLLS_TO_ANSWER + 2) * self._poll_sec + LINGER_SEC
                 faulthandler.dump_traceback_later(self.limit_sec + slack, exit=True, file=sys.__stderr__)
             try:
                 self._look()
-            except LOST as error:
+            except STORE_ERRORS as error:
                 if not self._ended.wait(AFTER_FAILURE_SEC):
                     self._end(f"rank {self.rank} on {self.host} lost rank 0 ({first_line(error)})")
 
@@ -161,7 +161,7 @@ class Watchdog:
         self._tell(self._report(with_stack=True))
         patience = NUM_POLLS_TO_ANSWER * self._poll_sec
         if self.rank:
-            if not self._until(lambda: self._store.check(["told"]), patience + FAREWELL_SEC):
+            if not self._until(lambda: self._store.check(["told"]), patience + LINGER_SEC):
                 own = explain([self._report(with_stack=True)], limit_sec=self.limit_sec)
                 self._end(f"{own}\nrank 0 does not answer")
             self._store.add("read", 1)
@@ -172,7 +172,7 @@ class Watchdog:
         logger.error(text)
         self._store.set("told", "")
         others = sum(bool(report.stack) for report in reports) - 1
-        self._until(lambda: self._store.add("read", 0) >= others, FAREWELL_SEC)
+        self._until(lambda: self._store.add("read", 0) >= others, LINGER_SEC)
         os._exit(HANG_STATUS)
 
     def _reports(self) -> list[Report]:

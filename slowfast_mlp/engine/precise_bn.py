@@ -36,7 +36,7 @@ class RunningStatistics:
     periods: Sequence[int]
     first_clips: Callable[[int], Iterator[Tensor]]
 
-    def settle(self, epoch: int, *, is_last: bool, must_stop: Callable[[], bool]) -> bool:
+    def synchronize(self, epoch: int, *, is_last: bool, must_stop: Callable[[], bool]) -> bool:
         """Gives all ranks the same statistics after epoch index `epoch`: the mean over ranks, or recomputed
         ones. Returns False if `must_stop` interrupted that. All ranks must call this.
         """

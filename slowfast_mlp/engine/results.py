@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from slowfast_mlp.atomic_file import write_file
 from slowfast_mlp.engine.evaluate import Evaluation
-from slowfast_mlp.log.run_log import RunLog, duration
+from slowfast_mlp.log.run_log import RunLog, format_duration
 
 PREDICTIONS = "predictions.csv"
 FAILED_VIDEOS = "failed_videos.txt"
@@ -30,12 +30,12 @@ MAX_FAILURES_NAMED = 3
 logger = logging.getLogger(__name__)
 
 
-def block(facts: dict[str, str]) -> str:
+def format_facts(facts: dict[str, str]) -> str:
     """Names and facts in two columns."""
     return tabulate(facts.items(), tablefmt="plain", disable_numparse=True)
 
 
-def device_in_words(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """The kind of machine that does the work."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
@@ -55,13 +55,13 @@ def write_environment(output_dir: str, facts: dict[str, str]) -> None:
     write_file(path, json.dumps(written, indent=1).encode())
 
 
-def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
+def log_validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
     """Tells of a validation after epoch index `epoch` and `step` steps of the run."""
     rates = _accuracies(evaluation)
     for failure in evaluation.failures[:MAX_FAILURES_NAMED]:
         logger.warning("a video of the validation cannot be decoded: %s: %s", failure.path, failure.reason)
     in_words = "  ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
-    log.say(f"val    epoch {epoch + 1}/{num_epochs}  {in_words}  {_decoded(evaluation)}")
+    log.info(f"val    epoch {epoch + 1}/{num_epochs}  {in_words}  {_decoded(evaluation)}")
     log.metrics("val", step=step, epoch=epoch + 1, **rates, **_counts(evaluation))
     log.json_stats(
         epoch_level=True,
@@ -71,13 +71,13 @@ def validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: i
     )
 
 
-def test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: float) -> None:
+def log_test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: float) -> None:
     """Tells how far a test is, every `log_period` batches of this rank."""
     if done % log_period == 0 or done == total:
-        log.say(f"test   batch {done}/{total}  eta {duration(seconds / done * (total - done))}")
+        log.info(f"test   batch {done}/{total}  eta {format_duration(seconds / done * (total - done))}")
 
 
-def test(
+def log_test(
     log: RunLog,
     evaluation: Evaluation,
     *,
@@ -98,7 +98,7 @@ def test(
     if evaluation.num_decoded < len(paths):
         facts["decoded"] = f"top-1 {evaluation.accuracy_of_decoded(1):.2f} % of the videos with a view"
     written += [os.path.join(log.output_dir, name) for name in ("stdout.log", "metrics.jsonl", config_name)]
-    log.say("test results\n" + block({**facts, "written": " ".join(written)}))
+    log.info("test results\n" + format_facts({**facts, "written": " ".join(written)}))
     log.metrics(
         "test",
         step=tested["epoch"] or 0,

@@ -68,7 +68,9 @@ def _train_step(
     seed_step(training.device, training.seed, rank(), epoch, step)
     model, precision = training.loop_model, training.precision
     statistics.keep()
-    loss, logits = backward_in_parts(model, clips, targets, precision, num_parts=training.accumulate_steps)
+    loss, logits = backward_in_parts(
+        model, clips, targets, precision, accumulate_steps=training.accumulate_steps
+    )
     norm, skipped = precision.step(training.optimizer, model, training.max_grad_norm)
     statistics.restore_where(skipped)
     if training.ema:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.rank_state import RankState, mean_buffers
-from slowfast_mlp.checkpoint.weights import EMA_KEY, demand_finite
+from slowfast_mlp.checkpoint.weights import EMA_KEY, check_finite
 from slowfast_mlp.data.samplers import TrainSampler
 from slowfast_mlp.distributed import data_parallel
 from slowfast_mlp.distributed import process_group as dist
@@ -93,7 +93,7 @@ class Training:
         All ranks must call this. Ranks other than 0 get the position only. Raises UserError if a weight is
         not finite.
         """
-        demand_finite(self.model)
+        check_finite(self.model)
         epoch, position = self.sampler.epoch, self.sampler.state_dict(step)
         self.skipped_steps.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
         data_parallel.gather_optimizer_state(self.optimizer)

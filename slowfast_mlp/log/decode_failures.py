@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class FailedVideos:
     """How often each video failed since training started; its length is the number of files known to fail.
 
-    `max_fraction` is the share of an epoch's clips above which `demand_few` stops the run.
+    `max_fraction` is the share of an epoch's clips above which `check_failed_fraction` stops the run.
     """
 
     def __init__(self, output_dir: str, *, max_fraction: float):
@@ -63,7 +63,7 @@ class FailedVideos:
             write_file(self.path, "".join(lines).encode())
         return times
 
-    def demand_few(self, *, num_failed: float, num_clips: float, epoch: int) -> None:
+    def check_failed_fraction(self, *, num_failed: float, num_clips: float, epoch: int) -> None:
         """Raises UserError on all ranks when more clips have failed than may, for the `num_clips` that epoch
         index `epoch` has. The counts are those of all ranks; a clip may fail several times, as what replaces
         it may fail too.

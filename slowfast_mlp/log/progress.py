@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from slowfast_mlp.log.decode_failures import FailedVideos
-from slowfast_mlp.log.run_log import RunLog, duration
+from slowfast_mlp.log.run_log import RunLog, format_duration
 from slowfast_mlp.log.running_sums import RunningSums
 
 # Weight of the newest window in the smoothed time of a step.
@@ -114,7 +114,7 @@ class Progress:
             "failed_videos": len(self.failed),
             "skipped_steps": num_skipped,
         }
-        self.log.say(
+        self.log.info(
             f"train  epoch {self.epoch + 1}/{self.num_epochs}  step {step + 1}/{self.num_steps}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}  {values['clips_per_sec']:.1f} clips/s"
             f"  data wait {100 * values['data_wait']:.0f} %  lr {lr:.2e}  eta {eta}"
@@ -131,7 +131,7 @@ class Progress:
             **self._stats(rates, lr, eta),
         )
         self._wait = 0.0
-        self.failed.demand_few(
+        self.failed.check_failed_fraction(
             num_failed=self._epoch_sums["failed"],
             num_clips=self._epoch_sums["clips"] / (step + 1) * self.num_steps,
             epoch=self.epoch,
@@ -143,8 +143,8 @@ class Progress:
         rates = _rates(self._epoch_sums)
         self.failed.gather()  # what other ranks replaced
         num_failed = len(self.failed)
-        self.log.say(
-            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {duration(seconds)}"
+        self.log.info(
+            f"train  epoch {self.epoch + 1}/{self.num_epochs} done in {format_duration(seconds)}"
             f"  loss {rates['loss']:.4f}{_top1(rates)}"
             f"{_count('failed videos so far', num_failed)}"
         )
@@ -166,7 +166,7 @@ class Progress:
     def _eta(self, step_in_run: int) -> str:
         """The time left after so many steps of the run."""
         left = self.steps_before(self.num_epochs) - step_in_run
-        return duration(left * (self._seconds_per_step or 0))
+        return format_duration(left * (self._seconds_per_step or 0))
 
     def _stats(self, rates: dict[str, float], lr: float, eta: str) -> dict[str, Any]:
         return {

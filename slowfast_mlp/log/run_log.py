@@ -77,7 +77,7 @@ class RunLog:
         for handler in self._handlers:
             self._logger.addHandler(handler)
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Writes one or more lines for people: terminal and stdout.log."""
         if self.enabled:
             self._logger.info(text)
@@ -101,7 +101,7 @@ class RunLog:
         if self.enabled and self._tensorboard:
             self._tensorboard.scalars(rates, kind="hparam", step=step)
 
-    def picture(self, name: str, pixels: Tensor, *, step: int) -> None:
+    def image(self, name: str, pixels: Tensor, *, step: int) -> None:
         """An image [H, W, 3] uint8 in TensorBoard."""
         if self.enabled and self._tensorboard:
             self._tensorboard.image(name, pixels, step=step)
@@ -134,7 +134,7 @@ class RunLog:
             return file
         file.close()
         name = os.path.basename(file.name)
-        self.say(f"{name}: {num_dropped} lines of steps that come again are taken back")
+        self.info(f"{name}: {num_dropped} lines of steps that come again are taken back")
         return open(file.name, "a", encoding="utf-8")
 
     def close(self) -> None:
@@ -179,7 +179,7 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Hours, minutes and seconds: 1:02:03."""
     minutes, second = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from slowfast_mlp.checkpoint import checkpoint
-from slowfast_mlp.checkpoint.async_writer import BackgroundWriter
+from slowfast_mlp.checkpoint.async_writer import AsyncWriter
 from slowfast_mlp.config.schema import Train
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.distributed.signals import StopSignals
@@ -35,7 +35,7 @@ class Checkpointer:
         self.output_dir = output_dir
         self.stop = stop
         self._polls = dist.Polls()
-        self._writer = BackgroundWriter()
+        self._writer = AsyncWriter()
         self._is_stopping = self._is_due = self._has_asked = False
         self._saved_at = time.monotonic()
         self._newest = resumed_from  # the checkpoint of the epoch that has just ended

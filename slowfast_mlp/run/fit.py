@@ -53,26 +53,26 @@ def fit(training: Training, start: Start, settings: Train, session: Session) -> 
         checkpointer.finish()
     if start.epoch < num_epochs:
         newest = checkpoint.newest(output_dir)
-        session.log.say(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
+        session.log.info(f"trained to epoch {num_epochs}; the last checkpoint is {newest}")
 
 
 def _end_epoch(
     training: Training, settings: Train, session: Session, checkpointer: Checkpointer
 ) -> Callable[[int], None]:
     """A function of the epoch index that synchronizes or recomputes running statistics, and saves."""
-    loader, to_input, watchdog = training.loader, training.device_transform, session.watchdog
+    loader, device_transform, watchdog = training.loader, training.device_transform, session.watchdog
     statistics = RunningStatistics(
         nets=list(training.rank_state.nets.values()),
         precision=training.precision,
         num_precise=training.num_precise_batches,
         # Not when a signal asks for a checkpoint: a stop must not change what the training computes.
         periods=[settings.checkpoint_period] + [settings.eval_period] * (training.evaluator is not None),
-        first_clips=first_clips_of(loader, to_input, training.device, watchdog),
+        first_clips=first_clips_of(loader, device_transform, training.device, watchdog),
     )
 
     def end_epoch(epoch: int) -> None:
         is_last = epoch + 1 == training.progress.num_epochs
-        bn_synced = statistics.settle(epoch, is_last=is_last, must_stop=checkpointer.must_stop)
+        bn_synced = statistics.synchronize(epoch, is_last=is_last, must_stop=checkpointer.must_stop)
         watchdog.note("saving the checkpoint")
         checkpointer.end_epoch(epoch, bn_synced=bn_synced)
 
@@ -100,7 +100,7 @@ def _validation(
         if is_new:
             (evaluation,) = evaluator([candidate])
             top1 = evaluation.accuracy(1)
-            results.validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
+            results.log_validation(log, evaluation, epoch=epoch, num_epochs=progress.num_epochs, step=step)
         is_best = training.best.add(top1, epoch=epoch + 1)
         if is_new:
             log.outcome({"best_top1": training.best.top1, "final_top1": top1}, step=step)

@@ -28,7 +28,7 @@ def run(config: Config, *, quiet: bool = False, report_run: Report | None = None
         parts = setup(config, videos, device=device, precision=precision, log=log)
         if log.enabled:
             facts = start_of_run(config, parts.model, device, precision, videos)
-            log.say(results.block(facts))
+            log.info(results.format_facts(facts))
             results.write_environment(config.output_dir, facts)
         if parts.training:
             start = resume(config, parts.training)

@@ -160,7 +160,7 @@ def changes_since(config: Config, contents: dict[str, Any], path: str) -> list[C
 
 def _set_damaged_aside(output_dir: str, newest: str) -> None:
     """Renames what lies before the newest whole checkpoint, which else would count as one that is kept."""
-    dist.wait_for_all()
+    dist.barrier()
     if dist.rank() == 0:
         clear_leftovers(checkpoint.folder(output_dir))
         paths = checkpoint.newest_first(output_dir)

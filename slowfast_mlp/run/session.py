@@ -35,7 +35,7 @@ def open_session(config: Config, *, quiet: bool) -> Iterator[Session]:
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
-        if lock := rank_checks.only_on_rank_0(lambda: OutputLock(config.output_dir)):
+        if lock := rank_checks.rank_zero_only(lambda: OutputLock(config.output_dir)):
             stack.enter_context(lock)
         log = RunLog(
             config.output_dir,
@@ -49,7 +49,7 @@ def open_session(config: Config, *, quiet: bool) -> Iterator[Session]:
         watchdog = stack.enter_context(rank_checks.watchdog(config.watchdog_sec))
         device = dist.device(config.num_gpus)
         if processes := rank_checks.preflight(device):
-            log.say(f"{dist.world_size()} processes\n{processes}")
+            log.info(f"{dist.world_size()} processes\n{processes}")
         precision = Precision(config.train.precision, device)
         yield Session(stop=stop, log=log, watchdog=watchdog, device=device, precision=precision)
 

@@ -51,7 +51,7 @@ def setup(
     model = build_model(config, device)
     for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
         if path:
-            checkpoint.demand_file(path)
+            checkpoint.check_file(path)
     training = None
     if config.train.enable and "train" in videos:
         training = _training(config, model, videos["train"], device=device, precision=precision, log=log)
@@ -84,7 +84,7 @@ def build_evaluator(
         num_classes=config.model.num_classes,
         views_per_video=views.num_clips * views.num_crops,
         batch_size=batch_size,
-        to_input=loaders.device_transform(config.data, device),
+        device_transform=loaders.device_transform(config.data, device),
         precision=precision,
         device=device,
     )

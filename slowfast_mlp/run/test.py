@@ -45,7 +45,7 @@ def test(config: Config, model: nn.Module, evaluator: Evaluator, session: Sessio
     """Tests the weights of TEST.CHECKPOINT_FILE_PATH, else the newest, else TRAIN.CHECKPOINT_FILE_PATH."""
     tested = load_tested(config, model, videos.label_names)
     evaluator = replace(evaluator, loader=session.watchdog.watch(evaluator.loader, "the test"))
-    progress = partial(results.test_progress, session.log, config.log_period)
+    progress = partial(results.log_test_progress, session.log, config.log_period)
     (evaluation,) = evaluator([tested.model], progress=progress)
     report_test(config, session.log, tested, evaluation, videos)
 
@@ -81,7 +81,7 @@ def report_test(config: Config, log: RunLog, tested: Tested, evaluation: Evaluat
     """Reports a test and writes its files. Raises UserError where too many videos gave no view."""
     if dist.rank() == 0:
         of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
-        results.test(
+        results.log_test(
             log,
             evaluation,
             tested=of_weights,

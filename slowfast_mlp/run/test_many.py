@@ -37,13 +37,13 @@ def run_tests(configs: Sequence[Config]) -> None:
     torch.backends.cudnn.deterministic = True
     with ExitStack() as stack:
         for config in configs:
-            if lock := rank_checks.only_on_rank_0(partial(OutputLock, config.output_dir)):
+            if lock := rank_checks.rank_zero_only(partial(OutputLock, config.output_dir)):
                 stack.enter_context(lock)
         watchdog = stack.enter_context(rank_checks.watchdog(first.watchdog_sec))
         device = dist.device(first.num_gpus)
         with _log_of(first) as log:
             if processes := rank_checks.preflight(device):
-                log.say(f"{dist.world_size()} processes\n{processes}")
+                log.info(f"{dist.world_size()} processes\n{processes}")
             precision = Precision(first.train.precision, device)
             videos = read_lists(first)
         tested = [_loaded(config, device, precision, videos) for config in configs]
@@ -52,10 +52,10 @@ def run_tests(configs: Sequence[Config]) -> None:
         evaluator = replace(evaluator, loader=watchdog.watch(evaluator.loader, "the test"))
         with _log_of(first) as log:
             if len(configs) > 1:
-                log.say(
+                log.info(
                     f"{len(configs)} models see the same clips: {', '.join(c.output_dir for c in configs)}"
                 )
-            progress = partial(results.test_progress, log, first.log_period)
+            progress = partial(results.log_test_progress, log, first.log_period)
             evaluations = evaluator([one.model for one in tested], progress=progress)
         for config, one, evaluation in zip(configs, tested, evaluations):
             with _log_of(config) as log:
@@ -70,11 +70,11 @@ def _loaded(config: Config, device: torch.device, precision: Precision, videos: 
     """A model with its weights, and the block at the start of its log."""
     with _log_of(config) as log:
         if config.test.checkpoint_file_path:
-            checkpoint.demand_file(config.test.checkpoint_file_path)
+            checkpoint.check_file(config.test.checkpoint_file_path)
         model = build_model(config, device)
         if log.enabled:
             facts = start_of_run(config, model, device, precision, videos)
-            log.say(results.block(facts))
+            log.info(results.format_facts(facts))
             results.write_environment(config.output_dir, facts)
         return load_tested(config, model, videos["test"].label_names)
 

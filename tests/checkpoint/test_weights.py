@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from slowfast_mlp.checkpoint.checkpoint import read
-from slowfast_mlp.checkpoint.weights import demand_finite, load_weights, weights_of
+from slowfast_mlp.checkpoint.weights import check_finite, load_weights, weights_of
 from slowfast_mlp.errors import UserError
 from tests.checkpoint.models import small_model
 
 
 def test_weights_that_are_not_finite_are_not_saved():
     model = small_model()
-    demand_finite(model)
+    check_finite(model)
     model.head.bias.data[0] = float("nan")
     with pytest.raises(UserError, match=r"1 weights are no longer finite \(head.bias"):
-        demand_finite(model)
+        check_finite(model)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def save_accumulated_gradients(folder: Path) -> None:
         before.append(sum(shared))
 
     model.register_forward_pre_hook(remember)
-    backward_in_parts(replica, clips[share], targets, precision, num_parts=2)
+    backward_in_parts(replica, clips[share], targets, precision, accumulate_steps=2)
     if dist.rank() == 0:
         gradients = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
         counts = dict(shared_before_the_last_part=before[1], shared_with_the_last_part=sum(shared))

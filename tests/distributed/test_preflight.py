@@ -2,7 +2,7 @@
 
 import pytest
 
-from slowfast_mlp.distributed.preflight import Row, demand_own_devices, differing_versions, table
+from slowfast_mlp.distributed.preflight import RankInfo, check_own_devices, differing_versions, table
 from slowfast_mlp.errors import UserError
 
 
@@ -18,7 +18,7 @@ def row(rank, **changed):
         python="3.11.2",
         slowfast_mlp="0.1.0",
     )
-    return Row(**(usual | changed))
+    return RankInfo(**(usual | changed))
 
 
 def test_the_table_has_a_line_a_process_in_columns():
@@ -31,12 +31,12 @@ def test_the_table_has_a_line_a_process_in_columns():
 
 def test_two_processes_on_one_gpu_are_refused_by_their_ranks():
     with pytest.raises(UserError, match="Ranks 1 and 2 both have cuda:1 H200 of n1"):
-        demand_own_devices([row(0), row(1), row(2, device="cuda:1 H200", device_id="uuid-1")])
+        check_own_devices([row(0), row(1), row(2, device="cuda:1 H200", device_id="uuid-1")])
 
 
 def test_processes_may_share_a_cpu_and_numbers_of_gpus_on_other_machines():
-    demand_own_devices([row(0, device="cpu", device_id=""), row(1, device="cpu", device_id="")])
-    demand_own_devices([row(0), row(1, host="n2", device_id="uuid-0")])
+    check_own_devices([row(0, device="cpu", device_id=""), row(1, device="cpu", device_id="")])
+    check_own_devices([row(0), row(1, host="n2", device_id="uuid-0")])
 
 
 def test_versions_that_differ_are_told_with_the_ranks_that_have_them():

@@ -28,7 +28,7 @@ def come(ranks, *, world_size, timeout_sec=20.0, **changed):
 
     def one(rank):
         try:
-            rendezvous.call_roll(
+            rendezvous.wait_for_ranks(
                 stores[rank], row(rank, **changed), world_size=world_size, timeout_sec=timeout_sec
             )
         except UserError as error:
@@ -81,7 +81,7 @@ def test_a_launcher_that_does_not_say_where_to_meet_is_told_so(monkeypatch):
 
 def test_an_init_method_that_is_no_tcp_address_is_refused():
     with pytest.raises(UserError, match="'n1:29500': give tcp://FIRST_MACHINE:PORT"):
-        rendezvous.take_address("n1:29500")
+        rendezvous.set_address("n1:29500")
 
 
 def test_the_first_failure_of_a_run_is_the_one_that_all_name(place):

@@ -110,7 +110,7 @@ def test_a_task_of_srun_counts_as_launched(monkeypatch):
 
 
 def test_tasks_that_would_leave_gpus_idle_are_refused_with_the_way_out():
-    slurm.demand_task_for_every_gpu({"LOCAL_WORLD_SIZE": "8"}, num_gpus=8)
-    slurm.demand_task_for_every_gpu({"LOCAL_WORLD_SIZE": "8"}, num_gpus=1)
+    slurm.check_task_for_every_gpu({"LOCAL_WORLD_SIZE": "8"}, num_gpus=8)
+    slurm.check_task_for_every_gpu({"LOCAL_WORLD_SIZE": "8"}, num_gpus=1)
     with pytest.raises(UserError, match="started 1 tasks on this node.*8 GPUs.*--ntasks-per-node=8"):
-        slurm.demand_task_for_every_gpu({"LOCAL_WORLD_SIZE": "1"}, num_gpus=8)
+        slurm.check_task_for_every_gpu({"LOCAL_WORLD_SIZE": "1"}, num_gpus=8)

@@ -19,7 +19,7 @@ def gradients_of(num_parts, batch=5):
     model, clips, labels = jobs.model_and_batch(batch)
     model.eval()
     targets = F.one_hot(labels, 3).float() * 0.7 + 0.1
-    parts = backward_in_parts(model, clips, targets, Precision("fp32", CPU), num_parts=num_parts)
+    parts = backward_in_parts(model, clips, targets, Precision("fp32", CPU), accumulate_steps=num_parts)
     return *parts, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 

@@ -23,8 +23,8 @@ def evaluation(num_classes, *, num_views=(6, 6, 6), failures=()):
 def tell(folder, of):
     """Tells of a validation and a test; returns the lines of metrics.jsonl."""
     with RunLog(str(folder), enabled=True, tensorboard=False) as log:
-        results.validation(log, of, epoch=0, num_epochs=2, step=5)
-        results.test(
+        results.log_validation(log, of, epoch=0, num_epochs=2, step=5)
+        results.log_test(
             log,
             of,
             paths=["a", "b", "c"],

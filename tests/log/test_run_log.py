@@ -19,12 +19,12 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_g
 
 from slowfast_mlp.distributed.signals import StopSignals
 from slowfast_mlp.errors import Stopped, UserError
-from slowfast_mlp.log.run_log import RunLog, duration
+from slowfast_mlp.log.run_log import RunLog, format_duration
 
 
 def test_metrics_have_full_precision_and_stats_pyslowfasts_form(tmp_path, capsys):
     with RunLog(str(tmp_path), enabled=True, tensorboard=True) as log:
-        log.say("hello")
+        log.info("hello")
         log.metrics("train", step=3, loss=0.1 + 0.2, lr=2e-4, bad=float("nan"))
         log.json_stats(epoch_level=False, _type="train_iter", lr=2e-4)
         log.json_stats(epoch_level=True, split="test_final", top1_acc="80.83")
@@ -52,14 +52,19 @@ def test_a_second_run_goes_on_in_the_same_files(tmp_path):
 
 def test_other_ranks_are_silent(tmp_path, capsys):
     with RunLog(str(tmp_path / "none"), enabled=False, tensorboard=True) as log:
-        log.say("hello")
+        log.info("hello")
         log.metrics("train", step=1)
         log.json_stats(epoch_level=True)
     assert not (tmp_path / "none").exists() and capsys.readouterr().out == ""
 
 
 def test_durations_are_hours_minutes_seconds():
-    assert [duration(s) for s in (0, 59.9, 3600, 90061)] == ["0:00:00", "0:00:59", "1:00:00", "25:01:01"]
+    assert [format_duration(sec) for sec in (0, 59.9, 3600, 90061)] == [
+        "0:00:00",
+        "0:00:59",
+        "1:00:00",
+        "25:01:01",
+    ]
 
 
 def hparams_tab(folder):
@@ -111,7 +116,7 @@ def room_for(num_bytes):
     ("name", "write"),
     [
         ("metrics.jsonl", lambda log: log.metrics("train", step=1, loss=1.0)),
-        ("stdout.log", lambda log: log.say("hello" * 10)),
+        ("stdout.log", lambda log: log.info("hello" * 10)),
         ("stdout.log", lambda log: log.json_stats(epoch_level=False, loss=1.0)),
     ],
 )
@@ -159,7 +164,7 @@ def test_a_signal_in_the_middle_of_a_line_stops_the_run(tmp_path, monkeypatch):
         StopSignals(),
         RunLog(str(tmp_path), enabled=True, tensorboard=False) as log,
     ):
-        log.say("hello")
+        log.info("hello")
 
 
 def test_a_run_goes_on_when_nobody_looks_on_any_more(tmp_path, monkeypatch, capsys):
@@ -168,9 +173,9 @@ def test_a_run_goes_on_when_nobody_looks_on_any_more(tmp_path, monkeypatch, caps
     with open(write, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         with RunLog(str(tmp_path), enabled=True, tensorboard=False) as log:
-            log.say("first")
-            log.say("second")
-            log.say("third")
+            log.info("first")
+            log.info("second")
+            log.info("third")
         monkeypatch.undo()
     lines = [line.split(" ", 2)[2] for line in (tmp_path / "stdout.log").read_text().splitlines()]
     reason = (
@@ -182,7 +187,7 @@ def test_a_run_goes_on_when_nobody_looks_on_any_more(tmp_path, monkeypatch, caps
 
 def test_a_quiet_run_shows_warnings_alone_and_writes_all(tmp_path, capsys):
     with RunLog(str(tmp_path), enabled=True, tensorboard=False, quiet=True) as log:
-        log.say("first")
+        log.info("first")
         logging.getLogger("slowfast_mlp.data").warning("a video is damaged")
     assert capsys.readouterr().out == "warning: a video is damaged\n"
     assert "INFO first" in (tmp_path / "stdout.log").read_text()

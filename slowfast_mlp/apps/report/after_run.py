@@ -36,9 +36,9 @@ def report_run(output_dir: str, log: RunLog, device: torch.device, *, dist_timeo
             exc_info=not isinstance(error, (UserError, OSError)),
         )
         return
-    log.say(f"report {written.path}")
+    log.info(f"report {written.path}")
 
 
 def _to_tensorboard(log: RunLog, written: Written) -> None:
     for name, pixels in written.pictures.items():
-        log.picture(f"report/{name}", pixels, step=written.epoch)
+        log.image(f"report/{name}", pixels, step=written.epoch)

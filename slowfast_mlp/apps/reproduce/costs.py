@@ -60,7 +60,7 @@ def machine_of(config: Config) -> str:
     """The kind of machine that a test of the config runs on, and torch's version."""
     processes = gpus_to_use(config.num_gpus)
     several = f"{processes} x " if processes > 1 else ""
-    return f"{several}{results.device_in_words(dist.device(config.num_gpus))}, torch {version('torch')}"
+    return f"{several}{results.describe_device(dist.device(config.num_gpus))}, torch {version('torch')}"
 
 
 def model_in_words(config: Config) -> str:
