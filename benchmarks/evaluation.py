@@ -14,13 +14,13 @@ from torch import nn
 from slowfast_mlp.apps import timing
 from slowfast_mlp.benchmarks import loader_passes
 from slowfast_mlp.benchmarks.device_timer import cost_on, headline
+from slowfast_mlp.benchmarks.reference_model import ReferenceModel
 from slowfast_mlp.benchmarks.roofline import MODES
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus
 from slowfast_mlp.benchmarks.tables import Report, Table, load_average, spread_cells
 from slowfast_mlp.benchmarks.throughput import build_model
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.errors import UserError
 
 DESCRIPTION = "videos a second of a test with 1x3 and 4x1 views, loader and backbone, beside the plain way"
 VIEWS = {"1x3 views": (1, 3), "4x1 views": (4, 1)}
@@ -50,7 +50,7 @@ def run(
     crop_size = QUICK_CROP if small else loader_passes.CROP_SIZE
     report = Report(section="eval")
     net = build_model(name, variant, device, crop_size=crop_size, arguments=small).eval()
-    plain = _plain_backbone(name, net, reference, report)
+    plain = ReferenceModel(net).eval()
     precision = Precision(arguments.precision or "auto", device)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.corpus or Path(temporary) / "corpus"
@@ -72,17 +72,6 @@ def run(
     )
     report.tables.append(Table(title=title, note=note, columns=COLUMNS, rows=rows))
     return report
-
-
-def _plain_backbone(
-    name: str, net: nn.Module, reference: Callable[[str], ModuleType], report: Report
-) -> nn.Module | None:
-    """The straightforward form of the backbone; None and a remark where there is none."""
-    try:
-        return reference(name).build(net).eval()
-    except UserError as error:
-        report.remarks.append(f"{error} Only the loader of {name} is compared.")
-        return None
 
 
 def _row(

@@ -3,11 +3,8 @@
 import json
 
 import pytest
-import torch
 
-from slowfast_mlp.benchmarks import evaluation
-from slowfast_mlp.benchmarks.load_reference import load_reference
-from tests.conftest import ROOT, main_of
+from tests.conftest import main_of
 
 
 @pytest.fixture
@@ -198,19 +195,3 @@ def test_the_section_eval_measures_loader_and_backbone_beside_the_plain_way(benc
     rows = [dict(zip(table["columns"], row)) for row in table["rows"]]
     assert [row["x plain"] for row in rows if "plain" in row["part"]] == [1, 1, 1, 1]
     assert all(row["x plain"] > 0 for row in rows)
-
-
-def test_the_section_eval_says_so_where_a_backbone_has_no_reference():
-    parse = main_of("benchmark").__globals__["_parser"]().parse_args
-
-    def reference(name):
-        return load_reference(
-            name if name == "loader" else "a backbone without one", ROOT / "benchmarks" / "reference"
-        )
-
-    words = ["eval", "--quick", "--precision", "fp32", "--rounds", "1"]
-    report = evaluation.run(parse(words), reference=reference, device=torch.device("cpu"))
-    assert [row[1] for row in report.tables[0].rows] == ["plain loader", "loader", "loader and backbone"] * 2
-    assert [row[-1] for row in report.tables[0].rows][2::3] == ["-", "-"]
-    assert "There is no straightforward form of a backbone without one" in report.remarks[0]
-    assert "Only the loader of morphmlp is compared" in report.remarks[0]

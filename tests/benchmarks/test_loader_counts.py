@@ -9,13 +9,13 @@ from torch import nn
 
 from slowfast_mlp.benchmarks import loader_passes, loader_profile
 from slowfast_mlp.benchmarks.host_syncs import count_waits
+from slowfast_mlp.benchmarks.load_reference import load_reference
 from slowfast_mlp.benchmarks.loader_counts import decodes_of_test, our_counts
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, ensure_corpus, render
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.video import open_video
 from slowfast_mlp.errors import UserError
-from tests.conftest import numbers_shown
-from tests.models.reference import reference
+from tests.conftest import ROOT, numbers_shown
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def small_corpus(tmp_path_factory):
 @pytest.fixture(scope="session")
 def plain_way():
     """The plain way to load."""
-    return reference("loader")
+    return load_reference("loader", folder=ROOT / "benchmarks" / "reference")
 
 
 def test_a_clip_of_a_file_without_b_frames_decodes_from_the_keyframe_before_to_its_last_frame(write_numbered):

@@ -10,9 +10,9 @@ import torch
 
 from slowfast_mlp.benchmarks.memory_traffic import traffic_of
 from slowfast_mlp.benchmarks.model_passes import FORWARD, TRAIN, Subject, count
-from slowfast_mlp.models import mobile_former, morphmlp, posmlp_video, vast
+from slowfast_mlp.benchmarks.reference_model import ReferenceModel
+from slowfast_mlp.models import mobile_former, morphmlp, posmlp_video
 from slowfast_mlp.models.morphmlp import VARIANTS, MorphMLP
-from tests.models.reference import reference
 
 # Stage -> frames, side of the map, channels of MorphMLP-S at 224 pixels.
 MAPS = {1: (8, 56, 112), 2: (8, 28, 224), 3: (8, 14, 392), 4: (8, 7, 784)}
@@ -90,7 +90,7 @@ def counts_of_both(model, name, kind, device):
     clips = torch.zeros(2, 3, 8, 224, 224, device=device)
     labels = torch.zeros(2, dtype=torch.int64, device=device)
     counts = []
-    for net in (model, reference(name).build(model)):
+    for net in (model, ReferenceModel(model)):
         subject = Subject(name=name, net=net, call=net)
         counts.append(count(subject, kind, clips, labels, "fp32"))
     return counts
@@ -121,22 +121,3 @@ def test_a_step_of_mobile_former_moves_two_thirds_and_keeps_seven_tenths(small_m
     ours, plain = counts_of_both(small_mobile_former, "mobile_former", TRAIN, "cpu")
     assert ours.bytes_moved <= 0.66 * plain.bytes_moved
     assert ours.saved_bytes <= 0.71 * plain.saved_bytes
-
-
-@pytest.fixture(scope="module")
-def small_vast():
-    with torch.device("meta"):
-        return vast.MODEL(num_classes=400, num_frames=8, crop_size=224, **vast.VARIANTS["Ti"])
-
-
-def test_vast_copies_no_map_into_another_order_but_the_clip(small_vast):
-    ours, plain = counts_of_both(small_vast, "vast", FORWARD, "meta")
-    assert ours.permute_copies <= 1
-    assert ours.kernels <= plain.kernels
-
-
-def test_a_step_of_vast_moves_four_fifths_and_keeps_seven_tenths(small_vast):
-    ours, plain = counts_of_both(small_vast, "vast", TRAIN, "meta")
-    assert ours.bytes_moved <= 0.82 * plain.bytes_moved
-    assert ours.saved_bytes <= 0.69 * plain.saved_bytes
-    assert ours.kernels <= 0.66 * plain.kernels

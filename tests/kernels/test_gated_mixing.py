@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
-from slowfast_mlp.engine.activation_checkpointing import recompute_blocks
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.kernels import gated_mixing
 from slowfast_mlp.kernels.gated_mixing import Form, Weights
@@ -33,7 +32,7 @@ def tiny(block="parallel", num_frames=4, **arguments):
 
 
 def plain_form(model):
-    return reference("posmlp_video").build(model)
+    return reference(model)
 
 
 def clips(num_clips=2, num_frames=4, dtype=torch.float32):
@@ -268,9 +267,9 @@ def test_a_copy_and_a_model_in_training_hold_no_weights_but_their_own():
     model = tiny().eval()
     with torch.inference_mode():
         model(clips())
-    kept = model.blocks1[0].kept[0]
+    kept = model.blocks1[0].caches[0]
     assert kept._value is not None
-    assert copy.deepcopy(model).blocks1[0].kept[0]._value is None
+    assert copy.deepcopy(model).blocks1[0].caches[0]._value is None
     model.train()
     assert kept._value is None
 
@@ -327,19 +326,6 @@ def test_training_keeps_at_most_two_fifths_of_what_the_plain_form_keeps():
             kept.append(saved())
         del logits
     assert 0.2 < kept[0] / kept[1] < 0.45
-
-
-def test_recomputed_blocks_have_the_gradients_of_the_plain_form():
-    model = tiny().double()
-    plain = plain_form(model)
-    for _, blocks in model.stages():
-        recompute_blocks(blocks)
-    (logits, gradients), (expected, expected_gradients) = (
-        passed(net, clips(dtype=torch.float64)) for net in (model, plain)
-    )
-    assert torch.allclose(logits, expected)
-    for name, gradient in gradients.items():
-        assert relative(gradient, expected_gradients[name]) < 1e-10, name
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

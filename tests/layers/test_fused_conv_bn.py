@@ -12,7 +12,7 @@ from slowfast_mlp.benchmarks.memory_traffic import traffic_of
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.layers.batch_norm import batch_norms
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormedConvs, NormFolding
 from slowfast_mlp.registry import find_module
@@ -55,7 +55,7 @@ def clips_for(model, batch=2):
 def kept_of(model):
     """What is kept of every folded norm, None where nothing is."""
     holders = [module for module in model.modules() if isinstance(module, NormFolding)]
-    return [folded._kept._value for holder in holders for folded in holder.folded]
+    return [folded._cache._value for holder in holders for folded in holder.caches]
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -65,7 +65,7 @@ def test_an_evaluation_has_the_same_logits_without_the_norms(net, dtype, toleran
     clips = clips_for(model)
     with torch.inference_mode():
         logits = model(clips)
-        with plainly():
+        with use_reference():
             expected = model(clips)
     assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
@@ -77,7 +77,7 @@ def test_every_norm_after_a_convolution_is_folded_once(net):
     with torch.no_grad():
         first, second = (traffic_of(lambda: model(clips)).names for _ in range(2))
         num_kept = sum(value is not None for value in kept_of(model))
-        with plainly():
+        with use_reference():
             plain = traffic_of(lambda: model(clips)).names
     num_folded = NETS[net][2]
     assert [names.count("native_batch_norm") for names in (plain, second)] == [
@@ -93,9 +93,9 @@ def test_in_bf16_the_logits_are_no_further_from_float32_than_with_the_norms(net)
     for seed in range(6):  # the errors of one net are chance: their ratios range from 0.6 to 1.6
         model = build(net, seed=seed)
         clips = clips_for(model, batch=8)
-        with torch.inference_mode(), plainly():
+        with torch.inference_mode(), use_reference():
             exact = model(clips)
-        for form, asked in (("folded", nullcontext()), ("readable", plainly())):
+        for form, asked in (("folded", nullcontext()), ("readable", use_reference())):
             with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16), asked:
                 errors[form] += ((model(clips).float() - exact).norm() / exact.norm()).item() / 6
     assert 0 < errors["folded"] <= 1.15 * errors["readable"] < 0.05
@@ -180,7 +180,7 @@ def test_what_is_kept_is_made_anew_after(net, change):
     CHANGES[change](model)
     with torch.no_grad():
         after = model(clips)
-        with plainly():
+        with use_reference():
             expected = model(clips)
     assert not torch.equal(after, before)
     assert (after - expected).abs().max() <= 1e-4 * expected.abs().max()
@@ -195,7 +195,7 @@ def test_the_average_of_the_weights_folds_its_own():
         for parameter in model.parameters():
             parameter.add_(0.1)
         ema.update(torch.tensor(False))
-        with plainly():
+        with use_reference():
             expected = ema.model(clips)
         assert (ema.model(clips) - expected).abs().max() <= 1e-4 * expected.abs().max()
 

@@ -8,7 +8,7 @@ from slowfast_mlp.kernels.fused import use_reference
 
 
 def reference(model: nn.Module) -> nn.Module:
-    """A copy of the model whose modules all compute by their own equations; with the same names and weights."""
+    """A copy of the model, with its names and weights, whose modules compute by their own equations."""
     copied = copy.deepcopy(model)
     for module in copied.modules():
         module.forward = _under_reference(module.forward)

@@ -5,7 +5,7 @@ import torch
 
 from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
 from slowfast_mlp.kernels.dynamic_relu import two_slopes
-from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.kernels.token_attention import attend_to_map, attend_to_tokens
 from slowfast_mlp.models.mobile_former import MobileFormer
 from tests.models.reference import reference
@@ -19,7 +19,7 @@ def models(**arguments):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    return model, reference("mobile_former").build(model)
+    return model, reference(model)
 
 
 def gradients_of(net, model):
@@ -112,7 +112,7 @@ def test_who_asks_for_readable_forms_gets_the_same_attention_head_by_head():
     with torch.no_grad():
         quick = traffic_of(lambda: model.eval()(clips)).names
         expected = model(clips)
-        with plainly():
+        with use_reference():
             readable = traffic_of(lambda: model(clips)).names
             assert torch.allclose(model(clips), expected, atol=1e-5)
     assert "baddbmm" in quick and "baddbmm" not in readable

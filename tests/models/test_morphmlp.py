@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from slowfast_mlp.engine.flops import count_flops, count_parameters
+from slowfast_mlp.layers import morph_fc
 from slowfast_mlp.models import morphmlp
 from slowfast_mlp.models.morphmlp import VARIANTS, MorphFC, MorphMLP, TemporalMorphFC
 from tests.models.golden import golden_clip, golden_weights, hashed, hashed_values, read_golden
@@ -140,7 +141,7 @@ def test_the_temporal_mixing_is_the_papers_equation():
     assert torch.allclose(layer(x), layer.proj(y))
 
 
-@pytest.mark.parametrize("init", morphmlp.TEMPORAL_INITS)
+@pytest.mark.parametrize("init", morph_fc.TEMPORAL_INITS)
 def test_time_is_silent_at_the_start(init):
     model = MorphMLP(num_classes=3, num_frames=4, temporal_init=init, **TINY)
     t_fc = model.blocks2[0].t_fc

@@ -1,11 +1,11 @@
-"""MorphMLP's quick form against the straightforward one (benchmarks/reference/morphmlp.py)."""
+"""MorphMLP's fused block against its reference implementation, and what it saves."""
 
 import pytest
 import torch
 from torchvision.ops import StochasticDepth
 
-from slowfast_mlp.engine.activation_checkpointing import recompute_blocks
-from slowfast_mlp.kernels.fused_residual import draw_scale
+from slowfast_mlp.kernels import morph_block
+from slowfast_mlp.kernels.fused_residual import drop_path_scale
 from slowfast_mlp.models.morphmlp import MorphMLP
 from tests.models.reference import reference
 
@@ -30,7 +30,7 @@ def build(dtype=torch.float64, **arguments):
         for parameter in quick.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     quick.to(dtype)
-    return quick, reference("morphmlp").build(quick)
+    return quick, reference(quick)
 
 
 def clips_for(arguments, dtype=torch.float64, batch=3):
@@ -60,7 +60,7 @@ def demand_equal_gradients(ours, expected, tolerance):
 def test_logits_and_gradients_are_those_of_the_straightforward_form(size, dtype, tolerance):
     quick, plain = build(dtype, **SIZES[size])
     clips = clips_for(SIZES[size], dtype)
-    assert all(block.fc.is_quick(torch.empty(1, 1, 8, 8, 8)) for block in quick.blocks1)
+    assert all(morph_block.fits(block, torch.empty(1, 1, 8, 8, 8)) for block in quick.blocks1)
     logits, ours = gradients(quick, clips)
     expected_logits, expected = gradients(plain, clips)
     assert (logits - expected_logits).abs().max() <= tolerance * expected_logits.abs().max()
@@ -72,7 +72,7 @@ def test_maps_and_chunks_that_do_not_divide_each_other_take_the_readable_form():
         num_frames=4, crop_size=24, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64), chunk_lens=(4, 1, 1, 1)
     )
     quick, plain = build(**arguments)
-    assert not quick.blocks1[0].fc.is_quick(torch.empty(1, 2, 6, 6, 8))
+    assert not morph_block.fits(quick.blocks1[0], torch.empty(1, 2, 6, 6, 8))
     clips = clips_for(arguments)
     logits, ours = gradients(quick, clips)
     expected_logits, expected = gradients(plain, clips)
@@ -112,8 +112,7 @@ def test_recomputed_blocks_have_the_same_gradients():
     clips = clips_for(arguments)
     expected_logits, expected = gradients(quick, clips)
     again, _ = build(**arguments)
-    for _, blocks in again.stages():
-        recompute_blocks(blocks)
+    again.set_grad_checkpointing()
     logits, ours = gradients(again, clips)
     assert torch.equal(logits, expected_logits)
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
@@ -156,9 +155,9 @@ def test_branches_are_dropped_by_the_same_draws_as_torchvisions():
     torch.manual_seed(5)
     expected = StochasticDepth(0.3, mode="row")(x)
     torch.manual_seed(5)
-    assert torch.equal(x * draw_scale(x, drop_rate=0.3, training=True), expected)
-    assert draw_scale(x, drop_rate=0.3, training=False) is None
-    assert draw_scale(x, drop_rate=0.0, training=True) is None
+    assert torch.equal(x * drop_path_scale(StochasticDepth(0.3, mode="row"), x), expected)
+    assert drop_path_scale(StochasticDepth(0.3, mode="row").eval(), x) is None
+    assert drop_path_scale(StochasticDepth(0.0, mode="row"), x) is None
 
 
 def test_all_stages_keep_the_arithmetic_of_autocast():
