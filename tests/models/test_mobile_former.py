@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from slowfast_mlp.engine.flops import count_flops, count_parameters
-from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.layers.cross_attention_bridge import DynamicReLU, Former, FormerToMobile, MobileToFormer
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
 from slowfast_mlp.models import mobile_former
@@ -77,7 +77,7 @@ def test_image_multiply_adds_are_the_published_ones(variant, parameters, flops, 
 @pytest.mark.parametrize(("variant", "parameters", "per_frame", "constant"), VIDEO_FIGURES)
 def test_video_figures_are_those_of_the_reconstruction(variant, parameters, per_frame, constant, kind):
     temporal = ("none", "dw1+2d", "dw3d")[kind]
-    with plainly(), FlopCounterMode(display=False) as counter, torch.device("meta"):
+    with use_reference(), FlopCounterMode(display=False) as counter, torch.device("meta"):
         model = build(variant, 8, num_classes=400, temporal=temporal).eval()
         model(torch.empty(1, 3, 8, 224, 224))
     assert count_parameters(model) / 1e6 == pytest.approx(parameters[kind], abs=0.0051)
