@@ -14,7 +14,7 @@ from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.class_names import class_order, differing_names
 from slowfast_mlp.checkpoint.weights import LoadReport, label_names_of, load_weights, weights_of
 from slowfast_mlp.config import schema
-from slowfast_mlp.engine.activation_checkpointing import recompute_blocks
+from slowfast_mlp.distributed.sync_batch_norm import convert_sync_batch_norm
 from slowfast_mlp.errors import UserError, nearest_name
 from slowfast_mlp.registry import find_module
 
@@ -41,9 +41,9 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
             f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
             f"{section.name} takes clips of {net.clip_sizes.in_words()}. Set DATA.TEST_CROP_SIZE {crop_size}."
         )
-    if section.act_checkpoint:
-        for _, blocks in net.stages():
-            recompute_blocks(blocks)
+    net.set_grad_checkpointing(section.act_checkpoint)
+    if section.sync_bn:
+        convert_sync_batch_norm(net)
     return net
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from slowfast_mlp.config import schema
-from slowfast_mlp.engine.batch_norm import batch_norms
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import METHODS, OptimizerSettings, make_optimizer, parameter_groups
 from slowfast_mlp.engine.schedule import WarmupCosine
 from slowfast_mlp.errors import UserError
+from slowfast_mlp.layers.batch_norm import batch_norms
 
 logger = logging.getLogger(__name__)
 

@@ -12,20 +12,16 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from slowfast_mlp.distributed.process_group import is_in_group, sum_over_ranks, world_size
-from slowfast_mlp.distributed.sync_batch_norm import synchronise_batch_norm
 
 
-def replicate(model: nn.Module, where: torch.device, *, sync_bn: bool) -> nn.Module:
+def replicate(model: nn.Module, where: torch.device) -> nn.Module:
     """The model as the training loop calls it: its gradients are means over ranks. One process gets it back
     as it is.
 
-    With `sync_bn` batch norms use the statistics of the batches of all ranks. Buffers are left to
-    `average_buffers`.
+    Buffers are left to `average_buffers`.
     """
     if not is_in_group():
         return model
-    if sync_bn:
-        synchronise_batch_norm(model, where)
     with warnings.catch_warnings():
         # torch 2.15 has a new name for broadcast_buffers, which torch 2.6 does not know.
         warnings.simplefilter("ignore", FutureWarning)

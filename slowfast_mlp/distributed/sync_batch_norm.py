@@ -1,4 +1,7 @@
-"""Batch norm over the batches of all ranks, on every device."""
+"""Batch norm over the batches of all ranks, on every device.
+
+torch's nn.SyncBatchNorm refuses CPUs, and on CUDA makes the host wait in every norm.
+"""
 
 from typing import Any
 
@@ -8,24 +11,27 @@ from torch import Tensor, nn
 from slowfast_mlp.distributed.process_group import is_in_group, sum_over_ranks
 
 
-def synchronise_batch_norm(model: nn.Module, where: torch.device) -> None:
-    """Makes every batch norm of the model, in place, one over all ranks; names in the state stay."""
-    for name, module in list(model.named_modules()):
-        if type(module) not in GROUP_NORMS:
-            continue
-        if where.type == "cuda":
-            parent, _, own = name.rpartition(".")
-            setattr(model.get_submodule(parent), own, nn.SyncBatchNorm.convert_sync_batchnorm(module))
-        else:
-            module.__class__ = GROUP_NORMS[type(module)]
+def convert_sync_batch_norm(model: nn.Module) -> None:
+    """Replaces the batch norms of a model that was just built by synchronized ones; state names stay."""
+    for parent in list(model.modules()):
+        for name, norm in list(parent.named_children()):
+            if type(norm) in SYNCHRONIZED:
+                setattr(parent, name, SYNCHRONIZED[type(norm)].like(norm))
 
 
-class OverRanks:
-    """The forward pass of a batch norm over the batches of all ranks, where nn.SyncBatchNorm refuses: off
-    CUDA.
+class _OverRanks:
+    """The forward pass of a batch norm over the batches of all ranks.
 
-    In fp32 under autocast, as nn.BatchNorm's own statistics are.
+    In fp32 under autocast, as are the statistics of nn.BatchNorm.
     """
+
+    @classmethod
+    def like(cls, norm: nn.Module) -> nn.Module:
+        """A norm with the parameters and running statistics of another, on its device."""
+        with torch.device("meta"):
+            made = cls(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+        made.load_state_dict(norm.state_dict(keep_vars=True), assign=True)
+        return made.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, ...] -> the same."""
@@ -34,29 +40,29 @@ class OverRanks:
         values = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         axes = [axis for axis in range(x.ndim) if axis != 1]
         channels = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
-        count = values.new_tensor([x.numel() / x.shape[1]])
+        count = values.new_full((1,), x.numel() / x.shape[1])  # made on the device: no copy to wait for
         sums = _SumOverRanks.apply(torch.cat([values.sum(axes), count]))
         mean = sums[:-1] / sums[-1]
-        centred = values - mean.reshape(channels)
-        variance = _SumOverRanks.apply(centred.square().sum(axes)) / sums[-1]
+        centered = values - mean.reshape(channels)
+        variance = _SumOverRanks.apply(centered.square().sum(axes)) / sums[-1]
         with torch.no_grad():
             unbiased = variance * sums[-1] / (sums[-1] - 1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(unbiased, self.momentum)
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale.reshape(channels) + self.bias.reshape(channels)).to(x.dtype)
+        return (centered * scale.reshape(channels) + self.bias.reshape(channels)).to(x.dtype)
 
 
-class GroupBatchNorm2d(OverRanks, nn.BatchNorm2d):
+class SyncBatchNorm2d(_OverRanks, nn.BatchNorm2d):
     """Batch norm of images over all ranks."""
 
 
-class GroupBatchNorm3d(OverRanks, nn.BatchNorm3d):
+class SyncBatchNorm3d(_OverRanks, nn.BatchNorm3d):
     """Batch norm of clips over all ranks."""
 
 
-GROUP_NORMS = {nn.BatchNorm2d: GroupBatchNorm2d, nn.BatchNorm3d: GroupBatchNorm3d}
+SYNCHRONIZED = {nn.BatchNorm2d: SyncBatchNorm2d, nn.BatchNorm3d: SyncBatchNorm3d}
 
 
 class _SumOverRanks(torch.autograd.Function):

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from slowfast_mlp.distributed import data_parallel
 from slowfast_mlp.distributed.process_group import sum_over_ranks
 from slowfast_mlp.distributed.watchdog import Watchdog
-from slowfast_mlp.engine.batch_norm import batch_norms, frozen_statistics
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.engine.prefetch import on_device
+from slowfast_mlp.layers.batch_norm import batch_norms, frozen_statistics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.distributed.process_group import rank
-from slowfast_mlp.engine.batch_norm import KeptStatistics
 from slowfast_mlp.engine.grad_accumulation import backward_in_parts
 from slowfast_mlp.engine.optimizer import set_learning_rate
 from slowfast_mlp.engine.prefetch import on_device
 from slowfast_mlp.engine.rng import seed_step
 from slowfast_mlp.engine.training import Training
+from slowfast_mlp.layers.batch_norm import KeptStatistics
 from slowfast_mlp.log.nonfinite_steps import SkippedSteps
 from slowfast_mlp.log.progress import Progress
 from slowfast_mlp.log.running_sums import RunningSums

@@ -49,7 +49,6 @@ class Training:
     max_grad_norm: float | None = None
     accumulate_steps: int = 1
     ema: Ema | None = None
-    sync_bn: bool = False
     # Batches over which running statistics of batch norm are computed after an epoch; 0: they are not.
     num_precise_batches: int = 0
     evaluator: Evaluator | None = None

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.clip_size import ClipSizes, divisors, frames_of
 from slowfast_mlp.layers.cross_attention_bridge import NUM_BRIDGE_HEADS, MobileToFormer
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
@@ -97,6 +98,7 @@ class MobileFormer(nn.Module):
             crop_from=MIN_CROP_SIZE,
         )
         self.num_classes = num_classes
+        self.grad_checkpointing = False
         self.tokens = nn.Embedding(num_tokens, token_dim)
         self.stem = NormedConvs(
             nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), relu6()
@@ -134,13 +136,17 @@ class MobileFormer(nn.Module):
         """Stem and tokens, then the blocks: one stage, for a block makes its maps smaller itself."""
         return [(nn.ModuleList([self.tokens, self.stem]), self.features)]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes the activations of blocks for the gradient instead of storing them, or not."""
+        self.grad_checkpointing = enable
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
         self.clip_sizes.demand(x)
         tokens = self.tokens.weight.expand(x.shape[0], -1, -1)  # B M D: of the clip, not of its frames
         x = self.stem(frames_of(x))
         for block in self.features:
-            x, tokens = block(x, tokens)
+            x, tokens = run_block(block, x, tokens, recompute=self.grad_checkpointing)
         return self.classifier.features(x, self.local_global(x, tokens))
 
     def forward(self, x: Tensor) -> Tensor:

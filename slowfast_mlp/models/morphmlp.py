@@ -15,6 +15,7 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import fused, morph_block
 from slowfast_mlp.kernels.gelu_conv import ActivatedConv
+from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.chunking import fitting_chunk_lens, fitting_temporal_groups, time_positions
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
@@ -170,6 +171,7 @@ class MorphMLP(nn.Module):
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
         self.num_classes = num_classes
+        self.grad_checkpointing = False
         self.chunk_lens = chunk_lens
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         for stage, (dim, depth) in enumerate(zip(dims, depths)):
@@ -207,13 +209,17 @@ class MorphMLP(nn.Module):
         numbers = range(1, NUM_STAGES + 1)
         return [(getattr(self, f"patch_embed{n}"), getattr(self, f"blocks{n}")) for n in numbers]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes the activations of blocks for the gradient instead of storing them, or not."""
+        self.grad_checkpointing = enable
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
         self.clip_sizes.demand(x)
         for embed, blocks in self.stages():
             x = embed(x)  # B T H W C
             for block in blocks:
-                x = block(x)
+                x = run_block(block, x, recompute=self.grad_checkpointing)
         return self.norm(x).mean(dim=(1, 2, 3))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.gated_block import Branch, gated_block, mix_branches
+from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
 from slowfast_mlp.layers.layer_norm import MapNorm
@@ -108,11 +109,14 @@ class Level(nn.Module):
         self.has_pool = pool is not None
         self.encoder = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, 1, H, W, C] -> [B, 1, H', W', C']."""
+    def forward(self, x: Tensor, *, recompute: bool = False) -> Tensor:
+        """[B, 1, H, W, C] -> [B, 1, H', W', C']; `recompute` as in run_block."""
         x = self.pool(x) if self.has_pool else x
         height = x.shape[2]
-        return join_windows(self.encoder(cut_windows(x, self.side)), self.side, height)
+        x = cut_windows(x, self.side)  # B R 1 N C
+        for layer in self.encoder:
+            x = run_block(layer, x, recompute=recompute)
+        return join_windows(x, self.side, height)
 
 
 class PosMLP(nn.Module):
@@ -163,6 +167,7 @@ class PosMLP(nn.Module):
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
         self.num_classes = num_classes
+        self.grad_checkpointing = False
         self.patch_embed = Stem(dims[0])
         self.levels = nn.ModuleList()
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
@@ -192,6 +197,10 @@ class PosMLP(nn.Module):
         embeddings = [level.pool if level.has_pool else self.patch_embed for level in self.levels]
         return [(embed, level.encoder) for embed, level in zip(embeddings, self.levels)]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes the activations of blocks for the gradient instead of storing them, or not."""
+        self.grad_checkpointing = enable
+
     def stage_maps(self, x: Tensor, stage: int) -> Tensor:
         """What the blocks of stage `stage`, from 0, give, [B, R, T, N, C] -> maps [B, T, H, W, C]."""
         return join_windows(x, self.levels[stage].side, math.isqrt(x.shape[1] * x.shape[3]))
@@ -201,7 +210,7 @@ class PosMLP(nn.Module):
         self.clip_sizes.demand(x)
         x = self.patch_embed(x)  # B 1 H/4 W/4 C
         for level in self.levels:
-            x = level(x)
+            x = level(x, recompute=self.grad_checkpointing)
         return self.dropout(self.norm(x).mean(dim=(1, 2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.gated_block import Branch, gated_block
+from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, frames_of
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding, convolve
 from slowfast_mlp.layers.inflate import inflate_weights
@@ -196,6 +197,7 @@ class PosMLPVideo(nn.Module):
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
         self.num_classes = num_classes
+        self.grad_checkpointing = False
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         for stage, (dim, depth, groups) in enumerate(zip(dims, depths, num_groups)):
             mixed = _branch_windows(block, lengths[stage], self.sides[stage], video=num_frames > 1)
@@ -216,6 +218,10 @@ class PosMLPVideo(nn.Module):
         numbers = range(1, NUM_STAGES + 1)
         return [(getattr(self, f"patch_embed{n}"), getattr(self, f"blocks{n}")) for n in numbers]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes the activations of blocks for the gradient instead of storing them, or not."""
+        self.grad_checkpointing = enable
+
     def stage_maps(self, x: Tensor, stage: int) -> Tensor:
         """What the blocks of stage `stage`, from 0, give, [B, R, T, N, C] -> maps [B, T, H, W, C]."""
         return join_windows(x, self.sides[stage], math.isqrt(x.shape[1] * x.shape[3]))
@@ -228,7 +234,7 @@ class PosMLPVideo(nn.Module):
             height = x.shape[2]
             x = cut_windows(x, side)  # B R T N C
             for block in blocks:
-                x = block(x)
+                x = run_block(block, x, recompute=self.grad_checkpointing)
             x = join_windows(x, side, height)  # B T H W C
         return self.norm(x).mean(dim=(1, 2, 3))
 

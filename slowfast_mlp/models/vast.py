@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
+from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.affine_shift import (
     SPACE_STEPS,
     TIME_STEPS,
@@ -153,6 +154,7 @@ class VAST(nn.Module):
             crop_from=TOTAL_STRIDE,
         )
         self.num_classes = num_classes
+        self.grad_checkpointing = False
         mixer = partial(
             AffineShift, steps=steps, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
             bias_kernel=bias_kernel, bias_kernel_frames=bias_kernel_frames if video else 1, out_proj=out_proj,
@@ -191,6 +193,10 @@ class VAST(nn.Module):
         numbers = range(1, NUM_STAGES + 1)
         return [(getattr(self, f"patch_embed{n}"), getattr(self, f"blocks{n}")) for n in numbers]
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes the activations of blocks for the gradient instead of storing them, or not."""
+        self.grad_checkpointing = enable
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
         self.clip_sizes.demand(x)
@@ -198,7 +204,7 @@ class VAST(nn.Module):
         for embed, blocks in self.stages():
             x = embed(x)
             for block in blocks:
-                x = block(x)
+                x = run_block(block, x, recompute=self.grad_checkpointing)
         return self.norm(x).mean(dim=(1, 2, 3))
 
     def forward(self, x: Tensor) -> Tensor:

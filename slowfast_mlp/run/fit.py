@@ -25,7 +25,7 @@ def fit(training: Training, start: Start, settings: Train, session: Session) -> 
     `settings` are TRAIN. Raises Stopped and UserError.
     """
     num_epochs, sampler, watchdog = training.progress.num_epochs, training.sampler, session.watchdog
-    training.replica = data_parallel.replicate(training.model, training.device, sync_bn=training.sync_bn)
+    training.replica = data_parallel.replicate(training.model, training.device)
     if settings.compile:
         training.replica = compile_replica(training.replica, training.model, training.device)
     resumed_from = None if start.step else start.path

@@ -136,7 +136,6 @@ def _training(
         max_grad_norm=config.solver.clip_grad_l2norm,
         accumulate_steps=solver.accumulate_steps(train, smallest_batch=clips_per_rank),
         ema=solver.ema(train, model),
-        sync_bn=config.model.sync_bn,
         num_precise_batches=solver.precise_batches(config.bn, model, name=config.model.name),
         ensemble=config.test.ensemble,
         config_text=dump_config(config),

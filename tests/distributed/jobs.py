@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from slowfast_mlp.checkpoint.checkpoint import load_optimizer_state
 from slowfast_mlp.distributed import data_parallel, rank_checks
 from slowfast_mlp.distributed import process_group as dist
+from slowfast_mlp.distributed.sync_batch_norm import convert_sync_batch_norm
 from slowfast_mlp.engine.grad_accumulation import backward_in_parts
 from slowfast_mlp.engine.optimizer import OptimizerSettings, make_optimizer, parameter_groups
 from slowfast_mlp.engine.precise_bn import recompute_statistics
@@ -37,7 +38,9 @@ def save_gradients(folder: Path, sync_bn: bool, freeze_norms: bool) -> None:
     model, clips, labels = model_and_batch()
     if freeze_norms:
         model.eval()
-    replica = data_parallel.replicate(model, CPU, sync_bn=sync_bn)
+    if sync_bn:
+        convert_sync_batch_norm(model)
+    replica = data_parallel.replicate(model, CPU)
     share = slice(dist.rank() * 4 // dist.world_size(), (dist.rank() + 1) * 4 // dist.world_size())
     F.cross_entropy(replica(clips[share]), labels[share]).backward()
     data_parallel.average_buffers(model)
@@ -52,7 +55,8 @@ def train_a_step_in_bf16(num_frames: int) -> None:
     model = MorphMLP(
         num_classes=3, num_frames=num_frames, crop_size=32, depths=(1,) * 4, dims=(8, 16, 32, 64)
     )
-    replica = data_parallel.replicate(model, CPU, sync_bn=True)
+    convert_sync_batch_norm(model)
+    replica = data_parallel.replicate(model, CPU)
     clips = torch.randn(2, 3, num_frames, 32, 32) * (1 + dist.rank())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = replica(clips).float().square().mean()
@@ -88,7 +92,7 @@ def save_accumulated_gradients(folder: Path) -> None:
     """This rank's half of a batch in two parts; rank 0 saves gradients, and how many were shared when."""
     model, clips, labels = model_and_batch()
     model.eval()
-    replica = data_parallel.replicate(model, CPU, sync_bn=False)
+    replica = data_parallel.replicate(model, CPU)
     shared: list[int] = []
     replica.register_comm_hook(shared, count_and_average)
     share = slice(dist.rank() * 2, dist.rank() * 2 + 2)
@@ -136,7 +140,7 @@ def save_sharded_training(folder: Path, shard: bool) -> None:
     """Three steps over all ranks, the second of which is skipped; rank 0 saves weights and optimiser."""
     model, clips, labels = model_and_batch()
     optimizer = adamw(model, shard)
-    replica = data_parallel.replicate(model, CPU, sync_bn=False)
+    replica = data_parallel.replicate(model, CPU)
     share = slice(dist.rank() * 4 // dist.world_size(), (dist.rank() + 1) * 4 // dist.world_size())
     precision = Precision("fp32", CPU)
     for step in range(3):
@@ -159,7 +163,7 @@ def save_resumed_training(folder: Path, shard: bool) -> None:
     saved = torch.load(folder / "sharded-True.pt", weights_only=True)
     model.load_state_dict(saved["weights"])
     load_optimizer_state(optimizer, saved["optimizer"])
-    replica = data_parallel.replicate(model, CPU, sync_bn=False).eval()
+    replica = data_parallel.replicate(model, CPU).eval()
     share = slice(dist.rank() * 4 // dist.world_size(), (dist.rank() + 1) * 4 // dist.world_size())
     F.cross_entropy(replica(clips[share]), labels[share]).backward()
     optimizer.step()

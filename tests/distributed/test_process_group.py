@@ -20,7 +20,7 @@ def test_one_process_answers_for_itself():
     assert dist.sum_over_ranks(torch.ones(2)).tolist() == [1, 1]
     assert dist.gather_objects("a") == ["a"]
     model = torch.nn.Linear(1, 1)
-    assert data_parallel.replicate(model, torch.device("cpu"), sync_bn=True) is model
+    assert data_parallel.replicate(model, torch.device("cpu")) is model
 
 
 @pytest.mark.parametrize(("sync_bn", "freeze_norms"), [(True, False), (False, True)])

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from slowfast_mlp.distributed.launch import launch
-from slowfast_mlp.engine.batch_norm import KeptStatistics
 from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.layers.batch_norm import KeptStatistics
 from tests.distributed import jobs
 
 FP32 = Precision("fp32", torch.device("cpu"))

@@ -9,11 +9,11 @@ from torch import nn
 
 from slowfast_mlp import models
 from slowfast_mlp.benchmarks.memory_traffic import traffic_of
-from slowfast_mlp.engine.batch_norm import batch_norms
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.kernels.reference_mode import plainly
+from slowfast_mlp.layers.batch_norm import batch_norms
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormedConvs, NormFolding
 from slowfast_mlp.registry import find_module
 from tests.models.test_every_model import TINY

@@ -8,7 +8,7 @@ from slowfast_mlp.kernels.fused import use_reference
 
 
 def reference(model: nn.Module) -> nn.Module:
-    """A copy of the model every module of which computes by its own equation; names and weights are the same."""
+    """A copy of the model whose modules all compute by their own equations; with the same names and weights."""
     copied = copy.deepcopy(model)
     for module in copied.modules():
         module.forward = _under_reference(module.forward)
