@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
-from slowfast_mlp.engine.activation_checkpointing import recompute_blocks
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.kernels import gated_mixing
 from slowfast_mlp.kernels.fused import use_reference
@@ -330,8 +329,7 @@ def test_training_keeps_at_most_half_of_what_the_reference_keeps():
 def test_recomputed_blocks_have_the_gradients_of_the_reference():
     model = tiny().double()
     plain = reference(model)
-    for _, blocks in model.stages():
-        recompute_blocks(blocks)
+    model.set_grad_checkpointing()
     (logits, gradients), (expected, expected_gradients) = (
         passed(net, clips(dtype=torch.float64)) for net in (model, plain)
     )
