@@ -104,7 +104,7 @@ def view_subjects(
 ) -> dict[tuple[str, str], Callable[[], object]]:
     """By views and part: loading alone, and loading with the forward pass of all views of a video."""
     subjects: dict[tuple[str, str], Callable[[], object]] = {}
-    to_input = loader_passes.input_maker(device)
+    device_transform = loader_passes.input_maker(device)
     for title, (num_clips, num_crops) in VIEWS.items():
         videos = loader_passes.test_videos(
             records, num_clips=num_clips, num_crops=num_crops, crop_size=crop_size
@@ -112,7 +112,7 @@ def view_subjects(
 
         def score(videos=videos) -> None:
             for index in range(len(videos)):
-                clips = to_input(videos[index].to(device))
+                clips = device_transform(videos[index].to(device))
                 with torch.inference_mode(), precision.autocast():
                     net(clips)
 

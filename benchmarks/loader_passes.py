@@ -125,15 +125,15 @@ def _drawn_clip(record: Record, clips: ClipSampler, seed: int) -> tuple[float, f
 
 
 def our_pass(
-    videos: TrainVideos, jobs: Sequence[Job], to_input: DeviceTransform | None = None
+    videos: TrainVideos, jobs: Sequence[Job], device_transform: DeviceTransform | None = None
 ) -> Callable[[], None]:
-    """Loads all jobs; with `to_input` makes the model's clips too."""
+    """Loads all jobs; with `device_transform` makes the model's clips too."""
 
     def load() -> None:
         for batch in _batches([job.key for job in jobs]):
             views = collate([videos[key] for key in batch])
-            if to_input:
-                to_input(views)
+            if device_transform:
+                device_transform(views)
 
     return load
 

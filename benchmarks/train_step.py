@@ -225,11 +225,11 @@ def make_setup(
 
 def bare_loop(setup: Setup) -> None:
     """The least that trains: input, forward, loss, backward and optimiser."""
-    to_input = input_maker(setup.device)
+    device_transform = input_maker(setup.device)
     setup.model.train()
     for views in setup.batches:
         views = views.to(setup.device, non_blocking=True)
-        clips, targets = to_input(views), _targets(views.labels)
+        clips, targets = device_transform(views), _targets(views.labels)
         with setup.precision.autocast():
             logits = setup.model(clips)
         loss = F.cross_entropy(logits.float(), targets)
@@ -267,7 +267,7 @@ def training_loop(
     failed = FailedVideos(log.output_dir, max_fraction=0.1)
     progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
     skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
-    to_input = input_maker(setup.device)
+    device_transform = input_maker(setup.device)
     batch_size = setup.batches[0].clips.shape[0]
     training = Training(
         model=setup.model,
@@ -277,7 +277,7 @@ def training_loop(
         sampler=TrainSampler(
             torch.zeros(num_steps * batch_size), batch_size=batch_size, rank=0, world_size=1, seed=0
         ),
-        device_transform=marks.after("to device", to_input) if marks else to_input,
+        device_transform=marks.after("to device", device_transform) if marks else device_transform,
         make_targets=_targets,
         lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
         progress=progress,

@@ -128,7 +128,7 @@ def mix(mixup: schema.Mixup, *, clips_per_rank: int, seed: int) -> Mixup | None:
     )
 
 
-def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
+def describe_augmentation(aug: schema.Aug, mixup: schema.Mixup) -> str:
     """Describes the augmentation besides crop and flip, and AUG.MODE."""
     done = [aug.aa_type or f"colour jitter {aug.color_jitter:g}", f"erasing {aug.re_prob:g}"] * aug.enable
     kinds = {"Mixup": mixup.alpha, "CutMix": mixup.cutmix_alpha} if mixup.enable else {}
@@ -137,7 +137,7 @@ def augmentation_in_words(aug: schema.Aug, mixup: schema.Mixup) -> str:
 
 
 class EvalViews(NamedTuple):
-    """The views of an evaluation: `num_clips` in time, each in `num_crops` crops, of a data set's videos.
+    """The views of an evaluation: `num_clips` in time, each in `num_crops` crops, of the videos of a dataset.
 
     With `offset` clips are spread from the first frame to the last. `single_crop` is the crop if there is
     only one.

@@ -1,6 +1,7 @@
 """Datasets that turn records into items of a training or an evaluation."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import torch
@@ -31,6 +32,7 @@ class _Decoded(NamedTuple):
     failures: tuple[Failure, ...]
 
 
+@dataclass(frozen=True, eq=False)
 class TrainVideos(Dataset[Batch]):
     """Random views of a record: `num_samples` augmentations of one clip, which is decoded once.
 
@@ -41,24 +43,14 @@ class TrainVideos(Dataset[Batch]):
     A video that fails to decode is reported, and replaced by another record chosen with the same seed.
     """
 
-    def __init__(
-        self,
-        records: Sequence[Record],
-        reader: ClipReader,
-        *,
-        augment_sampler: AugmentSampler,
-        augment: Callable[[Tensor, AugmentParams], Tensor] | None,
-        num_samples: int,
-        seed: int,
-        flipped_labels: Tensor | None = None,
-    ):
-        self.records = records
-        self.reader = reader
-        self.augment_sampler = augment_sampler
-        self.augment = augment
-        self.num_samples = num_samples
-        self.seed = seed
-        self.flipped_labels = flipped_labels
+    records: Sequence[Record]
+    reader: ClipReader
+    _: KW_ONLY
+    augment_sampler: AugmentSampler
+    augment: Callable[[Tensor, AugmentParams], Tensor] | None
+    num_samples: int
+    seed: int
+    flipped_labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -111,6 +103,7 @@ class TrainVideos(Dataset[Batch]):
         return torch.tensor([mirrored if one.flip else label for one in params])
 
 
+@dataclass(frozen=True, eq=False)
 class EvalVideos(Dataset[Views]):
     """All views of a record: `num_clips` clips, each in the `num_crops` crops of `transform`.
 
@@ -118,22 +111,13 @@ class EvalVideos(Dataset[Views]):
     fail to decode are reported in `failures`, and the item has the views of the others.
     """
 
-    def __init__(
-        self,
-        records: Sequence[Record],
-        reader: ClipReader,
-        *,
-        num_clips: int,
-        num_crops: int,
-        transform: Callable[[Tensor], Tensor],
-        seed: int,
-    ):
-        self.records = records
-        self.reader = reader
-        self.num_clips = num_clips
-        self.num_crops = num_crops
-        self.transform = transform
-        self.seed = seed
+    records: Sequence[Record]
+    reader: ClipReader
+    _: KW_ONLY
+    num_clips: int
+    num_crops: int
+    transform: Callable[[Tensor], Tensor]
+    seed: int
 
     def __len__(self) -> int:
         return len(self.records)

@@ -77,9 +77,9 @@ def probabilities(scores: Tensor, ensemble: str) -> Tensor:
 class Evaluator:
     """Evaluates models on all views of all videos of a list.
 
-    `loader` gives this rank's share as Views, which `to_input` turns into clips [N, 3, T, H, W]; `labels` [V]
-    are those of all videos; `batch_size` clips go through a model at a time. The scores are the same bit for
-    bit for any number of ranks and threads, and whatever other models see the same clips.
+    `loader` gives this rank's share as Views; `device_transform` makes clips [N, 3, T, H, W] of them;
+    `labels` [V] are those of all videos; `batch_size` clips go through a model at a time. The scores are the
+    same bit for bit for any number of ranks and threads, and whatever other models see the same clips.
     """
 
     loader: DataLoader
@@ -88,7 +88,7 @@ class Evaluator:
     num_classes: int
     views_per_video: int
     batch_size: int
-    to_input: Callable[[Any], Tensor]
+    device_transform: Callable[[Any], Tensor]
     device: torch.device
 
     def __call__(
@@ -108,7 +108,7 @@ class Evaluator:
             models=models,
             precision=self.precision,
             batch_size=self.batch_size,
-            to_input=self.to_input,
+            device_transform=self.device_transform,
         )
         started = time.perf_counter()
         for done, (views, scores) in enumerate(_in_order(score, self.loader, self.device), start=1):
@@ -140,7 +140,7 @@ def scores_of_views(
     models: Sequence[EvalModel],
     precision: Precision,
     batch_size: int,
-    to_input: Callable[[Any], Tensor],
+    device_transform: Callable[[Any], Tensor],
 ) -> list[Tensor]:
     """Scores [N, K], on the CPU, of the clips [N, 3, T, S, S] of `views` by every model in eval mode, on
     whose device they are; `batch_size` clips go through a model at a time.
@@ -148,7 +148,7 @@ def scores_of_views(
     logits: list[list[Tensor]] = [[] for _ in models]
     with torch.inference_mode(), precision.autocast():
         for clips in views.clips.split(batch_size):
-            clips = to_input(views._replace(clips=clips))
+            clips = device_transform(views._replace(clips=clips))
             for model, of_model in zip(models, logits):
                 of_model.append(model.model(clips))
     return [

@@ -60,14 +60,14 @@ def _end_epoch(
     training: Training, settings: Train, session: Session, checkpointer: Checkpointer
 ) -> Callable[[int], None]:
     """A function of the epoch index that synchronizes or recomputes running statistics, and saves."""
-    loader, to_input, watchdog = training.loader, training.device_transform, session.watchdog
+    loader, device_transform, watchdog = training.loader, training.device_transform, session.watchdog
     statistics = RunningStatistics(
         nets=list(training.rank_state.nets.values()),
         precision=training.precision,
         num_precise=training.num_precise_batches,
         # Not when a signal asks for a checkpoint: a stop must not change what the training computes.
         periods=[settings.checkpoint_period] + [settings.eval_period] * (training.evaluator is not None),
-        first_clips=first_clips_of(loader, to_input, training.device, watchdog),
+        first_clips=first_clips_of(loader, device_transform, training.device, watchdog),
     )
 
     def end_epoch(epoch: int) -> None:

@@ -84,7 +84,7 @@ def build_evaluator(
         num_classes=config.model.num_classes,
         views_per_video=views.num_clips * views.num_crops,
         batch_size=batch_size,
-        to_input=loaders.device_transform(config.data, device),
+        device_transform=loaders.device_transform(config.data, device),
         precision=precision,
         device=device,
     )

@@ -59,7 +59,7 @@ def _course_of_training(config: Config, num_videos: int) -> dict[str, str]:
     num_steps, num_left_out = divmod(num_videos, batch_size)
     flip = ", flip" if config.data.random_flip else ""
     facts = {
-        "augment": f"random crop{flip}{loaders.augmentation_in_words(config.aug, config.mixup)}",
+        "augment": f"random crop{flip}{loaders.describe_augmentation(config.aug, config.mixup)}",
         "batch": f"{batch_size} videos x {num_samples} views = {batch_size * num_samples} clips over all "
         f"processes, {num_steps} steps an epoch, {settings.max_epoch} epochs, "
         f"{num_steps * settings.max_epoch} steps",

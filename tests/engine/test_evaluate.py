@@ -33,7 +33,7 @@ def evaluator_of(loader, labels, *, views_per_video, batch_size):
         num_classes=3,
         views_per_video=views_per_video,
         batch_size=batch_size,
-        to_input=lambda views: views.clips,
+        device_transform=lambda views: views.clips,
         device=CPU,
     )
 

@@ -68,7 +68,7 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
         net,
         label_names=names,
         precision=Precision(config.train.precision, where),
-        to_input=loaders.device_transform(data, where),
+        device_transform=loaders.device_transform(data, where),
         device=where,
         ensemble=test.ensemble,
         batch_size=test.batch_size,

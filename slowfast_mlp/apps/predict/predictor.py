@@ -100,7 +100,7 @@ class Predictor:
         *,
         label_names: Sequence[str],
         precision: Precision,
-        to_input: Callable[[Views], Tensor],
+        device_transform: Callable[[Views], Tensor],
         device: torch.device,
         ensemble: str,
         batch_size: int,
@@ -121,7 +121,7 @@ class Predictor:
         self.window_sec = clip_format.window_sec
         self.is_image_model = is_image_model
         self._precision = precision
-        self._to_input = to_input
+        self._device_transform = device_transform
         self._device = device
         self._ensemble = ensemble
         self._batch_size = batch_size
@@ -160,7 +160,7 @@ class Predictor:
         first = views._replace(clips=views.clips[:1])
         frames = views.clips[0].permute(1, 2, 3, 0)  # T S S 3
         frames = frames.flip(-1) if self.clip_format.channel_order == "BGR" else frames
-        return frames.contiguous(), self._to_input(first.to(self._device))[0]
+        return frames.contiguous(), self._device_transform(first.to(self._device))[0]
 
     def slide(
         self,
@@ -226,7 +226,7 @@ class Predictor:
             models=[EvalModel(model=self.model, ensemble=self._ensemble)],
             precision=self._precision,
             batch_size=self._batch_size,
-            to_input=self._to_input,
+            device_transform=self._device_transform,
         )
         return scores
 

@@ -46,8 +46,8 @@ def read_records(root: str, split: str, *, prefix: str, separator: str) -> Recor
             f"{place} has folders that are no classes of {train}, such as {unknown[0]!r}: move the pictures "
             "into the folders of their classes."
         )
-    pictures = _list_folders(place, classes) if _folders_in(place) else _list_tars(place, classes)
-    return Records(pictures, label_names=classes)
+    records = _list_folders(place, classes) if _folders_in(place) else _list_tars(place, classes)
+    return Records(records, label_names=classes)
 
 
 def class_names(place: str) -> list[str]:
@@ -95,10 +95,10 @@ def _list_folders(place: str, classes: list[str]) -> Iterator[Record]:
         if name not in present:
             continue  # a split may lack a class; labels do not change
         folder = os.path.join(place, name)
-        pictures = image_names(g_pathmgr.ls(folder))
-        if not pictures:
+        images = image_names(g_pathmgr.ls(folder))
+        if not images:
             raise UserError(
                 f"{folder} holds no picture ({', '.join(SUFFIXES)}): add some, or remove the folder from all "
                 "splits."
             )
-        yield from (Record(os.path.join(folder, picture), label) for picture in pictures)
+        yield from (Record(os.path.join(folder, image), label) for image in images)

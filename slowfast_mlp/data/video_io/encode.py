@@ -92,8 +92,8 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
                 raise DecodeError(source, "has no frames" if rate else "its frame rate is unknown")
             reader.seek(stream.start_time or 0, stream=stream)
             time_base = 1 / rate if is_constant(times, rate, stream.time_base) else stream.time_base
-            pictures = _upright(reader, stream)
-            num_written = _write(pictures, temporary, encoding, rate=rate, time_base=time_base)
+            frames = _upright(reader, stream)
+            num_written = _write(frames, temporary, encoding, rate=rate, time_base=time_base)
             if num_written != len(times):
                 raise DecodeError(source, f"decoding ends after {num_written} of {len(times)} frames")
     except av.error.FFmpegError as error:
@@ -160,22 +160,22 @@ def _write(
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.codec_context.time_base = time_base
                 stream.thread_count = 1
-            picture = reformatter.reformat(
+            converted = reformatter.reformat(
                 frame, width=width, height=height, format="yuv420p", interpolation="BICUBIC"
             )
             if num_written == 0:
-                _copy_color_properties(stream.codec_context, picture)
-            picture.pts = num_written if time_base == 1 / rate else frame.pts
-            picture.time_base = time_base
-            picture.pict_type = 0  # the encoder chooses its keyframes itself
-            writer.mux(stream.encode(picture))
+                _copy_color_properties(stream.codec_context, converted)
+            converted.pts = num_written if time_base == 1 / rate else frame.pts
+            converted.time_base = time_base
+            converted.pict_type = 0  # the encoder chooses its keyframes itself
+            writer.mux(stream.encode(converted))
             num_written += 1
         if stream is not None:
             writer.mux(stream.encode(None))
     return num_written
 
 
-def _copy_color_properties(encoder: av.VideoCodecContext, picture: av.VideoFrame) -> None:
+def _copy_color_properties(encoder: av.VideoCodecContext, frame: av.VideoFrame) -> None:
     """Copies the color properties to the file: players guess what is missing."""
-    encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
-    encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc
+    encoder.colorspace, encoder.color_range = frame.colorspace, frame.color_range
+    encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc

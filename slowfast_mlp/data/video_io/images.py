@@ -106,15 +106,15 @@ def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 def _decode_any(data: bytes) -> Tensor:
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            _check_aspect(*picture.size)
-            picture.load()
-            turned_by = TURNED_BY.get(_orientation(picture))
-            picture = picture if turned_by is None else picture.transpose(turned_by)
-            if picture.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
-                grey = torch.from_numpy((np.asarray(picture) // 256).astype(np.uint8))
-                return grey.unsqueeze(-1).expand(-1, -1, 3).contiguous()
-            return torch.from_numpy(np.array(picture.convert("RGB")))
+        with Image.open(io.BytesIO(data)) as image:
+            _check_aspect(*image.size)
+            image.load()
+            turned_by = TURNED_BY.get(_orientation(image))
+            image = image if turned_by is None else image.transpose(turned_by)
+            if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip
+                gray = torch.from_numpy((np.asarray(image) // 256).astype(np.uint8))
+                return gray.unsqueeze(-1).expand(-1, -1, 3).contiguous()
+            return torch.from_numpy(np.array(image.convert("RGB")))
     except UnidentifiedImageError as error:
         raise ImageError("is no picture that can be read") from error
     except DAMAGED as error:
@@ -128,9 +128,9 @@ def _check_aspect(width: int, height: int) -> None:
         )
 
 
-def _orientation(picture: Image.Image) -> int | None:
+def _orientation(image: Image.Image) -> int | None:
     """The EXIF orientation; None if it is missing or cannot be read."""
     try:
-        return picture.getexif().get(ORIENTATION)
+        return image.getexif().get(ORIENTATION)
     except DAMAGED:
         return None
