@@ -25,7 +25,7 @@ class VideoScores:
         self.num_views.index_add_(0, videos, torch.ones_like(videos))
 
     def gather(self, device: torch.device) -> None:
-        """Sums over ranks, through `device`. The views of a video are on one rank, so only zeros are added."""
+        """Sums over ranks, through `device`. A video is on one rank only, so only zeros are added."""
         through = torch.device("cpu") if device.type == "mps" else device
         self.scores = sum_over_ranks(self.scores.to(through)).cpu()
         self.num_views = sum_over_ranks(self.num_views.to(through)).cpu()
