@@ -1,22 +1,22 @@
-"""The exceptions that are no bugs: a mistake of the user's, and a run that was asked to stop."""
+"""Exceptions that are not bugs: a mistake of the user, and a run that was asked to stop."""
 
 import difflib
 import errno
 from collections.abc import Sequence
 
-# What a system says where there is no more room for a file.
+# Error numbers of a full disk, quota or file.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(ValueError):
-    """Something that the user can put right: a setting, a list, a file.
+    """A mistake that the user can fix: a setting, a list, a file.
 
-    The text says what, where and the way out in a line or two; `tools/` show it without a traceback.
+    The text says what is wrong, where, and how to fix it; `tools/` show it without a traceback.
     """
 
     def __init__(self, text: str):
-        # A DataLoader raises what its worker raised anew, with the worker's traceback in the text; the text
-        # proper stands behind the last mention of this class.
+        # A DataLoader re-raises a worker's error with its traceback in the text: keep only what follows the
+        # class name.
         super().__init__(text.rpartition(f"{__name__}.{type(self).__name__}: ")[2].strip())
 
 
@@ -26,13 +26,13 @@ def first_line(error: BaseException) -> str:
 
 
 class Stopped(Exception):
-    """A signal has ended the run, and what it had come to is saved; the same command goes on from there."""
+    """A signal stopped the run, and its state is saved; the same command resumes it."""
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str:
     """Returns " Did you mean X?" with the closest known name, or "" when none is close.
 
-    A dotted key whose last part is known in another section is close too.
+    A dotted key whose last part is known in another section counts as close.
     """
     same_end = [known for known in names if known.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)

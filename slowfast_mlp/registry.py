@@ -1,4 +1,4 @@
-"""The file name is the registration: a name becomes the module of that name."""
+"""Finds a module by name: the file name is the registration."""
 
 import importlib
 import pkgutil
@@ -8,10 +8,7 @@ from slowfast_mlp.errors import UserError, nearest_name
 
 
 def find_module(package: ModuleType, name: str, setting: str) -> ModuleType:
-    """Module `name` of `package`; `setting` is the setting that gave the name, for the error.
-
-    Raises UserError with the modules that there are.
-    """
+    """Module `name` of `package`. Raises UserError, with `setting` and the modules that exist."""
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     if name not in names:
         raise UserError(

@@ -1,8 +1,8 @@
-"""Seeds that do not get into each other's way."""
+"""Independent seeds."""
 
 
 def mix_seeds(*parts: int) -> int:
-    """One 63-bit seed from several numbers, unrelated for neighbouring ones (splitmix64)."""
+    """A 63-bit seed from several numbers, uncorrelated for neighboring ones (splitmix64)."""
     state = 0
     for part in parts:
         state = (state ^ (part & 0xFFFFFFFFFFFFFFFF)) + 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF

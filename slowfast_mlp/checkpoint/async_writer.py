@@ -1,11 +1,11 @@
-"""Files written while training goes on."""
+"""Writes files in the background."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class AsyncWriter:
-    """Does one job after the other in a thread. What a job raises comes out at the next call."""
+    """Runs one job at a time in a thread. The next call raises the error of a job."""
 
     def __init__(self):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
@@ -13,16 +13,16 @@ class AsyncWriter:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the job has ended in an error, which `wait` raises."""
+        """Whether the job has failed; `wait` raises its error."""
         return self._job is not None and self._job.done() and self._job.exception() is not None
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Starts a job as soon as the one before has ended."""
+        """Starts a job once the previous one has ended."""
         self.wait()
         self._job = self._thread.submit(job)
 
     def wait(self) -> None:
-        """Returns when nothing is left to do."""
+        """Waits for the job and raises its error."""
         job, self._job = self._job, None
         if job is not None:
             job.result()

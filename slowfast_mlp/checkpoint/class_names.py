@@ -1,4 +1,4 @@
-"""The classes of a checkpoint beside those of a data set: outputs are matched by name, not by number."""
+"""Matches the classes of a checkpoint and a data set by name, not by number."""
 
 import logging
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 
 
 def class_order(trained: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """For every class of `wanted` the output of a model trained on `trained`, the same names: [K] (int64)."""
+    """For every class of `wanted` the output index of a model trained on `trained`, [K] (int64)."""
     output_of = {name: output for output, name in enumerate(trained)}
     return torch.tensor([output_of[name] for name in wanted])
 
 
 def match_classes(trained: Sequence[str], wanted: Sequence[str], *, source: str) -> Tensor | None:
-    """As `class_order`, or None where the order is the same, or one of the two has no names, which is said.
+    """`class_order`, or None if the order is equal or either has no names, which is logged.
 
     Raises UserError if the names differ.
     """
@@ -46,7 +46,7 @@ def match_classes(trained: Sequence[str], wanted: Sequence[str], *, source: str)
 
 
 def differing_names(trained: Sequence[str], wanted: Sequence[str]) -> str:
-    """In words, which names only one of the two has."""
+    """The names that only one of the two has, as text."""
     sides = []
     for who, own, other in (("it alone", trained, wanted), ("the data set alone", wanted, trained)):
         names = [name for name in own if name not in set(other)]

@@ -1,4 +1,4 @@
-"""What every rank has for itself in the middle of an epoch."""
+"""State that differs between ranks during an epoch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,12 +12,11 @@ from slowfast_mlp.log.progress import Progress
 
 
 class RankState:
-    """Batch norm's running statistics, the sums of the log's window and epoch, the videos that failed, and
-    how many steps were skipped in a row.
+    """BN running statistics, the sums of the log's window and epoch, failed videos, and the number of steps
+    skipped in a row.
 
-    `nets` are the models that have statistics, by the name of theirs in the state: the one that is trained
-    ("buffers"), and the average of its weights, if there is one. In the state of a rank they lie side by side
-    as plain values and tensors on the CPU.
+    `nets` are the models with statistics by their key in the state: the trained model ("buffers"), and the
+    averaged one if there is one. The state holds plain values and tensors on the CPU.
     """
 
     def __init__(
@@ -29,7 +28,7 @@ class RankState:
         self.skipped = skipped
 
     def state_dict(self, *, in_epoch: bool) -> dict[str, Any]:
-        """The state of this rank. At the end of an epoch all ranks have the same statistics, and no sums."""
+        """The state of this rank. At the end of an epoch all ranks have the same statistics, left out."""
         state = {"failed": self.failed.state_dict(), "skipped": self.skipped.state_dict()}
         if in_epoch:
             state["progress"] = self.progress.state_dict()
@@ -38,9 +37,7 @@ class RankState:
         return state
 
     def load(self, states: Sequence[dict[str, Any]], *, rank: int, world_size: int) -> None:
-        """Takes up the state of this rank among those of all that there were; of another number of ranks,
-        the joined one.
-        """
+        """Restores the state of this rank from those of all ranks, merged if their number was another."""
         if not states:
             return
         same = len(states) == world_size
@@ -56,8 +53,8 @@ class RankState:
 
 
 def merge_states(states: Sequence[dict[str, Any]], keys: Iterable[str], *, of_first: bool) -> dict[str, Any]:
-    """One state of several ranks' for another number of ranks: means of the statistics under `keys`; what is
-    summed goes to the first of the new ranks, nothing to the others; what all have in common stays.
+    """Merges the states of all ranks for another number of ranks: the means of the statistics under `keys`,
+    and the sums for the first of the new ranks only. State that all ranks share is kept.
     """
     times: dict[str, int] = {}
     reasons: dict[str, str] = {}
@@ -75,7 +72,7 @@ def merge_states(states: Sequence[dict[str, Any]], keys: Iterable[str], *, of_fi
 
 
 def mean_buffers(states: Sequence[dict[str, Any]], key: str) -> dict[str, Tensor]:
-    """The means over ranks of the statistics under `key`, by name; none where the ranks have none."""
+    """Means over ranks of the statistics under `key`, by name; empty if the ranks have none."""
     names = states[0].get(key, {})
     return {name: torch.stack([state[key][name] for state in states]).mean(0) for name in names}
 

@@ -1,4 +1,4 @@
-"""One model and one optimiser in all processes: gradients, running statistics and state over ranks."""
+"""Data parallelism: gradients, running statistics and optimizer state over ranks."""
 
 import warnings
 from collections.abc import Callable
@@ -15,10 +15,9 @@ from slowfast_mlp.distributed.process_group import is_in_group, sum_over_ranks, 
 
 
 def replicate(model: nn.Module, where: torch.device) -> nn.Module:
-    """The model as the training loop calls it: its gradients are means over ranks. One process gets it back
-    as it is.
+    """Wraps the model in DDP, so that gradients are means over ranks; a single process gets it back as it is.
 
-    Buffers are left to `average_buffers`.
+    Buffers are averaged by `average_buffers`.
     """
     if not is_in_group():
         return model
@@ -34,20 +33,20 @@ def replicate(model: nn.Module, where: torch.device) -> nn.Module:
 
 
 def no_sync(model: nn.Module) -> AbstractContextManager:
-    """The context of a pass of `replicate`'s model whose gradients stay here until the next pass outside."""
+    """Accumulates gradients locally, without an all-reduce, until the next pass outside this context."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def shard_optimizer(
     kind: Callable[..., torch.optim.Optimizer], groups: list[dict[str, Any]], arguments: dict[str, Any]
 ) -> torch.optim.Optimizer:
-    """`kind(groups, **arguments)`, of whose state each rank holds a share (ZeRO, stage 1)."""
+    """`kind(groups, **arguments)` with its state sharded over ranks (ZeRO, stage 1)."""
     sharded = partial(ZeroRedundancyOptimizer, optimizer_class=kind) if is_in_group() else kind
     return sharded(groups, **arguments)
 
 
 def gather_optimizer_state(optimizer: torch.optim.Optimizer) -> None:
-    """Makes `state_dict` whole on rank 0, from the shares of all ranks, which must all call this."""
+    """Gathers the sharded `state_dict` on rank 0; all ranks must call this."""
     if isinstance(optimizer, ZeroRedundancyOptimizer):
         optimizer.consolidate_state_dict(to=0)
 

@@ -1,7 +1,4 @@
-"""Who and where this process is, from the environment that SLURM's srun gives to its tasks.
-
-Functions from the environment to values; nothing here starts, asks or changes anything.
-"""
+"""Rank, world size and address from the environment of a task of SLURM's srun; pure functions."""
 
 import itertools
 import re
@@ -9,8 +6,7 @@ from collections.abc import Mapping
 
 from slowfast_mlp.errors import UserError
 
-# srun sets all of these in every task. SLURM_NTASKS is not among them: salloc and sbatch set it too, in
-# shells that are no task of anything.
+# srun sets all of these in every task. salloc and sbatch set SLURM_NTASKS too, in shells that are not tasks.
 OF_A_TASK = (
     "SLURM_STEP_ID",
     "SLURM_STEP_NUM_TASKS",
@@ -31,9 +27,9 @@ def is_one_of_many(environment: Mapping[str, str]) -> bool:
 
 
 def ranks_of_task(environment: Mapping[str, str]) -> dict[str, str]:
-    """What torchrun would have set, for a task for which `is_one_of_many`.
+    """The variables that torchrun would set, for a task for which `is_one_of_many`.
 
-    MASTER_ADDR and MASTER_PORT that are set already stay. Raises UserError for what cannot be understood.
+    MASTER_ADDR and MASTER_PORT are kept if they are set. Raises UserError for values that cannot be parsed.
     """
     nodes = expand_nodelist(environment["SLURM_STEP_NODELIST"])
     tasks = tasks_of_nodes(environment["SLURM_STEP_TASKS_PER_NODE"])
@@ -48,15 +44,15 @@ def ranks_of_task(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def port_of_step(environment: Mapping[str, str]) -> int:
-    """A port that other jobs and other steps of this job do not take, as far as numbers go."""
+    """A port that other jobs and other steps of this job are unlikely to use."""
     step = int(environment["SLURM_STEP_ID"]) % PORTS_OF_A_JOB
     return FIRST_PORT + (int(environment["SLURM_JOB_ID"]) * PORTS_OF_A_JOB + step) % NUM_PORTS
 
 
 def cores_of_task(environment: Mapping[str, str]) -> int | None:
-    """CPU cores that SLURM gives to each task, if this rank is a task of its own and it says so.
+    """CPU cores per task, if SLURM tells and this rank is a task of its own.
 
-    Under torchrun the processes of a machine share what their one task has.
+    Under torchrun the processes of a machine share the cores of one task.
     """
     own = environment.get("RANK"), environment.get("WORLD_SIZE")
     if not is_one_of_many(environment) or "TORCHELASTIC_RUN_ID" in environment:

@@ -1,7 +1,7 @@
-"""Finds a run that stands still, and says which rank waited for whom.
+"""Watchdog: finds a run that hangs, and reports which rank waited for which.
 
-The loop only notes where it is, in memory. A thread tells the store that the ranks share, and the others read
-it there when nothing has moved for too long: no step waits for it, and no device.
+The training loop only notes its position in memory. A thread publishes it in the store of the ranks, and the
+others read it there when nothing has moved for too long. No step and no device waits for it.
 """
 
 import faulthandler
@@ -24,11 +24,11 @@ from slowfast_mlp.errors import first_line
 # The exit status of a process that the watchdog ends.
 HANG_STATUS = 70
 MAX_POLL_SEC = 5.0
-# How long rank 0 waits for what the others say of themselves, in polls.
+# How long rank 0 waits for the reports of the others, in polls.
 NUM_POLLS_TO_ANSWER = 4
-# How long a rank goes on after another failed: its own error, if one comes, says more.
+# How long a rank goes on after another failed: its own error, if there is one, says more.
 AFTER_FAILURE_SEC = 10.0
-# Where a rank is that waits for others: Python's side of an exchange, and DDP's, which is in the backward.
+# Marks in the stack of a rank that waits for others: collectives in Python, and DDP's in the backward pass.
 EXCHANGES = ("/torch/distributed/", "_engine_run_backward")
 MAX_STACKS = 4
 
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """Where a rank is, for how long, and its stack; without a stack it has not answered."""
+class RankReport:
+    """The position of a rank, for how long, and its stack; empty if the rank has not answered."""
 
     rank: int
     host: str
@@ -48,12 +48,12 @@ class Report:
 
     @property
     def waits(self) -> bool:
-        """Whether its stack says that it waits for other ranks."""
+        """Whether the rank waits for other ranks, by its stack."""
         return any(mark in frame for frame in self.stack for mark in EXCHANGES)
 
 
-class Watched:
-    """A loader whose batches and steps the watchdog hears of."""
+class WatchedLoader:
+    """A loader that notes its batches and steps with the watchdog."""
 
     def __init__(self, loader: Any, watchdog: "Watchdog", what: str, first_step: int):
         self._loader, self._watchdog = loader, watchdog
@@ -74,11 +74,11 @@ class Watched:
 
 
 class Watchdog:
-    """Ends this process, with HANG_STATUS, when a rank has been `limit_sec` at one place (None: never), and
-    when another rank has failed and this one does not end by itself.
+    """Ends this process with HANG_STATUS if a rank has been at one place for `limit_sec` (None: never), or if
+    another rank has failed and this one does not end by itself.
 
-    `store` is this object's own connection, None for a single process: a store that two threads use lets one
-    wait for the other. Watches between `__enter__` and `__exit__`, from the first note on.
+    `store` is a connection of its own, None for a single process: two threads that share a store wait for
+    each other. Watches between `__enter__` and `__exit__`, from the first note on.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def note(self, place: str, step: int | None = None) -> None:
-        """This rank is at `place` from now on, at step (from 1) of it. Costs no more than the call."""
+        """Notes that this rank is at `place`, at a step (from 1). Costs no more than the call."""
         self._now = (place, step, time.monotonic())
 
-    def watch(self, loader: Any, what: str, *, first_step: int = 0) -> Watched:
-        """The loader, of whose batches this hears: "training epoch 3", say; `first_step` are done already."""
-        return Watched(loader, self, what, first_step)
+    def watch(self, loader: Any, what: str, *, first_step: int = 0) -> WatchedLoader:
+        """Notes the batches of a loader as those of `what`, e.g. "training epoch 3", from `first_step` on."""
+        return WatchedLoader(loader, self, what, first_step)
 
     def __enter__(self) -> "Watchdog":
         self._watched_thread = threading.get_ident()
@@ -113,8 +113,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._ended.wait(self._poll_sec):
             if self.limit_sec and self._now:
-                # Not even this thread runs when native code holds the interpreter's lock, or the store does
-                # not answer: then a thread of C shows the stacks and ends the process.
+                # This thread does not run while native code holds the GIL or the store does not answer:
+                # then faulthandler's C thread prints the stacks and ends the process.
                 slack = (NUM_POLLS_TO_ANSWER + 2) * self._poll_sec + LINGER_SEC
                 faulthandler.dump_traceback_later(self.limit_sec + slack, exit=True, file=sys.__stderr__)
             try:
@@ -130,7 +130,7 @@ class Watchdog:
             if is_stuck:
                 self._end(explain([self._report(with_stack=True)], limit_sec=self.limit_sec))
             return
-        self._tell(own)
+        self._publish(own)
         failure = first_failure(self._store)
         if failure and not self._ended.wait(AFTER_FAILURE_SEC):
             self._end(f"rank {self.rank} on {self.host} ends because {failure}")
@@ -139,12 +139,12 @@ class Watchdog:
         if is_stuck or self._store.check(["stuck"]):
             self._answer()
 
-    def _report(self, *, with_stack: bool = False) -> Report:
+    def _report(self, *, with_stack: bool = False) -> RankReport:
         place, step, since = self._now or ("start", None, time.monotonic())
         stack: tuple[str, ...] = ()
         if with_stack and (frame := sys._current_frames().get(self._watched_thread)):
             stack = tuple(traceback.format_stack(frame))
-        return Report(
+        return RankReport(
             rank=self.rank,
             host=self.host,
             place=place,
@@ -153,12 +153,12 @@ class Watchdog:
             stack=stack,
         )
 
-    def _tell(self, report: Report) -> None:
+    def _publish(self, report: RankReport) -> None:
         self._store.set(f"watch/{report.rank}", json.dumps(asdict(report)))
 
     def _answer(self) -> None:
-        """Tells where this rank is and ends it; rank 0 tells of all, in one table."""
-        self._tell(self._report(with_stack=True))
+        """Publishes the position of this rank and ends it; rank 0 logs the table of all."""
+        self._publish(self._report(with_stack=True))
         patience = NUM_POLLS_TO_ANSWER * self._poll_sec
         if self.rank:
             if not self._until(lambda: self._store.check(["told"]), patience + LINGER_SEC):
@@ -175,15 +175,15 @@ class Watchdog:
         self._until(lambda: self._store.add("read", 0) >= others, LINGER_SEC)
         os._exit(HANG_STATUS)
 
-    def _reports(self) -> list[Report]:
+    def _reports(self) -> list[RankReport]:
         reports = []
         for rank in range(self.world_size):
             key = f"watch/{rank}"
             if self._store.check([key]):
                 known = json.loads(self._store.get(key))
-                reports.append(Report(**{**known, "stack": tuple(known["stack"])}))
+                reports.append(RankReport(**{**known, "stack": tuple(known["stack"])}))
             else:
-                reports.append(Report(rank=rank, host="?", place="not heard of", step=None, seconds=0.0))
+                reports.append(RankReport(rank=rank, host="?", place="not heard of", step=None, seconds=0.0))
         return reports
 
     def _until(self, is_so: Any, seconds: float) -> bool:
@@ -197,9 +197,9 @@ class Watchdog:
         os._exit(HANG_STATUS)
 
 
-def waited_for(reports: Sequence[Report]) -> list[int]:
-    """The ranks that the others wait for, as far as that can be told: those that do not answer; else those
-    whose stack is in no exchange, where others' is; else those behind at the same place; else none.
+def waited_for(reports: Sequence[RankReport]) -> list[int]:
+    """The ranks that the others wait for, as far as known: ranks that do not answer; else ranks outside a
+    collective while others are in one; else ranks behind at the same place; else none.
     """
     silent = [report.rank for report in reports if not report.stack]
     busy = [report.rank for report in reports if not report.waits]
@@ -213,8 +213,8 @@ def waited_for(reports: Sequence[Report]) -> list[int]:
     return []
 
 
-def explain(reports: Sequence[Report], *, limit_sec: float | None) -> str:
-    """What a person needs to find the reason: a line a rank, who waited for whom, the stacks that matter."""
+def explain(reports: Sequence[RankReport], *, limit_sec: float | None) -> str:
+    """Describes a hang: a line per rank, which rank waited for which, and the stacks that matter."""
     longest = max(report.seconds for report in reports)
     cells = [
         (r.rank, r.host, r.place, str(r.step or "-"), f"{r.seconds:.0f}", _innermost(r)) for r in reports
@@ -227,7 +227,7 @@ def explain(reports: Sequence[Report], *, limit_sec: float | None) -> str:
     late = waited_for(reports)
     if late:
         waiting = [report.rank for report in reports if report.rank not in late]
-        lines.append(f"{_ranks(waiting)} waited for {_ranks(late)}")
+        lines.append(f"{_format_ranks(waiting)} waited for {_format_ranks(late)}")
     elif len(reports) > 1:
         lines.append("every rank waited for another: they are in different exchanges, or the network is gone")
     shown = [report for report in reports if report.stack and (not late or report.rank in late)]
@@ -237,10 +237,8 @@ def explain(reports: Sequence[Report], *, limit_sec: float | None) -> str:
     return "\n".join(lines)
 
 
-def _innermost(report: Report) -> str:
-    """File, line and function of the last call: of a formatted frame the first line, which is
-    `  File "PATH", line N, in NAME`.
-    """
+def _innermost(report: RankReport) -> str:
+    """File, line and function of the innermost call, from `  File "PATH", line N, in NAME`."""
     if not report.stack:
         return "does not answer"
     path, line, name = report.stack[-1].splitlines()[0].strip().removeprefix("File ").split(", ")[-3:]
@@ -248,5 +246,5 @@ def _innermost(report: Report) -> str:
     return f"{where}:{line.removeprefix('line ')} {name.removeprefix('in ')}"
 
 
-def _ranks(ranks: Sequence[int]) -> str:
+def _format_ranks(ranks: Sequence[int]) -> str:
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))

@@ -1,4 +1,4 @@
-"""torch.compile of the model as the training loop calls it."""
+"""torch.compile of the model in the training loop."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from slowfast_mlp.errors import UserError
 
 
 def compile_replica(replica: nn.Module, model: nn.Module, device: torch.device) -> nn.Module:
-    """A compiled `replica`; the bare `model` stays as it is, so that an evaluation does not depend on it.
+    """Compiles `replica`, but not `model` itself, so that evaluation does not depend on it.
 
-    Every new shape of a batch is compiled when it first comes. Raises UserError without a compiler.
+    Every new batch shape is compiled when it first occurs. Raises UserError without a compiler.
     """
     check_compiler(device)
     if replica is model:
         return torch.compile(model)
-    replica.compile()  # in place: what wraps the model must still know how to share gradients
+    replica.compile()  # in place: the DDP wrapper must still all-reduce gradients
     return replica
 
 

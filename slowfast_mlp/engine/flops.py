@@ -1,4 +1,4 @@
-"""Size and cost of a model: parameters, multiply-adds and activations of a forward pass."""
+"""Parameters of a model, and multiply-adds and activations of a forward pass."""
 
 import warnings
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# What fvcore has no formula for and the field does not count: elementwise work, averages, moving numbers.
+# Operators without a formula in fvcore, which papers do not count: elementwise, reductions, data movement.
 ELEMENTWISE = "add sub mul mul_ div addcmul maximum minimum"
 ACTIVATIONS = "gelu gelu_ sigmoid hardsigmoid hardswish hardtanh hardtanh_ relu"
 REDUCTIONS = "softmax mean sum addmv"
@@ -20,10 +20,10 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one forward pass of a clip [3, T, H, W], counted as fvcore and the papers do.
+    """Multiply-adds of one forward pass of a clip [3, T, H, W], counted as by fvcore and in papers.
 
-    5 an element for LayerNorm and 1 for BatchNorm are in it. Runs the model once, on its device, in eval
-    mode. Raises RuntimeError for an operator that cannot be counted: it would silently be zero.
+    LayerNorm counts as 5 per element, BatchNorm as 1. Runs the model once, on its device, in eval mode.
+    Raises RuntimeError for an operator that cannot be counted, which would silently count as zero.
     """
     flops, unsupported = _trace(model, clip_shape, "FlopCountAnalysis")
     unknown = unsupported - NOT_COUNTED
@@ -33,15 +33,15 @@ def count_flops(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
 
 
 def count_activations(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
-    """Numbers that convolutions and matrix products of one forward pass put out, as fvcore counts."""
+    """Output elements of the convolutions and matrix products of one forward pass, as fvcore counts."""
     return _trace(model, clip_shape, "ActivationCountAnalysis")[0]
 
 
 def _trace(model: nn.Module, clip_shape: tuple[int, ...], analysis_name: str) -> tuple[int, set[str]]:
-    """A total of fvcore's over the model, and the operators that it could not count."""
+    """The total of a fvcore analysis of the model, and the operators that it could not count."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit's deprecation, seven times
-        import fvcore.nn  # 1 to 4 seconds, for those who count
+        warnings.simplefilter("ignore")  # seven deprecation warnings of torch.jit
+        import fvcore.nn  # slow: 1 to 4 seconds
 
         device = next(model.parameters()).device
         was_training = model.training
@@ -57,7 +57,7 @@ def _trace(model: nn.Module, clip_shape: tuple[int, ...], analysis_name: str) ->
 
 
 def _handles(analysis_name: str) -> dict[str, Any]:
-    """fvcore's formulas for forms of operators that it does not know by name, but ours use."""
+    """fvcore's formulas for operators that it does not know by name."""
     from fvcore.nn import jit_handles
 
     if analysis_name == "ActivationCountAnalysis":
@@ -65,6 +65,6 @@ def _handles(analysis_name: str) -> dict[str, Any]:
     return {
         "aten::addmm_": jit_handles.addmm_flop_jit,
         "aten::baddbmm": lambda inputs, outputs: jit_handles.bmm_flop_jit(inputs[1:3], outputs),
-        # With gain and bias, as everywhere: they are folded into the layer that follows, not left out.
+        # With gain and bias, as for any other model: they are folded into the next layer, not left out.
         "aten::native_layer_norm": jit_handles.norm_flop_counter(affine_arg_index=0),
     }

@@ -52,7 +52,7 @@ class RunningStatistics:
 
 
 def first_clips_of(
-    loader: DataLoader, to_input: Callable[[Any], Tensor], device: torch.device, watchdog: Watchdog
+    loader: DataLoader, transform: Callable[[Any], Tensor], device: torch.device, watchdog: Watchdog
 ) -> Callable[[int], Iterator[Tensor]]:
     """A function from a number of batches to their clips [B, 3, T, S, S], from the start of the loader's
     current epoch.
@@ -61,7 +61,7 @@ def first_clips_of(
 
     def first_clips(num_batches: int) -> Iterator[Tensor]:
         loader.batch_sampler.forget()  # the start also of an epoch that was resumed within
-        return map(to_input, islice(on_device(watched, device), num_batches))
+        return map(transform, islice(on_device(watched, device), num_batches))
 
     return first_clips
 

@@ -1,4 +1,4 @@
-"""The arithmetic of a run in one object: fp32, bf16 or fp16 behind the same calls."""
+"""Precision of a run: fp32, bf16 or fp16 behind one interface."""
 
 import logging
 from contextlib import AbstractContextManager
@@ -16,10 +16,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """Autocast, loss scaling, gradient clipping and the optimiser's step.
+    """Autocast, loss scaling, gradient clipping and the optimizer step.
 
-    `mode` auto is bf16 where the device has it, else fp32. fp16 scales the loss, and is refused on a CPU,
-    which takes 200 times as long for it. Raises UserError.
+    `mode` auto is bf16 if the device supports it, else fp32. fp16 scales the loss; on a CPU it is 200 times
+    slower and raises UserError.
     """
 
     def __init__(self, mode: str, device: torch.device):
@@ -38,18 +38,18 @@ class Precision:
         return torch.autocast(self.device_type, dtype=DTYPES[self.mode], enabled=self.mode != "fp32")
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradient of a loss [] to that of the parameters; NaN everywhere if it is not finite."""
-        # NaN or 1: so every rank learns from the gradients that one of them has to skip the step.
+        """Adds the gradient of a loss [] to those of the parameters: NaN if the loss is not finite."""
+        # NaN or 1: through the gradients every rank learns that one of them has to skip the step.
         seed = loss.detach() * 0 + 1
         self._scaler.scale(loss).backward(seed)
 
     def step(
         self, optimizer: torch.optim.Optimizer, model: nn.Module, max_norm: float | None
     ) -> tuple[Tensor, Tensor]:
-        """Clips gradients to the global norm `max_norm`, makes the step and drops them.
+        """Clips gradients to the global norm `max_norm`, takes the step and clears the gradients.
 
-        Returns the norm before clipping, and whether it was not finite [] (bool): then weights and the
-        optimiser's state stay as they are. The device decides that; the host does not wait.
+        Returns the norm before clipping, and whether the step was skipped [] (bool) because the norm was not
+        finite: weights and optimizer state are then unchanged. The device decides; the host does not wait.
         """
         self._scaler.unscale_(optimizer)
         limit = float("inf") if max_norm is None else max_norm
@@ -65,13 +65,13 @@ class Precision:
         return self._scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a saved state; a checkpoint without one starts the scale anew."""
+        """Restores a saved state; without one the loss scale is re-initialized."""
         if state and self.mode == "fp16":
             self._scaler.load_state_dict(state)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 in hardware."""
+    """Whether the device supports bf16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # torch 2.11 and later

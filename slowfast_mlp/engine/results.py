@@ -1,6 +1,4 @@
-"""What a person reads of a run beside its progress: the block at the start, validation, and the test's
-results.
-"""
+"""Text and files of a run besides its progress: the summary at the start, validation and test results."""
 
 import csv
 import io
@@ -36,14 +34,14 @@ def format_facts(facts: dict[str, str]) -> str:
 
 
 def describe_device(device: torch.device) -> str:
-    """The kind of machine that does the work."""
+    """The device of a run as text."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
 def write_environment(output_dir: str, facts: dict[str, str]) -> None:
-    """environment.json: when the run started, with which versions, and the facts of its block."""
+    """Writes environment.json: start time, versions, and the facts of the summary."""
     written = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -56,12 +54,12 @@ def write_environment(output_dir: str, facts: dict[str, str]) -> None:
 
 
 def log_validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epochs: int, step: int) -> None:
-    """Tells of a validation after epoch index `epoch` and `step` steps of the run."""
+    """Logs a validation after epoch index `epoch` and `step` steps of the run."""
     rates = _accuracies(evaluation)
     for failure in evaluation.failures[:MAX_FAILURES_NAMED]:
         logger.warning("a video of the validation cannot be decoded: %s: %s", failure.path, failure.reason)
-    in_words = "  ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
-    log.info(f"val    epoch {epoch + 1}/{num_epochs}  {in_words}  {_decoded(evaluation)}")
+    rate_text = "  ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
+    log.info(f"val    epoch {epoch + 1}/{num_epochs}  {rate_text}  {_decoded(evaluation)}")
     log.metrics("val", step=step, epoch=epoch + 1, **rates, **_counts(evaluation))
     log.json_stats(
         epoch_level=True,
@@ -72,7 +70,7 @@ def log_validation(log: RunLog, evaluation: Evaluation, *, epoch: int, num_epoch
 
 
 def log_test_progress(log: RunLog, log_period: int, done: int, total: int, seconds: float) -> None:
-    """Tells how far a test is, every `log_period` batches of this rank."""
+    """Logs the progress of a test every `log_period` batches of this rank."""
     if done % log_period == 0 or done == total:
         log.info(f"test   batch {done}/{total}  eta {format_duration(seconds / done * (total - done))}")
 
@@ -87,7 +85,7 @@ def log_test(
     label_names: Sequence[str],
     config_name: str,
 ) -> None:
-    """Tells of a test and writes predictions.csv and, where there were failures, failed_videos.txt."""
+    """Logs a test and writes predictions.csv and, if videos failed, failed_videos.txt."""
     rates = _accuracies(evaluation)
     written = _write_test_files(log.output_dir, evaluation, paths, label_names)
     facts = {
@@ -131,8 +129,8 @@ def _write_test_files(
 def write_predictions(
     path: str, evaluation: Evaluation, paths: Sequence[str], label_names: Sequence[str]
 ) -> None:
-    """A line a video: path, label, views seen, then the best classes with their mean scores at full
-    precision, and the probability of the best; then, where the classes have names, those of the label and of
+    """Writes a line per video: path, label, number of views, the best classes with their mean scores at full
+    precision, the probability of the best class and, if the classes have names, the names of the label and of
     the best class.
     """
     num_best = min(NUM_BEST, evaluation.scores.shape[1])
@@ -153,7 +151,7 @@ def write_predictions(
 
 
 def write_failures(path: str, evaluation: Evaluation) -> None:
-    """A line a video with missing views: path, how many views, reason; tabs between."""
+    """Writes a line per video with missing views: path, number of missing views, reason; tab-separated."""
     lines = [f"{f.path}\t{f.num_views} views missing\t{f.reason}\n" for f in evaluation.failures]
     write_file(path, "".join(lines).encode())
 
@@ -166,7 +164,7 @@ def _decoded(evaluation: Evaluation) -> str:
 
 
 def _accuracies(evaluation: Evaluation) -> dict[str, float]:
-    """top1, and top5 where there are more than five classes: of fewer every label is among the five best."""
+    """top1, and for more than five classes top5: with fewer, every label is among the five best."""
     ranks = (1, 5) if evaluation.scores.shape[1] > 5 else (1,)
     return {f"top{k}": evaluation.accuracy(k) for k in ranks}
 

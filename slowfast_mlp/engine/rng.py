@@ -1,4 +1,4 @@
-"""The generators that a model draws from: drop path, dropout."""
+"""Random number generators of a model: drop path, dropout."""
 
 import torch
 
@@ -6,10 +6,10 @@ from slowfast_mlp.seeding import mix_seeds
 
 
 def seed_step(device: torch.device, *numbers: int) -> None:
-    """Begins the generators of the CPU and of the device anew, from `numbers` alone; waits for neither.
+    """Seeds the generators of the CPU and the device from `numbers`, without waiting for the device.
 
-    `torch.manual_seed` would do too, but takes fifty times as long on a machine without a GPU: it keeps a
-    traceback for devices that were not asked for.
+    `torch.manual_seed` takes fifty times as long on a machine without a GPU, since it stores a traceback for
+    devices that are not initialized.
     """
     seed = mix_seeds(*numbers)
     torch.default_generator.manual_seed(seed)

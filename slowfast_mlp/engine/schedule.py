@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupCosine:
-    """Linear from `start_lr` over `warmup_epochs`, then half a cosine from `base_lr` to `end_lr`, where the
-    last `cooldown_epochs` of `max_epoch` stay.
+    """Linear warm-up from `start_lr` over `warmup_epochs`, then half a cosine from `base_lr` to `end_lr`. The
+    last `cooldown_epochs` of `max_epoch` keep `end_lr`.
 
-    The cosine begins after the warm-up; or, without `cosine_after_warmup`, with the training: the warm-up
-    then goes up to where the cosine has come to, as PySlowFast's does. (timm's goes up to `base_lr` itself.)
+    The cosine starts after the warm-up. Without `cosine_after_warmup` it starts with the training, and the
+    warm-up ends on the cosine, as in PySlowFast. (timm's warm-up ends at `base_lr`.)
     """
 
     base_lr: float

@@ -106,9 +106,9 @@ def _write_line(
     window = sums.take()
     progress.line(step, lr=lr, sums=window)
     if window["skipped"]:
-        skipped_steps.look(epoch=progress.epoch, num_steps=progress.num_steps)
+        skipped_steps.flush(epoch=progress.epoch, num_steps=progress.num_steps)
     else:
-        skipped_steps.pass_over()
+        skipped_steps.clear()
 
 
 def _correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

@@ -94,7 +94,7 @@ class Training:
         """
         check_finite(self.model)
         epoch, position = self.sampler.epoch, self.sampler.state_dict(step)
-        self.skipped_steps.look(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
+        self.skipped_steps.flush(epoch=epoch, num_steps=self.sampler.num_steps(epoch))
         data_parallel.gather_optimizer_state(self.optimizer)
         rank_states = dist.gather_objects(self.rank_state.state_dict(in_epoch=position["step"] > 0))
         done = {"epoch": position["epoch"] - 1, "step": position["step"]}

@@ -53,16 +53,15 @@ def convolve_frames(conv: nn.Module, x: Tensor) -> Tensor:
     """[B, T, H, W, C] -> [B, T, H', W', C'], through channels-last views, which copy nothing."""
     if isinstance(conv, nn.Conv3d):
         x = x.permute(0, 4, 1, 2, 3)  # B C T H W
+        if x.shape[2] != 2:
+            return conv(x).permute(0, 2, 3, 4, 1)  # B T H' W' C'
+        # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
+        # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
         around, *padding = conv.padding
-        if x.shape[2] == 2:
-            # oneDNN's bf16 gradient of the weights is wrong for two frames that the convolution itself pads
-            # (torch 2.15 on a CPU: of the size of the gradient, or not finite).
-            x, around = F.pad(x, (0, 0, 0, 0, around, around)), 0
-        x = F.conv3d(x, conv.weight, conv.bias, conv.stride, (around, *padding), groups=conv.groups)
-        return x.permute(0, 2, 3, 4, 1)  # B T H' W' C'
-    frames = x.flatten(0, 1).permute(0, 3, 1, 2)  # BT C H W
-    frames = F.conv2d(frames, conv.weight, conv.bias, conv.stride, conv.padding, groups=conv.groups)
-    frames = frames.permute(0, 2, 3, 1)  # BT H' W' C'
+        x = F.pad(x, (0, 0, 0, 0, around, around))
+        x = F.conv3d(x, conv.weight, conv.bias, conv.stride, (0, *padding), groups=conv.groups)
+        return x.permute(0, 2, 3, 4, 1)
+    frames = conv(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # BT H' W' C'
     return frames.reshape(*x.shape[:2], *frames.shape[1:])
 
 

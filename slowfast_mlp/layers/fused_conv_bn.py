@@ -98,6 +98,8 @@ def convolve(conv: nn.Module, x: Tensor, kernel: Tensor | None = None, bias: Ten
     """
     if kernel is None and x.ndim == conv.weight.ndim:
         return conv(x)
+    if kernel is None and (conv._forward_hooks or conv._forward_pre_hooks):
+        return conv(x.unsqueeze(2)).squeeze(2)
     if isinstance(conv, DepthwiseConv):
         return conv.convolve(x, kernel, bias)
     kernel, bias = (conv.weight, conv.bias) if kernel is None else (kernel, bias)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from slowfast_mlp.layers.clip_size import divisors, map_sizes
+from slowfast_mlp.layers.clip_size import NUM_STAGES, divisors, map_sizes
 
 RELEASED_WINDOWS = (14, 14, 14, 7)
 # Side of the window as a share of the stage's map; at 224 pixels this is RELEASED_WINDOWS.
@@ -36,6 +36,27 @@ def square_windows(crop_size: int, given: tuple[int, ...] | None) -> tuple[int, 
                 f"{size} tokens a side (DATA.TRAIN_CROP_SIZE {crop_size}). Use one of {divisors(size)}."
             )
     return tuple(sides)
+
+
+def temporal_windows(num_frames: int, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The length of the temporal windows of every stage; each must divide the frames.
+
+    Without `given` they are all frames. Raises ValueError that names the frames or MODEL.ARGS.time_windows.
+    """
+    if num_frames < 1:
+        raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or more for video.")
+    if given is None or num_frames == 1:
+        return (num_frames,) * NUM_STAGES
+    for stage, length in enumerate(given, start=1):
+        if num_frames % length:
+            step = math.lcm(*given)
+            fitting = [step * n for n in range(1, max(1, 64 // step) + 1)]
+            raise ValueError(
+                f"DATA.NUM_FRAMES {num_frames} is not divisible by {length}, MODEL.ARGS.time_windows "
+                f"{list(given)} in stage {stage}. Use 1 or one of {fitting}, or time windows of "
+                f"{divisors(num_frames)}."
+            )
+    return tuple(given)
 
 
 def cut_windows(x: Tensor, side: int) -> Tensor:

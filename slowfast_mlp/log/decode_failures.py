@@ -1,4 +1,4 @@
-"""Videos that training could not decode: counted by file, written to a list, and not too many."""
+"""Videos that training could not decode: counted per file, written to a list, with a limit."""
 
 import logging
 import os
@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class FailedVideos:
-    """How often each video failed since training started; its length is the number of files known to fail.
+    """Counts how often each video failed since training started; its length is the number of such files.
 
-    `max_fraction` is the share of an epoch's clips above which `check_failed_fraction` stops the run.
+    `max_fraction` is the fraction of an epoch's clips above which `check_failed_fraction` stops the run.
     """
 
     def __init__(self, output_dir: str, *, max_fraction: float):
@@ -31,7 +31,7 @@ class FailedVideos:
         return len(self._reasons)
 
     def add(self, failures: Iterable[Any]) -> None:
-        """Counts what failed in a batch of this rank."""
+        """Adds the failures in a batch of this rank."""
         for failure in failures:
             self._own[failure.path] = self._own.get(failure.path, 0) + 1
             self._name(failure.path, failure.reason)
@@ -42,16 +42,16 @@ class FailedVideos:
         self._reasons[path] = reason
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """What this rank failed to decode; plain values."""
+        """The failures of this rank, as plain values."""
         return {"times": dict(self._own), "reasons": {path: self._reasons[path] for path in self._own}}
 
     def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
-        """Goes on counting from there."""
+        """Continues counting from a saved state."""
         self._own, self._reasons = dict(state["times"]), dict(state["reasons"])
 
     def gather(self) -> dict[str, int]:
-        """How often each file failed, over all ranks, which must all call this. Writes it to the list: path,
-        times, reason; tabs between, as DATA.SKIP_LIST takes it.
+        """Returns how often each file failed over all ranks, which must all call this, and writes the list:
+        path, times, reason, separated by tabs, as DATA.SKIP_LIST reads it.
         """
         times: dict[str, int] = {}
         for counts, reasons in gather_objects((self._own, self._reasons)):
@@ -64,9 +64,9 @@ class FailedVideos:
         return times
 
     def check_failed_fraction(self, *, num_failed: float, num_clips: float, epoch: int) -> None:
-        """Raises UserError on all ranks when more clips have failed than may, for the `num_clips` that epoch
-        index `epoch` has. The counts are those of all ranks; a clip may fail several times, as what replaces
-        it may fail too.
+        """Raises UserError on all ranks if too many of the `num_clips` of epoch index `epoch` failed.
+
+        The counts are over all ranks. A clip may fail several times, since its replacement may fail too.
         """
         if num_failed <= self.max_fraction * num_clips:
             return

@@ -1,4 +1,4 @@
-"""Steps that were skipped because the loss or a gradient was not finite: named, and not too many in a row."""
+"""Steps skipped because the loss or a gradient was not finite: listed, with a limit in a row."""
 
 import json
 import logging
@@ -20,10 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class SkippedSteps:
-    """Counts on the device, so that a step waits for nothing, and names what was skipped when `look`ed at.
+    """Counts skipped steps on the device, so that no step waits, and writes them to a list on `flush`.
 
-    `excess` says so once there were `max_in_a_row` skipped steps in a row, or as many as an epoch has: then
-    the weights are those before the first of them. `path_of` gives the file of a record, `seed` is RNG_SEED.
+    `excess` becomes an error message after `max_in_a_row` skipped steps in a row, or as many as an epoch has;
+    the weights are then those before the first of them. `path_of` returns the file of a record; `seed` is
+    RNG_SEED.
     """
 
     def __init__(
@@ -44,14 +45,14 @@ class SkippedSteps:
         self._window: list[tuple[int, float, Tensor, Tensor]] = []
 
     def add(self, step: int, records: Tensor, skipped: Tensor, *, lr: float) -> None:
-        """Takes note of a step of this rank: its records [B], on the host, and whether it was skipped []."""
+        """Adds a step of this rank: its records [B], on the host, and whether it was skipped []."""
         self._in_a_row = (self._in_a_row + 1) * skipped
         self._window.append((step, lr, records, self._in_a_row))
 
-    def look(self, *, epoch: int, num_steps: int) -> None:
-        """Waits for the device; writes what was skipped since the last look to the list, and sets `excess`.
+    def flush(self, *, epoch: int, num_steps: int) -> None:
+        """Waits for the device, writes the steps skipped since the last call to the list, and sets `excess`.
 
-        All ranks must call this; `num_steps` are the epoch's.
+        All ranks must call this; the epoch has `num_steps`.
         """
         window, self._window = self._window, []
         in_a_row = torch.stack([count for *_, count in window]).tolist() if window else []
@@ -68,16 +69,16 @@ class SkippedSteps:
                 f"these steps are in {self.path}."
             )
 
-    def pass_over(self) -> None:
-        """Forgets the steps since the last look, none of which was skipped."""
+    def clear(self) -> None:
+        """Forgets the steps since the last flush, none of which was skipped."""
         self._window.clear()
 
     def state_dict(self) -> dict[str, int]:
-        """How many steps in a row were skipped up to now, the same on every rank; waits for the device."""
+        """The number of steps skipped in a row until now, equal on every rank; waits for the device."""
         return {"in_a_row": int(self._in_a_row)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on counting from there."""
+        """Continues counting from a saved state."""
         self._in_a_row.fill_(state["in_a_row"])
 
     def rewind(self, *, epoch: int, step: int) -> None:
@@ -88,7 +89,7 @@ class SkippedSteps:
             keep_lines(self.path, lambda line: _position(line) <= (epoch + 1, step))
 
     def _write(self, epoch: int, skipped: list[tuple[int, Tensor]]) -> None:
-        """Appends a line for every step and rank: with the seed, its epoch and a record all draws begin."""
+        """Appends a line for every step and rank; seed, epoch and record determine all random draws."""
         own = [self._line(epoch, step, records.tolist()) for step, records in skipped]
         lines = [line for share in gather_objects(own) for line in share]
         logger.warning(
@@ -111,7 +112,7 @@ class SkippedSteps:
 
 
 def _position(line: str) -> tuple[float, float]:
-    """The epoch and step of a line of the list, both from 1; beyond all others of one that a kill cut off."""
+    """Epoch and step of a line of the list, both from 1; infinite for a line that a kill cut off."""
     try:
         entry = json.loads(line)
     except json.JSONDecodeError:

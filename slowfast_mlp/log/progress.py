@@ -1,4 +1,4 @@
-"""The progress of training: what a line says, how fast it goes, how long it takes."""
+"""Progress of training: log lines, throughput and time left."""
 
 import math
 import resource
@@ -39,7 +39,7 @@ class Progress:
         self.num_epochs = len(steps_of_epochs)
         self.shift = 0
         self._seconds_per_step: float | None = None
-        self._taken_up: dict[str, Any] = {}
+        self._resumed: dict[str, Any] = {}
 
     def resume(
         self, steps_of_epochs: Sequence[int], *, epoch: int, step: int, steps_done: int | None
@@ -57,10 +57,10 @@ class Progress:
         return self.shift + sum(self.steps_of_epochs[:epoch])
 
     def start_epoch(self, epoch: int, sums: RunningSums) -> None:
-        """Begins epoch index `epoch`, or goes on in it after `load_state_dict`; `sums` are those of the
-        window of the next line.
+        """Starts epoch index `epoch`, or continues it after `load_state_dict`; `sums` are the sums of the
+        current window.
         """
-        before, self._taken_up = self._taken_up, {}
+        before, self._resumed = self._resumed, {}
         self.epoch, self.num_steps, self._sums = epoch, self.steps_of_epochs[epoch], sums
         self._epoch_sums: dict[str, float] = before.get("epoch_sums", {})
         self._seconds_per_step = before.get("seconds_per_step", self._seconds_per_step)
@@ -71,7 +71,7 @@ class Progress:
         sums.load_state_dict(before.get("sums", {}))
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and times of the epoch under way on this rank; waits for the device."""
+        """Sums and times of the current epoch on this rank; waits for the device."""
         now = time.perf_counter()
         return {
             "sums": self._sums.state_dict(),
@@ -84,11 +84,11 @@ class Progress:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a state in the next epoch that starts."""
-        self._taken_up = state
+        """Continues from a saved state when the next epoch starts."""
+        self._resumed = state
 
     def add_wait(self, seconds: float) -> None:
-        """Time that this rank stood still for its next batch."""
+        """Adds time that this rank waited for its next batch."""
         self._wait += seconds
         self._epoch_wait += seconds
 
@@ -97,7 +97,7 @@ class Progress:
         return (step + 1) % self.log_period == 0 or step + 1 == self.num_steps
 
     def line(self, step: int, *, lr: float, sums: dict[str, float]) -> None:
-        """Writes the line of the window that ends with `step`, from the sums of the window over all ranks."""
+        """Logs the window that ends with `step`, from the sums of the window over all ranks."""
         now = time.perf_counter()
         seconds, self._window_start = now - self._window_start, now
         num_steps = (step % self.log_period) + 1
@@ -138,7 +138,7 @@ class Progress:
         )
 
     def end_epoch(self, *, lr: float) -> None:
-        """Writes what the epoch came to."""
+        """Logs the results of the epoch."""
         seconds = time.perf_counter() - self._epoch_start
         rates = _rates(self._epoch_sums)
         self.failed.gather()  # what other ranks replaced
@@ -181,9 +181,9 @@ class Progress:
 
 
 def _rates(sums: dict[str, float]) -> dict[str, float]:
-    """Means and percentages from sums over clips and steps; no accuracies where none were added up.
+    """Means and percentages from sums over clips and steps; no accuracies if none were added.
 
-    Loss and gradient norm are those of the steps that were not skipped; NaN where all were.
+    Loss and gradient norm are over the steps that were not skipped; NaN if all were.
     """
     clips, finite_clips = max(1.0, sums["clips"]), sums["finite_clips"]
     counted = {"top1": "correct", "top5": "correct5"}
@@ -195,8 +195,8 @@ def _rates(sums: dict[str, float]) -> dict[str, float]:
 
 
 def _num_skipped(sums: dict[str, float], num_steps: int) -> int:
-    """How many of a window's steps were skipped. The sums count every step once a rank; of how many ranks may
-    have changed within a window, so it is their share that counts.
+    """Number of skipped steps in a window. The sums count every step once per rank, and the number of ranks
+    may have changed within a window, so the fraction of skipped steps decides.
     """
     share = sums["skipped"] / (sums["steps"] + sums["skipped"])
     return max(round(num_steps * share), int(sums["skipped"] > 0))

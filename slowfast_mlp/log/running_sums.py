@@ -31,5 +31,5 @@ class RunningSums:
         return dict(zip(self.names, self._sums.tolist()))
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Goes on from sums; a name that they lack starts from zero."""
+        """Continues from saved sums; a missing name starts from zero."""
         self._sums.copy_(torch.tensor([state.get(name, 0.0) for name in self.names], dtype=self._sums.dtype))

@@ -14,24 +14,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from slowfast_mlp.errors import UserError
 from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.clip_size import ClipSizes, divisors, frames_of
-from slowfast_mlp.layers.cross_attention_bridge import (
-    NUM_BRIDGE_HEADS,
-    DynamicReLU,
-    Former,
-    FormerToMobile,
-    MobileToFormer,
-    positions,
-)
+from slowfast_mlp.layers.cross_attention_bridge import NUM_BRIDGE_HEADS, MobileToFormer
 from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
 from slowfast_mlp.layers.fused_conv_bn import NormedConvs
+from slowfast_mlp.layers.mobile_former_block import Block, Classifier, Lite, relu6
 
-HEAD_EXPANSION = 6
 MIN_CROP_SIZE = 32  # the side is halved five times
 # Maps of 1/2, 1/4, ... 1/32 of the side.
 STAGES = (1, 2, 3, 4, 5)
@@ -46,124 +37,6 @@ SMALL_BLOCKS = (
 NOT_IN_IMAGE_WEIGHTS = (".side_taps", ".time_weight")
 # The layer that gives the logits.
 HEAD = "classifier.classifier.1"
-
-
-class Lite(nn.Module):
-    """Depth-wise and linear point-wise convolution without tokens, with a residual where shapes allow."""
-
-    def __init__(self, dim: int, out_dim: int, *, hidden_dim: int, stride: int, groups: int, time: Time):
-        super().__init__()
-        self.conv = NormedConvs(
-            DepthwiseConv(dim, hidden_dim, stride=stride, time=time),
-            nn.BatchNorm2d(hidden_dim),
-            _relu6(),
-            _shuffle(dim if groups > 1 else 1),
-            _pointwise(hidden_dim, out_dim, groups),
-            nn.BatchNorm2d(out_dim),
-        )
-        self.is_residual = stride == 1 and dim == out_dim
-
-    def forward(self, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """[B·T, C, H, W], tokens -> [B·T, C', H', W'], the same tokens."""
-        out = self.conv(x)
-        return (x + out if self.is_residual else out), tokens
-
-
-class Block(nn.Module):
-    """Mobile-Former block: tokens look at the map, then at each other, steer its convolutions and feed it.
-
-    One width in `hidden_dims` makes the paper's M: point-wise to h, depth-wise, point-wise; skip from the
-    input if the width stays. Two make D: depth-wise with stride 2 to h1, point-wise, depth-wise to h2,
-    point-wise; skip from the second. A dynamic ReLU follows every convolution to a hidden width.
-    """
-
-    def __init__(
-        self, dim: int, out_dim: int, *, hidden_dims: Sequence[int], token_dim: int, groups: int, time: Time
-    ):
-        super().__init__()
-        is_down = len(hidden_dims) == 2
-        first, last = hidden_dims[0], hidden_dims[-1]
-        # Convolution, groups of the channel shuffle after it, whether a dynamic ReLU follows.
-        if is_down:
-            steps = [
-                (DepthwiseConv(dim, first, stride=2, time=time), dim, True),
-                (_pointwise(first, out_dim, groups), 1, False),
-                (DepthwiseConv(out_dim, last, stride=1, time=time), out_dim, True),
-                (_pointwise(last, out_dim, groups), 1, False),
-            ]
-        else:
-            steps = [
-                (_pointwise(dim, first, groups), groups, True),
-                (DepthwiseConv(first, first, stride=1, time=time), 1, True),
-                (_pointwise(first, out_dim, groups), groups, False),
-            ]
-        self.num_convs = len(steps)
-        self.skip_from = 2 if is_down else 0 if dim == out_dim else None
-        for index, (conv, shuffle_groups, is_active) in enumerate(steps, start=1):
-            shuffle = _shuffle(shuffle_groups if groups > 1 else 1)
-            unit = NormedConvs(conv, nn.BatchNorm2d(conv.out_channels), shuffle)
-            self.add_module(f"conv{index}", unit)
-            if is_active:
-                self.add_module(f"hyper{index}", DynamicReLU(conv.out_channels, token_dim))
-        self.local_global = MobileToFormer(dim, token_dim)
-        self.global_block = Former(token_dim)
-        self.global_local = FormerToMobile(out_dim, token_dim)
-
-    def forward(self, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """[B·T, C, H, W], [B, M, D] -> [B·T, C', H', W'], [B, M, D]."""
-        tokens = self.global_block(self.local_global(x, tokens))
-        kept = x
-        for index in range(1, self.num_convs + 1):
-            x = getattr(self, f"conv{index}")(x)
-            if hasattr(self, f"hyper{index}"):
-                x = getattr(self, f"hyper{index}")(x, tokens)
-            if index == self.skip_from:
-                kept = x
-        if self.skip_from is not None:
-            x = x + kept
-        return self.global_local(x, tokens), tokens
-
-
-class Classifier(nn.Module):
-    """Point-wise convolution, mean over the clip, token 0 beside it, two linear layers."""
-
-    def __init__(
-        self, dim: int, *, token_dim: int, fc_dim: int, num_classes: int, groups: int, dropout: float
-    ):
-        super().__init__()
-        hidden_dim = HEAD_EXPANSION * dim
-        self.conv = NormedConvs(
-            _shuffle(groups), _pointwise(dim, hidden_dim, groups), nn.BatchNorm2d(hidden_dim), _relu6()
-        )
-        self.act = nn.Hardswish()
-        self.fc = nn.Sequential(
-            nn.Linear(hidden_dim + token_dim, fc_dim), nn.BatchNorm1d(fc_dim), nn.Hardswish()
-        )
-        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(fc_dim, num_classes))
-
-    def features(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """[B·T, C, H, W], [B, M, D] -> [B, fc_dim]. Raises UserError for one clip in training."""
-        if self.training and type(self.fc[1]) is nn.BatchNorm1d and tokens.shape[0] == 1:
-            raise UserError(
-                "TRAIN.BATCH_SIZE gives a process 1 clip, but Mobile-Former's head has a batch norm over "
-                "clips. Use 2 or more for every process."
-            )
-        pooled = positions(self.conv(x), tokens.shape[0]).mean(dim=1)  # B 6C
-        return self.fc(torch.cat([self.act(pooled), tokens[:, 0]], dim=-1))
-
-
-def _pointwise(dim: int, out_dim: int, groups: int) -> nn.Conv2d:
-    return nn.Conv2d(dim, out_dim, 1, groups=groups, bias=False)
-
-
-def _relu6() -> nn.Module:
-    """In place: no norm before it needs its output for the gradient."""
-    return nn.ReLU6(inplace=True)
-
-
-def _shuffle(groups: int) -> nn.Module:
-    """Channels (g, C/g) -> (C/g, g); the official networks without groups have an empty place here."""
-    return nn.ChannelShuffle(groups) if groups > 1 else nn.Identity()
 
 
 class MobileFormer(nn.Module):
@@ -228,7 +101,7 @@ class MobileFormer(nn.Module):
         self.grad_checkpointing = False
         self.tokens = nn.Embedding(num_tokens, token_dim)
         self.stem = NormedConvs(
-            nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), _relu6()
+            nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), relu6()
         )
         self.features = nn.ModuleList()
         dim, stage = stem_dim, 1

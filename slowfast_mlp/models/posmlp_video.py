@@ -17,7 +17,7 @@ from torchvision.ops import StochasticDepth
 from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.gated_block import Branch, gated_block
 from slowfast_mlp.layers.activation_checkpointing import run_block
-from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, divisors, frames_of
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, frames_of
 from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding, convolve
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.layer_norm import MapNorm
@@ -29,7 +29,7 @@ from slowfast_mlp.layers.relative_position import (
     demand_groups,
     resample_positions,
 )
-from slowfast_mlp.layers.windows import by_window, cut_windows, join_windows, square_windows
+from slowfast_mlp.layers.windows import by_window, cut_windows, join_windows, square_windows, temporal_windows
 
 # Block type -> its steps, each the sum of the branches named: fc mixes space, t_fc time. In "joint" fc mixes
 # both at once. "parallel" is the released one.
@@ -192,7 +192,7 @@ class PosMLPVideo(nn.Module):
         if not 0 <= drop_path < 1:
             raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
         self.sides = square_windows(crop_size, windows)
-        lengths = _time_windows(num_frames, time_windows)
+        lengths = temporal_windows(num_frames, time_windows)
         self.num_frames = num_frames
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
@@ -273,24 +273,6 @@ def _branch_windows(block: str, length: int, side: int, *, video: bool) -> dict[
         return {"fc": (length, side, side)}
     windows = {"t_fc": (length, 1, 1)} if video else {}
     return {**windows, "fc": (1, side, side)}
-
-
-def _time_windows(num_frames: int, given: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The length of the time windows of every stage, checked against the number of frames."""
-    if num_frames < 1:
-        raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or more for video.")
-    if given is None or num_frames == 1:
-        return (num_frames,) * NUM_STAGES
-    for stage, length in enumerate(given, start=1):
-        if num_frames % length:
-            step = math.lcm(*given)
-            fitting = [step * n for n in range(1, max(1, 64 // step) + 1)]
-            raise ValueError(
-                f"DATA.NUM_FRAMES {num_frames} is not divisible by {length}, MODEL.ARGS.time_windows "
-                f"{list(given)} in stage {stage}. Use 1 or one of {fitting}, or time windows of "
-                f"{divisors(num_frames)}."
-            )
-    return tuple(given)
 
 
 MODEL = PosMLPVideo

@@ -97,8 +97,7 @@ class ConvStem(nn.Module):
 class VAST(nn.Module):
     """VAST for clips of `num_frames` frames of `crop_size` pixels a side; with one frame the image model AST.
 
-    Reconstructed from the abstract and summaries; no published parameters, FLOPs or accuracy are claimed. All
-    of the following, the variants and the stages are our choice.
+    Reconstructed: all of the following, the variants and the stages are our choice.
 
     `gate` sees the mean of a clip ("pooled": one gate a channel) or every token by itself ("token"), or there
     is none ("none"); its hidden width is the width over `reduction`. `shift_divisor`: every direction (H+,

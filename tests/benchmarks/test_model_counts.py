@@ -2,7 +2,7 @@
 
 MorphMLP-S is counted on meta tensors, with clips of 16x224x224. Its straightforward form counts 721 kernels
 and 7.18 GB forward, 18.4 GB and 1595 MiB kept in a training step (test_traffic.py); under autocast to bf16 on
-a CPU it keeps 888 MiB. Mobile-Former 52M and VAST-Ti have clips of 8x224x224, two a pass.
+a CPU it keeps 888 MiB. Mobile-Former 52M has clips of 8x224x224, two a pass.
 """
 
 import pytest
@@ -10,9 +10,9 @@ import torch
 
 from slowfast_mlp.benchmarks.memory_traffic import traffic_of
 from slowfast_mlp.benchmarks.model_passes import FORWARD, TRAIN, Subject, count
-from slowfast_mlp.benchmarks.reference_model import ReferenceModel
 from slowfast_mlp.models import mobile_former, morphmlp, posmlp_video
 from slowfast_mlp.models.morphmlp import VARIANTS, MorphMLP
+from tests.models.reference import reference
 
 # Stage -> frames, side of the map, channels of MorphMLP-S at 224 pixels.
 MAPS = {1: (8, 56, 112), 2: (8, 28, 224), 3: (8, 14, 392), 4: (8, 7, 784)}
@@ -85,13 +85,13 @@ def test_all_samples_of_a_batch_take_the_same_number_of_kernels(model):
     assert counted[2] == counted[5]
 
 
-def counts_of_both(model, name, kind, device):
-    """Of the model and of its straightforward form."""
-    clips = torch.zeros(2, 3, 8, 224, 224, device=device)
-    labels = torch.zeros(2, dtype=torch.int64, device=device)
+def counts_of_both(model, kind):
+    """Of the model and of its reference implementation."""
+    clips = torch.zeros(2, 3, 8, 224, 224)
+    labels = torch.zeros(2, dtype=torch.int64)
     counts = []
-    for net in (model, ReferenceModel(model)):
-        subject = Subject(name=name, net=net, call=net)
+    for net in (model, reference(model)):
+        subject = Subject(name="mobile_former", net=net, call=net)
         counts.append(count(subject, kind, clips, labels, "fp32"))
     return counts
 
@@ -112,12 +112,12 @@ def test_mobile_former_copies_the_clip_into_the_order_of_its_maps_and_no_map(sma
 
 
 def test_an_evaluation_by_mobile_former_moves_four_fifths_in_no_more_kernels(small_mobile_former):
-    ours, plain = counts_of_both(small_mobile_former, "mobile_former", FORWARD, "cpu")
+    ours, plain = counts_of_both(small_mobile_former, FORWARD)
     assert ours.bytes_moved <= 0.81 * plain.bytes_moved
     assert ours.kernels <= 0.98 * plain.kernels
 
 
 def test_a_step_of_mobile_former_moves_two_thirds_and_keeps_seven_tenths(small_mobile_former):
-    ours, plain = counts_of_both(small_mobile_former, "mobile_former", TRAIN, "cpu")
+    ours, plain = counts_of_both(small_mobile_former, TRAIN)
     assert ours.bytes_moved <= 0.66 * plain.bytes_moved
     assert ours.saved_bytes <= 0.71 * plain.saved_bytes

@@ -10,7 +10,7 @@ import pytest
 from slowfast_mlp.distributed import rank_checks
 from slowfast_mlp.distributed import watchdog as dogs
 from slowfast_mlp.distributed.launch import launch
-from slowfast_mlp.distributed.watchdog import Report, Watchdog, explain, waited_for
+from slowfast_mlp.distributed.watchdog import RankReport, Watchdog, explain, waited_for
 from slowfast_mlp.errors import UserError
 from tests.conftest import ROOT
 from tests.distributed import jobs
@@ -24,7 +24,7 @@ IN_DATA = ('  File "/code/data/sources.py", line 12, in open_record\n    open(pa
 
 def report(rank, stack=IN_EXCHANGE, **changed):
     usual = dict(rank=rank, host=f"n{rank}", place="training epoch 1", step=7, seconds=12.3, stack=stack)
-    return Report(**(usual | changed))
+    return RankReport(**(usual | changed))
 
 
 def test_a_rank_that_does_not_answer_is_waited_for():

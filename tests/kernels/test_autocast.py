@@ -14,14 +14,12 @@ from torch.utils._pytree import tree_leaves
 from slowfast_mlp.kernels.autocast import compute_dtype, without_autocast
 from slowfast_mlp.models.morphmlp import MorphMLP
 from slowfast_mlp.models.posmlp_video import PosMLPVideo
-from slowfast_mlp.models.vast import VAST
 
 CLIP = dict(num_classes=5, num_frames=4, crop_size=64)
 STAGES = dict(depths=(1, 1, 1, 1), dims=(8, 16, 32, 64))
 MODELS = {
     "morphmlp": lambda: MorphMLP(**CLIP, **STAGES, drop_path=0.5),
     "posmlp_video": lambda: PosMLPVideo(**CLIP, **STAGES, num_groups=(2, 4, 8, 16), drop_path=0.5),
-    "vast": lambda: VAST(**CLIP, **STAGES, drop_path=0.5),
 }
 # What would be float32 if it were left to autocast, or be made for it.
 OF_MAPS = ("_to_copy", "add", "mul", "addcmul", "addmm", "mm")

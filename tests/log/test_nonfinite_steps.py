@@ -25,10 +25,10 @@ def steps(counter, *skipped, first=0):
 def test_steps_in_a_row_are_too_many_and_others_are_not(make):
     counter = make()
     steps(counter, True, False, True)
-    counter.look(epoch=0, num_steps=9)
+    counter.flush(epoch=0, num_steps=9)
     assert counter.excess is None
     steps(counter, True, first=3)
-    counter.look(epoch=0, num_steps=9)
+    counter.flush(epoch=0, num_steps=9)
     assert (
         "not finite in 2 steps in a row, up to step 4 of epoch 1, at a learning rate of 0.5" in counter.excess
     )
@@ -37,7 +37,7 @@ def test_steps_in_a_row_are_too_many_and_others_are_not(make):
 def test_all_steps_of_an_epoch_are_too_many(make):
     counter = make()
     steps(counter, True)
-    counter.look(epoch=4, num_steps=1)
+    counter.flush(epoch=4, num_steps=1)
     assert "SOLVER.MAX_NONFINITE_STEPS is 2, and an epoch has 1" in counter.excess
 
 
@@ -46,17 +46,17 @@ def test_the_count_goes_on_after_a_stop(make):
     steps(before, False, True)
     after.load_state_dict(before.state_dict())
     steps(after, True, first=2)
-    after.look(epoch=0, num_steps=9)
+    after.flush(epoch=0, num_steps=9)
     assert "up to step 3" in after.excess
     finite = make()
     finite.load_state_dict(before.state_dict())
     steps(finite, False, True, first=2)
-    finite.look(epoch=0, num_steps=9)
+    finite.flush(epoch=0, num_steps=9)
     assert finite.excess is None
 
 
 def test_a_look_without_steps_writes_nothing(make, tmp_path):
-    make().look(epoch=0, num_steps=9)
+    make().flush(epoch=0, num_steps=9)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +64,7 @@ def test_steps_that_come_again_are_taken_off_the_list(make, tmp_path):
     counter = make()
     for epoch in (0, 1):
         steps(counter, True, False, True)
-        counter.look(epoch=epoch, num_steps=3)
+        counter.flush(epoch=epoch, num_steps=3)
     file = tmp_path / "skipped_steps.jsonl"
     with file.open("a") as cut_off:
         cut_off.write('{"epoch": 1, "st')
@@ -81,4 +81,4 @@ def test_a_list_that_cannot_be_written_is_named(make, tmp_path):
     with pytest.raises(
         UserError, match=r"skipped_steps\.jsonl cannot be written \(Is a directory\)\. See to"
     ):
-        counter.look(epoch=0, num_steps=9)
+        counter.flush(epoch=0, num_steps=9)

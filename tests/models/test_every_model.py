@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp import models
+from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.registry import find_module
 
 # Name -> constructor arguments of a size that a test can afford, and a crop and frames that it refuses.
@@ -106,6 +107,20 @@ def test_every_parameter_gets_a_gradient(built):
     model(clips_for(arguments, batch=4)).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_hooks_on_every_module_fire_in_the_reference_implementation(built):
+    model, arguments = built
+    called = set()
+    modules = {
+        name: module for name, module in model.named_modules() if not isinstance(module, nn.ModuleList)
+    }
+    for name, module in modules.items():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+    with use_reference():
+        model(clips_for(arguments, batch=4))
+    # Mobile-Former reads the weight of its tokens, and calls the parts of its head one by one.
+    assert modules.keys() - called == {"tokens", "classifier"} & modules.keys()
 
 
 def test_stages_hold_the_stem_and_every_block_once_in_the_order_of_the_data(built):

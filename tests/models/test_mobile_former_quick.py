@@ -1,4 +1,4 @@
-"""Mobile-Former's quick forms: the numbers and gradients of the plain form, from less work and memory."""
+"""Mobile-Former's quick forms: the numbers and gradients of the reference, from less work and memory."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from tests.models.test_every_model import TINY
 
 
 def models(**arguments):
-    """A tiny model away from its start, and the plain form of it."""
+    """A tiny model away from its start, and its reference implementation."""
     torch.manual_seed(0)
     model = MobileFormer(num_classes=5, **{**TINY["mobile_former"]["arguments"], **arguments})
     with torch.no_grad():
@@ -22,27 +22,8 @@ def models(**arguments):
     return model, reference(model)
 
 
-def gradients_of(net, model):
-    """The gradients of the model, or of its plain form, by the model's names: a kernel over time of the plain
-    form is cut into middle and side taps, or is the second of two.
-    """
-    found = {name: parameter.grad for name, parameter in net.named_parameters()}
-    if net is model:
-        return found
-    gradients = {}
-    for name, parameter in model.named_parameters():
-        stem, _, last = name.rpartition(".")
-        if last == "side_taps":
-            whole = found[f"{stem}.weight"]
-            middle = whole.shape[2] // 2
-            gradient = torch.cat([whole[:, :, :middle], whole[:, :, middle + 1 :]], dim=2)
-        elif last == "time_weight":
-            gradient = found[f"{stem}.0.weight"]
-        else:
-            gradient = found[name] if name in found else found[f"{stem}.1.weight"]
-            gradient = gradient[:, :, gradient.shape[2] // 2] if gradient.ndim == 5 else gradient
-        gradients[name] = gradient.reshape(parameter.shape)
-    return gradients
+def gradients_of(net):
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
 
 
 def test_values_are_the_larger_of_both_products():
@@ -63,7 +44,7 @@ def test_the_gradient_is_the_slope():
 @pytest.mark.parametrize(
     "arguments", [{}, {"num_frames": 1}, {"temporal": "dw1+2d"}, {"temporal": "none"}, {"groups": 2}], ids=str
 )
-def test_logits_and_gradients_are_those_of_the_plain_form(arguments):
+def test_logits_and_gradients_are_those_of_the_reference(arguments):
     model, plain = models(**arguments)
     num_frames = arguments.get("num_frames", 4)
     clips = torch.randn(3, 3, num_frames, 32, 32, dtype=torch.float64)
@@ -71,7 +52,7 @@ def test_logits_and_gradients_are_those_of_the_plain_form(arguments):
     for net in (model, plain):
         logits = net.double()(clips)
         logits.square().sum().backward()
-        results.append({"logits": logits, **gradients_of(net, model)})
+        results.append({"logits": logits, **gradients_of(net)})
     assert results[0].keys() == results[1].keys()
     for name, expected in results[1].items():
         assert (results[0][name] - expected).norm() < 1e-9 * expected.norm() + 1e-12, name
@@ -92,21 +73,17 @@ def test_attention_of_all_heads_at_once_is_that_of_one_after_the_other(num_heads
     assert torch.allclose(out, places + torch.cat(given, dim=-1))
 
 
-def test_an_evaluation_takes_a_product_a_direction_for_attention_and_no_copy_of_a_map():
-    model, plain = models(num_frames=8)
+def test_an_evaluation_copies_no_map_into_another_order():
+    model, _ = models(num_frames=8)
     clips = torch.randn(2, 3, 8, 64, 64)
-    counts = {}
-    for name, net in (("ours", model), ("plain", plain)):
-        with torch.no_grad():
-            net.eval()(clips)
-            traffic = traffic_of(lambda net=net: net(clips))
-        counts[name] = [size for size in traffic.permute_copies if size > 4096]
+    with torch.no_grad():
+        model.eval()(clips)
+        traffic = traffic_of(lambda: model(clips))
     # The clip as frames of channels last.
-    assert counts["ours"] == [2 * 8 * 3 * 64 * 64]
-    assert len(counts["plain"]) >= 3
+    assert [size for size in traffic.permute_copies if size > 4096] == [2 * 8 * 3 * 64 * 64]
 
 
-def test_who_asks_for_readable_forms_gets_the_same_attention_head_by_head():
+def test_the_reference_computes_the_same_attention_head_by_head():
     model, _ = models()
     clips = torch.randn(2, 3, 4, 32, 32)
     with torch.no_grad():
@@ -119,7 +96,7 @@ def test_who_asks_for_readable_forms_gets_the_same_attention_head_by_head():
     assert readable.count("native_batch_norm") > 10
 
 
-def test_half_precision_is_no_further_from_single_precision_than_the_plain_form_is():
+def test_half_precision_is_no_further_from_single_precision_than_the_reference_is():
     clips = torch.randn(4, 3, 4, 32, 32)
 
     def gradient(net, precision):
@@ -127,7 +104,7 @@ def test_half_precision_is_no_further_from_single_precision_than_the_plain_form_
             loss = net(clips).float().square().sum()
         net.zero_grad()
         loss.backward()
-        return torch.cat([value.flatten() for value in gradients_of(net, ours).values()])
+        return torch.cat([value.flatten() for value in gradients_of(net).values()])
 
     ours, plain = models()
     exact = gradient(plain, "fp32")
@@ -135,7 +112,7 @@ def test_half_precision_is_no_further_from_single_precision_than_the_plain_form_
     assert 0 < errors[0] < 1.3 * errors[1] < 0.5
 
 
-def test_training_keeps_less_than_the_plain_form():
+def test_training_keeps_less_than_the_reference():
     kept = []
     for net in models():
         with saved_bytes() as saved:

@@ -5,9 +5,10 @@ import torch
 
 from slowfast_mlp.checkpoint.weights import load_weights
 from slowfast_mlp.engine.flops import count_flops, count_parameters
+from slowfast_mlp.layers.quadratic_position import QuadraticPosition
 from slowfast_mlp.layers.windows import cut_windows, join_windows
 from slowfast_mlp.models import posmlp
-from slowfast_mlp.models.posmlp import VARIANTS, Layer, PosMLP, QuadraticPosition
+from slowfast_mlp.models.posmlp import VARIANTS, Layer, PosMLP
 from tests.models.golden import golden_clip, golden_weights, read_golden, sine_input, sine_weights
 
 TINY = dict(crop_size=32, depths=(1, 2, 1, 1), dims=(16, 32, 64, 128), num_groups=(2, 4, 8, 16))

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, shift
+from slowfast_mlp.layers.quadratic_position import QuadraticPosition
 from slowfast_mlp.layers.relative_position import LearnedPosition
 from slowfast_mlp.models.morphmlp import MorphFC, TemporalMorphFC
-from slowfast_mlp.models.posmlp import QuadraticPosition
 
 NAMES_OF_STEPS = dict(
     zip(
