@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import pkgutil
 import typing
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -11,7 +10,7 @@ from typing import Any
 from slowfast_mlp import models
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.data import datasets
-from slowfast_mlp.registry import find_module
+from slowfast_mlp.registry import find_module, module_names
 
 # What a constructor and read_records get from other settings.
 SHARED_BY_MODELS = {"num_classes", "num_frames", "crop_size"}
@@ -64,8 +63,8 @@ def _is_section(field: dataclasses.Field) -> bool:
 
 
 def _modules(package: ModuleType) -> Iterator[tuple[str, ModuleType]]:
-    for module in sorted(pkgutil.iter_modules(package.__path__)):
-        yield module.name, find_module(package, module.name, "name")
+    for name in module_names(package):
+        yield name, find_module(package, name, "name")
 
 
 def _table(title: str, prefix: str, fields: Any) -> str:

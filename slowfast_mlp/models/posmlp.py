@@ -107,7 +107,7 @@ class Level(nn.Module):
         if pool is not None:
             self.pool = pool
         self.has_pool = pool is not None
-        self.encoder = nn.Sequential(*layers)
+        self.encoder = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, *, recompute: bool = False) -> Tensor:
         """[B, 1, H, W, C] -> [B, 1, H', W', C']; `recompute` as in run_block."""
@@ -192,7 +192,7 @@ class PosMLP(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def stages(self) -> list[tuple[nn.Module, nn.Sequential]]:
+    def stages(self) -> list[tuple[nn.Module, nn.ModuleList]]:
         """The embedding and the layers of every stage, in the order of the data."""
         embeddings = [level.pool if level.has_pool else self.patch_embed for level in self.levels]
         return [(embed, level.encoder) for embed, level in zip(embeddings, self.levels)]

@@ -23,7 +23,7 @@ def tolerance(dtype):
     return NUM_PRODUCTS * LONGEST_SUM**0.5 * torch.finfo(dtype).eps
 
 
-def build(name, dtype=torch.float32):
+def build(name, dtype=torch.float32, num_clips=4):
     """A model whose branches all count (at the start some give zero), and clips for it."""
     arguments = dict(TINY[name]["arguments"])
     if name in ("morphmlp", "posmlp", "posmlp_video", "vast"):
@@ -34,7 +34,7 @@ def build(name, dtype=torch.float32):
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     size = arguments["crop_size"]
-    clips = torch.randn(4, 3, arguments["num_frames"], size, size, dtype=dtype)
+    clips = torch.randn(num_clips, 3, arguments["num_frames"], size, size, dtype=dtype)
     return model.to(dtype), clips
 
 
@@ -80,13 +80,14 @@ def test_logits_of_an_evaluation_are_the_same(name, dtype):
 
 @pytest.mark.parametrize("name", TINY)
 def test_in_bf16_logits_are_no_further_from_float64_than_those_of_the_reference(name):
-    model, clips = build(name)
+    # Two sets of rounding errors, over 320 logits: their norms differ by chance by less than half.
+    model, clips = build(name, num_clips=64)
     exact = reference(model).double().eval()(clips.double())
     errors = []
     for net in (model, reference(model)):
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             errors.append((net.eval()(clips).double() - exact).norm())
-    assert errors[0] <= 1.3 * errors[1]
+    assert errors[0] <= 1.5 * errors[1]
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -4,7 +4,6 @@ A new backbone adds a row to TINY. One that takes clips of other sizes than it w
 `clip_sizes` say, names some of them in `other_crops` and `other_frames`.
 """
 
-import pkgutil
 import sys
 
 import pytest
@@ -13,7 +12,8 @@ from torch import nn
 
 from slowfast_mlp import models
 from slowfast_mlp.kernels.fused import use_reference
-from slowfast_mlp.registry import find_module
+from slowfast_mlp.models.protocol import Backbone
+from slowfast_mlp.registry import find_module, module_names
 
 # Name -> constructor arguments of a size that a test can afford, and a crop and frames that it refuses.
 TINY = {
@@ -62,7 +62,7 @@ NUM_CLASSES = 5
 
 
 def test_every_backbone_has_a_row():
-    assert sorted(TINY) == sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+    assert sorted(TINY) == module_names(models)
 
 
 @pytest.fixture(params=[(name, frames) for name in TINY for frames in ("video", "image")], ids="-".join)
@@ -100,6 +100,10 @@ def test_clips_give_logits(built):
     assert model(clips_for(arguments)).shape == (2, NUM_CLASSES)
     features = model.forward_features(clips_for(arguments))
     assert features.shape == (2, model.get_submodule(head_of(model)).in_features)
+
+
+def test_every_backbone_satisfies_the_protocol(built):
+    assert isinstance(built[0], Backbone)
 
 
 def test_every_parameter_gets_a_gradient(built):
