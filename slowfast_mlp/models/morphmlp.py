@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import fused, morph_block
@@ -18,7 +17,7 @@ from slowfast_mlp.kernels.gelu_conv import ActivatedConv
 from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.chunking import fitting_chunk_lens, fitting_temporal_groups, time_positions
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
-from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
+from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding, convolve
 from slowfast_mlp.layers.inflate import inflate_weights
 from slowfast_mlp.layers.layer_norm import MapNorm
 from slowfast_mlp.layers.mlp import Mlp
@@ -108,10 +107,7 @@ class Downsample(nn.Module):
         B, T, H, W, C = x.shape
         # The kernel is one frame long, so frames are a batch of images: a 2-D convolution on a channels-last
         # view, without the two copies of a 3-D one.
-        weight = self.proj.weight.reshape(-1, C, 3, 3)
-        x = F.conv2d(
-            x.reshape(B * T, H, W, C).permute(0, 3, 1, 2), weight, self.proj.bias, stride=2, padding=1
-        )
+        x = convolve(self.proj, x.reshape(B * T, H, W, C).permute(0, 3, 1, 2))
         x = x.permute(0, 2, 3, 1)  # BT H W C'
         return self.norm(x.reshape(B, T, *x.shape[1:]))
 
