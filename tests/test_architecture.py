@@ -60,6 +60,8 @@ HOMES = {
         "data/video_io/stream.py",
         "data/video_io/frame_writer.py",
     },
+    "jinja2": {"apps/report/html.py"},
+    "markupsafe": {"apps/report/html.py"},
     "PIL": {
         "data/video_io/images.py",
         "apps/predict/captions.py",
