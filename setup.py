@@ -28,6 +28,7 @@ setup(
         "slowfast_mlp.configs": ["*.yaml", "*/*.yaml"],
         "slowfast_mlp.tools": ["slurm/*"],
         "slowfast_mlp.apps.reproduce": ["*.csv"],
+        "slowfast_mlp.apps.report": ["*.html", "*.css"],
         "slowfast_mlp.benchmarks": ["reference/*.py"],
     },
     install_requires=[
@@ -40,6 +41,7 @@ setup(
         "av>=14",
         "simplejson",
         "filelock",
+        "jinja2",
         "tabulate",
         "tensorboard",
         "pyyaml",

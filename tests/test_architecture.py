@@ -50,6 +50,7 @@ HOMES = {
     "torch.multiprocessing": {"distributed/launch.py"},
     "torch.utils.tensorboard": {"log/tensorboard_writer.py"},
     "simplejson": {"log/run_log.py", "log/metrics_file.py"},
+    "filelock": {"checkpoint/output_lock.py"},
     "submitit": {"apps/slurm_submit.py"},
     "onnxruntime": {"apps/export.py"},
     "decord": {"data/video_io/decord_reader.py"},
@@ -60,6 +61,8 @@ HOMES = {
         "data/video_io/stream.py",
         "data/video_io/frame_writer.py",
     },
+    "jinja2": {"apps/report/html.py"},
+    "markupsafe": {"apps/report/html.py"},
     "PIL": {
         "data/video_io/images.py",
         "apps/predict/captions.py",

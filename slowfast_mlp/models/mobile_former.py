@@ -59,6 +59,8 @@ class MobileFormer(nn.Module):
     Raises ValueError that names the argument and the legal values where something does not fit.
     """
 
+    grad_checkpointing = False  # see set_grad_checkpointing
+
     def __init__(
         self,
         *,
@@ -98,7 +100,6 @@ class MobileFormer(nn.Module):
             crop_from=MIN_CROP_SIZE,
         )
         self.num_classes = num_classes
-        self.grad_checkpointing = False
         self.tokens = nn.Embedding(num_tokens, token_dim)
         self.stem = NormedConvs(
             nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), relu6()

@@ -112,6 +112,8 @@ class VAST(nn.Module):
     Raises ValueError that names the argument and the legal values where something does not fit.
     """
 
+    grad_checkpointing = False  # see set_grad_checkpointing
+
     def __init__(
         self,
         *,
@@ -153,7 +155,6 @@ class VAST(nn.Module):
             crop_from=TOTAL_STRIDE,
         )
         self.num_classes = num_classes
-        self.grad_checkpointing = False
         mixer = partial(
             AffineShift, steps=steps, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
             bias_kernel=bias_kernel, bias_kernel_frames=bias_kernel_frames if video else 1, out_proj=out_proj,

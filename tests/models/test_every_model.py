@@ -123,8 +123,10 @@ def test_hooks_on_every_module_fire_in_the_reference_implementation(built):
         module.register_forward_hook(lambda *_, name=name: called.add(name))
     with use_reference():
         model(clips_for(arguments, batch=4))
-    # Mobile-Former reads the weight of its tokens, and calls the parts of its head one by one.
-    assert modules.keys() - called == {"tokens", "classifier"} & modules.keys()
+    # Mobile-Former reads the weight of its tokens, and calls the parts of its head one by one; PosMLP calls
+    # the layers of a level one by one.
+    containers = {"tokens", "classifier", *(f"levels.{stage}.encoder" for stage in range(4))}
+    assert modules.keys() - called == containers & modules.keys()
 
 
 def test_stages_hold_the_stem_and_every_block_once_in_the_order_of_the_data(built):
