@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from slowfast_mlp.data.records import Record, literal
+from slowfast_mlp.data.records import Record, escape_braces
 from slowfast_mlp.data.video_io.encode import write_images, write_video
 from slowfast_mlp.errors import UserError
 
@@ -140,7 +140,7 @@ def _write_something(folder: Path, number: int, sizes: Sizes) -> None:
 def _records(folder: Path, kind: str, sizes: Sizes) -> list[Record]:
     """Of one kind; labels are of no interest."""
     if kind == "jpg":
-        templates = [literal(str(folder / str(number))) for number in range(sizes.num_videos)]
+        templates = [escape_braces(str(folder / str(number))) for number in range(sizes.num_videos)]
         return [Record(f"{path}/{{:05d}}.jpg", 0, sizes.something[0]) for path in templates]
     suffix = "webm" if kind == "webm" else "mp4"
     return [Record(str(folder / f"{number}.{suffix}"), 0) for number in range(sizes.num_videos)]

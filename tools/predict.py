@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from slowfast_mlp.apps.cli import add_quiet, has_colours, make_parser, run_tool, say, show_log, whole_number
-from slowfast_mlp.apps.predict.command import Command, Failed, Wanted
+from slowfast_mlp.apps.predict.command import Command, FailedVideo, PredictOptions
 from slowfast_mlp.apps.predict.inputs import find_inputs, read_list
 from slowfast_mlp.apps.predict.load import load
 from slowfast_mlp.errors import UserError
@@ -42,10 +42,10 @@ def _predict(arguments: argparse.Namespace) -> int:
     command = Command(
         predictor,
         _wanted(arguments),
-        say=say,
+        print_line=say,
         is_terminal=sys.stdout.isatty(),
-        colours=has_colours(),
-        shows_progress=not arguments.quiet,
+        use_color=has_colours(),
+        show_progress=not arguments.quiet,
     )
     failed = command.run(sources)
     sys.stderr.write(_summary(failed, len(sources)))
@@ -66,7 +66,7 @@ def _words(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-def _summary(failed: list[Failed], num_sources: int) -> str:
+def _summary(failed: list[FailedVideo], num_sources: int) -> str:
     if not failed:
         return ""
     lines = [f"  {path}: {reason}" for path, reason in failed]
@@ -74,12 +74,12 @@ def _summary(failed: list[Failed], num_sources: int) -> str:
     return f"{num_failed} of {num_sources} could not be read, or not all of it:\n" + "\n".join(lines) + "\n"
 
 
-def _wanted(arguments: argparse.Namespace) -> Wanted:
+def _wanted(arguments: argparse.Namespace) -> PredictOptions:
     slides = (arguments.stride_sec, arguments.window_sec, arguments.max_sec, arguments.timeline)
-    return Wanted(
+    return PredictOptions(
         top_k=arguments.top_k,
         json=arguments.json,
-        slides=any(value is not None for value in (*slides, arguments.segments)),
+        sliding=any(value is not None for value in (*slides, arguments.segments)),
         stride_sec=arguments.stride_sec,
         window_sec=arguments.window_sec,
         max_sec=arguments.max_sec,

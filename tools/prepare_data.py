@@ -8,17 +8,17 @@ from pathlib import Path
 
 from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, say, show_log, whole_number, written_to
 from slowfast_mlp.apps.prepare_data.folders import prepare_folders
-from slowfast_mlp.apps.prepare_data.imagenet import LINKS, PictureShards, prepare_imagenet
+from slowfast_mlp.apps.prepare_data.imagenet import LINKS, ImageShards, prepare_imagenet
 from slowfast_mlp.apps.prepare_data.kinetics import prepare_kinetics
-from slowfast_mlp.apps.prepare_data.lists import Prepared
+from slowfast_mlp.apps.prepare_data.lists import PrepareResult
 from slowfast_mlp.apps.prepare_data.something_something import (
     TEMPLATES,
-    Frames,
+    FrameFolders,
     prepare_ssv1,
     prepare_ssv2,
     prepare_ssv2_frames,
 )
-from slowfast_mlp.apps.prepare_data.transcode import Encoding, Treatment
+from slowfast_mlp.apps.prepare_data.transcode import Encoding, TranscodeOptions
 from slowfast_mlp.apps.worker_pool import default_num_processes
 from slowfast_mlp.errors import UserError
 
@@ -56,53 +56,56 @@ def main(argv: list[str]) -> int:
 def _prepare(arguments: argparse.Namespace) -> int:
     with written_to(arguments.out, "--out"):
         arguments.out.mkdir(parents=True, exist_ok=True)
-        prepared: Prepared = arguments.prepare(arguments)
+        prepared: PrepareResult = arguments.prepare(arguments)
     if arguments.json:
         settings = {key: str(value) for key, value in prepared.settings.items()}
-        say(json.dumps({"said": prepared.said, "left_out": prepared.left_out, "settings": settings}))
+        say(json.dumps({"said": prepared.messages, "left_out": prepared.left_out, "settings": settings}))
     else:
         settings = shlex.join(str(word) for pair in prepared.settings.items() for word in pair)
-        say("\n".join([*prepared.said, f"settings: {settings}"]))
+        say("\n".join([*prepared.messages, f"settings: {settings}"]))
     return 1 if prepared.left_out else 0
 
 
-def _folders(arguments: argparse.Namespace) -> Prepared:
+def _folders(arguments: argparse.Namespace) -> PrepareResult:
     return prepare_folders(
         videos=arguments.videos,
         out=arguments.out,
         val_share=arguments.val_share,
-        treatment=_treatment(arguments),
+        transcode_options=_treatment(arguments),
     )
 
 
-def _kinetics(arguments: argparse.Namespace) -> Prepared:
+def _kinetics(arguments: argparse.Namespace) -> PrepareResult:
     return prepare_kinetics(
         annotations=arguments.annotations,
         videos=arguments.videos,
         out=arguments.out,
         label_order=arguments.label_order,
-        treatment=_treatment(arguments),
+        transcode_options=_treatment(arguments),
     )
 
 
-def _ssv1(arguments: argparse.Namespace) -> Prepared:
+def _ssv1(arguments: argparse.Namespace) -> PrepareResult:
     return prepare_ssv1(annotations=arguments.annotations, frames=_frames(arguments), out=arguments.out)
 
 
-def _ssv2(arguments: argparse.Namespace) -> Prepared:
-    treatment = _treatment(arguments)
+def _ssv2(arguments: argparse.Namespace) -> PrepareResult:
+    transcode_options = _treatment(arguments)
     if not arguments.frames:
         return prepare_ssv2(
-            annotations=arguments.annotations, videos=arguments.videos, out=arguments.out, treatment=treatment
+            annotations=arguments.annotations,
+            videos=arguments.videos,
+            out=arguments.out,
+            transcode_options=transcode_options,
         )
-    if treatment.encoding:
+    if transcode_options.encoding:
         raise UserError("--reencode is for --videos; frames stay as they are.")
     return prepare_ssv2_frames(
         annotations=arguments.annotations, frames=_frames(arguments), out=arguments.out
     )
 
 
-def _imagenet(arguments: argparse.Namespace) -> Prepared:
+def _imagenet(arguments: argparse.Namespace) -> PrepareResult:
     return prepare_imagenet(
         val=arguments.val,
         labels=arguments.labels,
@@ -110,7 +113,7 @@ def _imagenet(arguments: argparse.Namespace) -> Prepared:
         train=arguments.train,
         out=arguments.out,
         link=arguments.link,
-        shards=PictureShards(
+        shards=ImageShards(
             num_per_shard=arguments.shards, num_processes=arguments.jobs, timeout_sec=arguments.timeout
         )
         if arguments.shards
@@ -118,8 +121,8 @@ def _imagenet(arguments: argparse.Namespace) -> Prepared:
     )
 
 
-def _frames(arguments: argparse.Namespace) -> Frames:
-    return Frames(
+def _frames(arguments: argparse.Namespace) -> FrameFolders:
+    return FrameFolders(
         folder=arguments.frames,
         template=arguments.image_template,
         first_frame=arguments.first_frame,
@@ -129,12 +132,12 @@ def _frames(arguments: argparse.Namespace) -> Frames:
     )
 
 
-def _treatment(arguments: argparse.Namespace) -> Treatment:
+def _treatment(arguments: argparse.Namespace) -> TranscodeOptions:
     given = {name: value for name in ENCODING_DEFAULTS if (value := getattr(arguments, name)) is not None}
     if given and not arguments.reencode:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"{flags} says how --reencode writes videos anew: add --reencode, or leave it out.")
-    return Treatment(
+    return TranscodeOptions(
         encoding=Encoding(**{**ENCODING_DEFAULTS, **given}) if arguments.reencode else None,
         videos_per_shard=arguments.shards,
         num_processes=arguments.jobs,

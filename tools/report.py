@@ -40,7 +40,7 @@ def _report(arguments: argparse.Namespace) -> int:
             path=arguments.out,
             device=arguments.device,
             max_seconds=max_seconds,
-            tell=logging.getLogger(__name__).info,
+            progress=logging.getLogger(__name__).info,
         ).path
     say(str(path))
     return 0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, say, show_log
 from slowfast_mlp.apps.reproduce.command import REPORT, reproduce
-from slowfast_mlp.apps.reproduce.plan import Given
-from slowfast_mlp.apps.reproduce.table import PAPERS, SYNTHETIC, matching, read_table
+from slowfast_mlp.apps.reproduce.plan import TestInputs
+from slowfast_mlp.apps.reproduce.table import PAPERS, SYNTHETIC, match_rows, read_table
 from slowfast_mlp.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -40,16 +40,16 @@ def _reproduce(arguments: argparse.Namespace, command: str) -> int:
     table = arguments.table or (SYNTHETIC if arguments.synthetic else PAPERS)
     rows = read_table(table, folder=table.parent if arguments.table else CONFIGS)
     if arguments.rows:
-        wanted = {row.name for pattern in arguments.rows for row in matching(rows, pattern, flag="--rows")}
+        wanted = {row.name for pattern in arguments.rows for row in match_rows(rows, pattern, flag="--rows")}
         rows = [row for row in rows if row.name in wanted]
-    given = Given(
+    given = TestInputs(
         checkpoints=_pairs(arguments.checkpoint, "--checkpoint NAME=FILE"),
         checkpoint_folder=arguments.checkpoints,
         data=_pairs(arguments.data, "--data DATASET=FOLDER"),
         settings=[tuple(words) for words in arguments.set],
         overrides=arguments.opts,
     )
-    lines = reproduce(rows, given, output_dir=arguments.out, command=command, trains=arguments.synthetic)
+    lines = reproduce(rows, given, output_dir=arguments.out, command=command, train=arguments.synthetic)
     failed = [line for line in lines if not line.result and not line.plan.missing]
     for line in failed:
         sys.stderr.write(f"{line.plan.row.name} could not be tested: {line.state}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, show_log, written_to
 from slowfast_mlp.apps.predict.inputs import find_inputs
 from slowfast_mlp.apps.predict.load import load
-from slowfast_mlp.apps.report.analyse import analyse_predictions, analyse_videos
+from slowfast_mlp.apps.report.analyse import visualize_predictions, visualize_videos
 from slowfast_mlp.apps.visualize.attribution import BASELINES
 from slowfast_mlp.apps.visualize.explain import ONE_VIEW
 
@@ -35,7 +35,7 @@ def _analyse(arguments: argparse.Namespace) -> int:
     failed = []
     with written_to(arguments.out, "--out"):
         if arguments.predictions:
-            analyse_predictions(arguments.predictions, arguments.out, label_names=arguments.labels)
+            visualize_predictions(arguments.predictions, arguments.out, label_names=arguments.labels)
         if arguments.videos:
             failed = _videos(arguments)
     for path, reason in failed:
@@ -52,7 +52,7 @@ def _videos(arguments: argparse.Namespace) -> list[tuple[str, str]]:
         device=arguments.device,
     )
     records = find_inputs(arguments.videos, folders_are_videos=not predictor.is_image_model)
-    return analyse_videos(
+    return visualize_videos(
         predictor, records, arguments.out, label=arguments.label, baseline=arguments.baseline
     )
 

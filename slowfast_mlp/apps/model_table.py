@@ -107,12 +107,12 @@ def table(name: str | None = None) -> Iterator[list[str]]:
             yield _cells(row, papers.get(row.published))
 
 
-def published_rows() -> dict[str, published.Row]:
+def published_rows() -> dict[str, published.PublishedRow]:
     """The published figures by the names of their rows."""
     return {row.name: row for row in published.read_table(published.PAPERS, folder=Path())}
 
 
-def _cells(row: Row, paper: published.Row | None) -> list[str]:
+def _cells(row: Row, paper: published.PublishedRow | None) -> list[str]:
     section = Model(name=row.name, variant=row.variant, num_classes=row.num_classes, args=row.arguments)
     torch.manual_seed(0)
     net = model.model(section, num_frames=row.num_frames, crop_size=CROP_SIZE, test_crop_size=CROP_SIZE)

@@ -11,7 +11,7 @@ BAR_PERIOD_SEC, LINE_PERIOD_SEC = 0.2, 30.0
 logger = logging.getLogger(__name__)
 
 
-class CountProgress:
+class ProgressBar:
     """Shows `title`, how many of `total` are done, how many failed, the rate and the time left: on `stream`,
     or without one on standard error where messages of level INFO are shown too.
     """
@@ -24,15 +24,15 @@ class CountProgress:
         self.num_done = self.num_failed = 0
         self._is_terminal = self.stream.isatty()
         self._period = BAR_PERIOD_SEC if self._is_terminal else LINE_PERIOD_SEC
-        self._start = self._said = time.monotonic()
+        self._start = self._last_write = time.monotonic()
 
     def add(self, *, failed: bool) -> None:
         """Counts one more."""
         self.num_done += 1
         self.num_failed += failed
         now = time.monotonic()
-        if now - self._said >= self._period or self.num_done == self.total:
-            self._said = now
+        if now - self._last_write >= self._period or self.num_done == self.total:
+            self._last_write = now
             self._write(self.line(now - self._start))
 
     def close(self) -> None:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from slowfast_mlp.errors import UserError
 
-SECONDS_TO_DIE = 5.0  # a killed process that waits for a network disk may not go at all
+KILL_TIMEOUT_SEC = 5.0  # a killed process that waits for a network disk may not go at all
 
 
-class GivenUp(NamedTuple):
+class JobFailure(NamedTuple):
     """What stands in for the result of a job whose process hung or died; `kind` is "hung" or "crashed"."""
 
     kind: str
@@ -42,7 +42,7 @@ def run_jobs(
 ) -> Iterator[tuple[int, Any]]:
     """Pairs (position in `jobs`, function(job)), in the order in which they get done.
 
-    A job that takes longer than `timeout_sec`, or whose process dies, gives a GivenUp, and another process
+    A job that takes longer than `timeout_sec`, or whose process dies, gives a JobFailure, and another process
     takes its place. A UserError of `function` is raised here; any other exception ends its process, with a
     traceback. `function` and the jobs must be picklable.
     """
@@ -52,22 +52,22 @@ def run_jobs(
     num_done = 0
     try:
         while num_done < len(jobs):
-            patience = max(0.0, min(worker.deadline for worker in workers) - time.monotonic())
-            ready = wait([w.connection for w in workers], None if patience == float("inf") else patience)
-            for place, worker in enumerate(workers):
+            wait_sec = max(0.0, min(worker.deadline for worker in workers) - time.monotonic())
+            ready = wait([w.connection for w in workers], None if wait_sec == float("inf") else wait_sec)
+            for index, worker in enumerate(workers):
                 if worker.connection in ready:
                     job, result = worker.job, _receive(worker)
                 elif time.monotonic() > worker.deadline:
-                    job, result = worker.job, GivenUp("hung", f"no result after {timeout_sec:g} s")
+                    job, result = worker.job, JobFailure("hung", f"no result after {timeout_sec:g} s")
                 else:
                     continue
                 if isinstance(result, UserError):
                     raise result
-                if isinstance(result, GivenUp):
+                if isinstance(result, JobFailure):
                     _kill(worker)
                     if job is None:
                         raise RuntimeError(f"a worker could not start: {result.reason}")
-                    workers[place] = worker = _start(context, function)
+                    workers[index] = worker = _start(context, function)
                 else:
                     _send_next(worker, positions, jobs, timeout_sec)
                 if job is not None:
@@ -96,13 +96,13 @@ def _context(function: Callable[[Any], Any]) -> multiprocessing.context.BaseCont
 
 def _start(context: multiprocessing.context.BaseContext, function: Callable[[Any], Any]) -> _Worker:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function), daemon=True)
+    process = context.Process(target=_worker_loop, args=(theirs, function), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _work(connection: Connection, function: Callable[[Any], Any]) -> None:
+def _worker_loop(connection: Connection, function: Callable[[Any], Any]) -> None:
     """The life of a worker: job after job, until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     connection.send(_Ready())
@@ -122,11 +122,11 @@ def _receive(worker: _Worker) -> Any:
     try:
         return worker.connection.recv()
     except (EOFError, ConnectionResetError):
-        worker.process.join(SECONDS_TO_DIE)
+        worker.process.join(KILL_TIMEOUT_SEC)
         code = worker.process.exitcode
         if code is not None and code < 0:
-            return GivenUp("crashed", f"the process ended by {signal.Signals(-code).name}")
-        return GivenUp(
+            return JobFailure("crashed", f"the process ended by {signal.Signals(-code).name}")
+        return JobFailure(
             "crashed", f"the process ended with exit code {code}; a traceback stands in the error output"
         )
 
@@ -140,5 +140,5 @@ def _send_next(worker: _Worker, positions: Iterator[int], jobs: Sequence[Any], t
 
 def _kill(worker: _Worker) -> None:
     worker.process.kill()
-    worker.process.join(SECONDS_TO_DIE)
+    worker.process.join(KILL_TIMEOUT_SEC)
     worker.connection.close()

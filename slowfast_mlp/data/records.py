@@ -41,7 +41,7 @@ class Record(NamedTuple):
         return self.path.format(last) if self.num_frames else self.path
 
 
-def literal(path: str) -> str:
+def escape_braces(path: str) -> str:
     """Escapes a path for use in a template."""
     return path.replace("{", "{{").replace("}", "}}")
 

@@ -2,7 +2,7 @@
 
 import io
 
-from slowfast_mlp.apps.progress_bar import CountProgress
+from slowfast_mlp.apps.progress_bar import ProgressBar
 
 
 class Terminal(io.StringIO):
@@ -11,14 +11,14 @@ class Terminal(io.StringIO):
 
 
 def test_the_line_says_what_is_done_what_failed_and_what_is_left():
-    progress = CountProgress("looked at", 200, stream=io.StringIO())
+    progress = ProgressBar("looked at", 200, stream=io.StringIO())
     progress.num_done, progress.num_failed = 50, 2
     assert progress.line(25.0) == "looked at 50/200, 2 failed, 2.0/s, 00:01:15 left"
 
 
 def test_a_terminal_gets_a_bar_on_one_line():
     stream = Terminal()
-    progress = CountProgress("re-encoded", 2, stream=stream)
+    progress = ProgressBar("re-encoded", 2, stream=stream)
     progress.add(failed=False)
     progress.add(failed=True)
     assert stream.getvalue().startswith("\r\x1b[K[")
@@ -28,7 +28,7 @@ def test_a_terminal_gets_a_bar_on_one_line():
 
 def test_a_log_file_gets_a_line_at_the_end_of_a_short_job():
     stream = io.StringIO()
-    progress = CountProgress("looked at", 3, stream=stream)
+    progress = ProgressBar("looked at", 3, stream=stream)
     for _ in range(3):
         progress.add(failed=False)
     assert stream.getvalue().startswith("looked at 3/3, 0 failed, ")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
+from slowfast_mlp.apps.worker_pool import JobFailure, run_jobs
 from slowfast_mlp.errors import UserError
 
 
@@ -40,9 +40,11 @@ def test_a_job_that_hangs_or_crashes_is_given_up_and_the_others_get_done(tmp_pat
     results = dict(run_jobs(work, jobs, num_processes=1, timeout_sec=1))
     assert results == {
         0: 2,
-        1: GivenUp("hung", "no result after 1 s"),
-        2: GivenUp("crashed", "the process ended by SIGSEGV"),
-        3: GivenUp("crashed", "the process ended with exit code 1; a traceback stands in the error output"),
+        1: JobFailure("hung", "no result after 1 s"),
+        2: JobFailure("crashed", "the process ended by SIGSEGV"),
+        3: JobFailure(
+            "crashed", "the process ended with exit code 1; a traceback stands in the error output"
+        ),
         4: 8,
         5: 10,
     }

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from slowfast_mlp.apps.progress_bar import CountProgress
-from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
+from slowfast_mlp.apps.progress_bar import ProgressBar
+from slowfast_mlp.apps.worker_pool import JobFailure, run_jobs
 from slowfast_mlp.data import tar_files
 from slowfast_mlp.data.records import Record, column_hint, frames_hint
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
@@ -23,7 +23,7 @@ HEAD_BYTES = 1 << 16  # enough to tell nearly all files of one size apart withou
 CACHE_VERSION = 2
 
 
-class Looked(NamedTuple):
+class FileKey(NamedTuple):
     """What is looked at: a file, or a folder of frames as a list describes it; another list may say
     otherwise.
     """
@@ -42,7 +42,7 @@ class FileFacts(NamedTuple):
     first bytes.
     """
 
-    looked: Looked
+    key: FileKey
     num_bytes: int = 0
     changed_ns: int = 0
     head: str = ""
@@ -51,12 +51,12 @@ class FileFacts(NamedTuple):
     problem: str = ""
 
 
-def looked_of(record: Record) -> Looked:
+def file_key(record: Record) -> FileKey:
     """The record without its label."""
-    return Looked(record.path, record.num_frames, record.first_frame)
+    return FileKey(record.path, record.num_frames, record.first_frame)
 
 
-def look_at_files(
+def scan_files(
     records: Iterable[Record],
     *,
     decode: str,
@@ -64,28 +64,28 @@ def look_at_files(
     num_processes: int,
     timeout_sec: float,
     cache: Path,
-) -> dict[Looked, FileFacts]:
+) -> dict[FileKey, FileFacts]:
     """The facts of every record, each file looked at once; from the cache where the file is as it was.
 
     What hung, crashed or is missing is looked at anew each time. Raises UserError.
     """
     facts = {}
     with _Cache(cache, decode=decode, decoder=decoder) as known:
-        jobs = [(looked, known.facts.get(looked)) for looked in dict.fromkeys(map(looked_of, records))]
-        progress = CountProgress("looked at", len(jobs))
-        look = partial(_look_at, decode=decode, decoder=decoder)
-        for position, result in run_jobs(look, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
-            looked, before = jobs[position]
-            if isinstance(result, GivenUp):
-                result = FileFacts(looked, kind=result.kind, problem=result.reason)
+        jobs = [(key, known.facts.get(key)) for key in dict.fromkeys(map(file_key, records))]
+        progress = ProgressBar("looked at", len(jobs))
+        scan = partial(_scan_file, decode=decode, decoder=decoder)
+        for position, result in run_jobs(scan, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
+            key, before = jobs[position]
+            if isinstance(result, JobFailure):
+                result = FileFacts(key, kind=result.kind, problem=result.reason)
             elif result.kind != "missing" and result != before:
                 known.add(result)
-            facts[looked] = result
+            facts[key] = result
             progress.add(failed=bool(result.kind))
     return facts
 
 
-def find_copies(facts: Iterable[FileFacts], *, num_processes: int, timeout_sec: float) -> list[list[str]]:
+def find_duplicates(facts: Iterable[FileFacts], *, num_processes: int, timeout_sec: float) -> list[list[str]]:
     """Groups of paths with the same contents: of files all bytes, where size and beginning are the same; of
     folders of frames the first, the middle and the last picture and their number.
     """
@@ -93,14 +93,14 @@ def find_copies(facts: Iterable[FileFacts], *, num_processes: int, timeout_sec: 
     folders: dict[str, list[str]] = {}
     for file in facts:
         if file.head and not file.kind:
-            if file.looked.num_listed:
-                folders.setdefault(file.head, []).append(file.looked.path)
+            if file.key.num_listed:
+                folders.setdefault(file.head, []).append(file.key.path)
             else:
-                files.setdefault((file.num_bytes, file.head), []).append(file.looked.path)
+                files.setdefault((file.num_bytes, file.head), []).append(file.key.path)
     suspects = [path for paths in files.values() if len(paths) > 1 for path in paths]
     same: dict[str, list[str]] = {}
     for position, digest in run_jobs(_digest, suspects, num_processes=num_processes, timeout_sec=timeout_sec):
-        if isinstance(digest, GivenUp):
+        if isinstance(digest, JobFailure):
             logger.warning(
                 "%s cannot be compared with files of its size: %s", suspects[position], digest.reason
             )
@@ -110,16 +110,16 @@ def find_copies(facts: Iterable[FileFacts], *, num_processes: int, timeout_sec: 
     return [paths for paths in groups if len(paths) > 1]
 
 
-def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
-    looked, known = job
-    record = Record(looked.path, 0, looked.num_listed, looked.first_frame)
-    facts = FileFacts(looked)
+def _scan_file(job: tuple[FileKey, FileFacts | None], *, decode: str, decoder: str) -> FileFacts:
+    key, known = job
+    record = Record(key.path, 0, key.num_listed, key.first_frame)
+    facts = FileFacts(key)
     try:
         status, absent = (
             _folder_status(record) if record.num_frames else (tar_files.file_status(record.path), None)
         )
     except (FileNotFoundError, NotADirectoryError):
-        return facts._replace(kind="missing", problem=f"does not exist{_as_words(column_hint(record))}")
+        return facts._replace(kind="missing", problem=f"does not exist{_format_hint(column_hint(record))}")
     except OSError as error:
         return facts._replace(kind="damaged", problem=reason_of(error))
     facts = facts._replace(num_bytes=status.num_bytes, changed_ns=status.changed_ns)
@@ -127,7 +127,7 @@ def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str)
         return known
     if absent:
         problem = f"the list says {record.num_frames} frames, but there is no {absent}"
-        return facts._replace(kind="damaged", problem=problem + _as_words(frames_hint(record)))
+        return facts._replace(kind="damaged", problem=problem + _format_hint(frames_hint(record)))
     if not record.num_frames and not status.is_regular:
         return facts._replace(kind="damaged", problem="is neither a file nor a folder of frames")
     if not record.num_frames and not facts.num_bytes:
@@ -142,7 +142,7 @@ def _look_at(job: tuple[Looked, FileFacts | None], *, decode: str, decoder: str)
         return facts._replace(kind="damaged", problem=f"cannot be read ({reason_of(error)})")
 
 
-def _as_words(hint: str) -> str:
+def _format_hint(hint: str) -> str:
     """A hint as what follows a finding, which ends without a full stop."""
     return f".{hint.rstrip('.')}" if hint else ""
 
@@ -195,7 +195,7 @@ class _Cache:
     def __init__(self, path: Path, *, decode: str, decoder: str):
         self.path = path
         self._decode, self._decoder = decode, decoder
-        self.facts: dict[Looked, FileFacts] = {}
+        self.facts: dict[FileKey, FileFacts] = {}
         text = self._or_user_error(lambda: path.read_text(encoding="utf-8") if path.exists() else "")
         num_unread = sum(not self._read(line) for line in text.splitlines())
         if num_unread:
@@ -212,8 +212,8 @@ class _Cache:
         except (ValueError, KeyError, TypeError):
             return False
         if version == CACHE_VERSION and decoder == self._decoder and closeness >= DECODE.index(self._decode):
-            looked, contents = Looked(*facts.looked), facts.contents and Contents(*facts.contents)
-            self.facts[looked] = facts._replace(looked=looked, contents=contents)
+            key, contents = FileKey(*facts.key), facts.contents and Contents(*facts.contents)
+            self.facts[key] = facts._replace(key=key, contents=contents)
         return True
 
     def __enter__(self) -> "_Cache":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from slowfast_mlp.apps.check_data.file_scan import FileFacts, find_copies, look_at_files, looked_of
+from slowfast_mlp.apps.check_data.file_scan import FileFacts, file_key, find_duplicates, scan_files
 from slowfast_mlp.data.records import Record, Records, wrong_label, wrong_names
 from slowfast_mlp.data.samplers import empty_classes
 from slowfast_mlp.data.skip_list import read_skip_list
@@ -33,7 +33,7 @@ MAX_NAMED = 10
 COLUMNS = ("split", "path", "label", "num_frames", "fps", "width", "height", "codec", "num_bytes", "findings")
 
 
-class Finding(NamedTuple):
+class VideoFinding(NamedTuple):
     """Something about a video: `kind` is a key of PROBLEMS, or SHORT."""
 
     kind: str
@@ -47,14 +47,14 @@ class CheckedVideo:
     split: str
     record: Record
     facts: FileFacts
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[VideoFinding] = field(default_factory=list)
 
 
 @dataclass
 class CheckReport:
     """Why a run is refused before it reads any; all lines of all lists; and what concerns whole lists."""
 
-    refusals: list[str]
+    config_errors: list[str]
     videos: list[CheckedVideo]
     problems: list[str]
     notes: list[str]
@@ -63,12 +63,12 @@ class CheckReport:
     def has_problems(self) -> bool:
         """Whether there is anything that a training or an evaluation would suffer from."""
         found = any(finding.kind in PROBLEMS for video in self.videos for finding in video.findings)
-        return found or bool(self.refusals or self.problems)
+        return found or bool(self.config_errors or self.problems)
 
 
 def check_lists(
     lists: dict[str, Records],
-    refusals: list[str],
+    config_errors: list[str],
     *,
     num_classes: int,
     frames_needed: Callable[[str, float], float],
@@ -78,43 +78,43 @@ def check_lists(
     timeout_sec: float,
     cache: Path,
 ) -> CheckReport:
-    """Looks at every file of the lists (split -> records) once; the report begins with the `refusals`;
+    """Looks at every file of the lists (split -> records) once; the report begins with the `config_errors`;
     `frames_needed` is the length of a clip of a
-    split in a video of a frame rate. The other arguments are those of look_at_files. Raises UserError.
+    split in a video of a frame rate. The other arguments are those of scan_files. Raises UserError.
     """
     every = (record for records in lists.values() for record in records)
     processes = {"num_processes": num_processes, "timeout_sec": timeout_sec}
-    facts = look_at_files(every, decode=decode, decoder=decoder, cache=cache, **processes)
-    same = {path: group[0] for group in find_copies(facts.values(), **processes) for path in group}
+    facts = scan_files(every, decode=decode, decoder=decoder, cache=cache, **processes)
+    same = {path: group[0] for group in find_duplicates(facts.values(), **processes) for path in group}
     videos = [
-        CheckedVideo(split, record, facts[looked_of(record)])
+        CheckedVideo(split, record, facts[file_key(record)])
         for split, records in lists.items()
         for record in records
     ]
     for video in videos:
         video.findings += _findings_of_one(video, num_classes, frames_needed)
-    _find_repeats(videos, same)
+    _add_duplicate_findings(videos, same)
     notes = [*_empty_classes(lists, num_classes), *_shared_by_val_and_test(lists)]
-    return CheckReport(refusals, videos, list(_wrong_names(lists, num_classes)), notes)
+    return CheckReport(config_errors, videos, list(_wrong_names(lists, num_classes)), notes)
 
 
 def _findings_of_one(
     video: CheckedVideo, num_classes: int, frames_needed: Callable[[str, float], float]
-) -> Iterable[Finding]:
+) -> Iterable[VideoFinding]:
     facts, listed = video.facts, video.record.num_frames
     if facts.kind:
-        yield Finding(facts.kind, facts.problem)
+        yield VideoFinding(facts.kind, facts.problem)
     elif facts.contents and facts.contents.num_frames < (
         needed := frames_needed(video.split, facts.contents.fps)
     ):
-        yield Finding(SHORT, f"{facts.contents.num_frames} frames; a clip takes {needed:.0f}")
+        yield VideoFinding(SHORT, f"{facts.contents.num_frames} frames; a clip takes {needed:.0f}")
     if listed and facts.contents and facts.contents.num_frames > listed:
-        yield Finding("count", f"the list says {listed} frames, there are {facts.contents.num_frames}")
+        yield VideoFinding("count", f"the list says {listed} frames, there are {facts.contents.num_frames}")
     if wrong := wrong_label(video.record.label, num_classes):
-        yield Finding("label", wrong)
+        yield VideoFinding("label", wrong)
 
 
-def _find_repeats(videos: Sequence[CheckedVideo], same: dict[str, str]) -> None:
+def _add_duplicate_findings(videos: Sequence[CheckedVideo], same: dict[str, str]) -> None:
     """Adds findings for what a list has twice and for evaluation videos that are trained on; `same` maps
     paths of equal files to one of them.
     """
@@ -123,14 +123,18 @@ def _find_repeats(videos: Sequence[CheckedVideo], same: dict[str, str]) -> None:
         content = same.get(video.record.path, video.record.path)
         earlier = first.setdefault((video.split, content), video)
         if earlier is not video:
-            video.findings.append(Finding("duplicate", _as_in(earlier, video, "listed before")))
+            video.findings.append(
+                VideoFinding("duplicate", _describe_duplicate(earlier, video, "listed before"))
+            )
     for video in videos:
         trained = first.get(("train", same.get(video.record.path, video.record.path)))
         if trained and video.split != "train":
-            video.findings.append(Finding("leak", _as_in(trained, video, "in the train list")))
+            video.findings.append(
+                VideoFinding("leak", _describe_duplicate(trained, video, "in the train list"))
+            )
 
 
-def _as_in(other: CheckedVideo, video: CheckedVideo, where: str) -> str:
+def _describe_duplicate(other: CheckedVideo, video: CheckedVideo, where: str) -> str:
     same = "pictures at its start, middle and end" if video.record.num_frames else "bytes"
     name = "" if other.record.path == video.record.path else f" as {other.record.path}, with the same {same}"
     if other.record.label == video.record.label:
@@ -163,7 +167,7 @@ def summary(report: CheckReport) -> str:
     """The report for a reader: what is refused, counts for each split, then the problems, the first few of
     each by name.
     """
-    lines = [f"run_net.py refuses: {text}" for text in report.refusals]
+    lines = [f"run_net.py refuses: {text}" for text in report.config_errors]
     for split in dict.fromkeys(video.split for video in report.videos):
         videos = [video for video in report.videos if video.split == split]
         num_bad = sum(any(f.kind in PROBLEMS for f in video.findings) for video in videos)
@@ -187,7 +191,7 @@ def as_json(report: CheckReport) -> Iterator[str]:
     """A line of JSON for every finding: its kind, what it says, and the split and path of its video if it is
     of one; then one that counts the videos and says whether there are problems.
     """
-    for text in report.refusals:
+    for text in report.config_errors:
         yield json.dumps({"kind": "refused", "text": text})
     for video in report.videos:
         for kind, text in video.findings:

@@ -11,7 +11,7 @@ from slowfast_mlp.apps.predict.predictor import Ranked
 
 # Smaller frames are enlarged by a whole number: letters of a few pixels cannot be read.
 MIN_HEIGHT = 240
-LINES_A_FRAME = 20  # lines of text that a frame is high
+LINES_PER_FRAME = 20  # lines of text that a frame is high
 PANEL, BAR, INK = (0, 0, 0, 150), (0, 114, 178, 220), (255, 255, 255, 255)
 
 
@@ -23,13 +23,13 @@ def draw_caption(pixels: Tensor, rows: Sequence[Ranked]) -> Tensor:
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BILINEAR)
     if not rows:
         return torch.from_numpy(numpy.array(picture))
-    size = max(12, picture.height // LINES_A_FRAME)
+    size = max(12, picture.height // LINES_PER_FRAME)
     font = ImageFont.load_default(size)
     margin, line = size // 2, round(1.35 * size)
     numbers = [f"{100 * row.probability:.0f} %" for row in rows]
     number_width = max(map(font.getlength, numbers))
-    most = picture.width - 4 * margin - size - number_width
-    names = [shortened(row.name, font, most) for row in rows]
+    max_name_width = picture.width - 4 * margin - size - number_width
+    names = [truncate_text(row.name, font, max_name_width) for row in rows]
     width = round(max(map(font.getlength, names)) + number_width + size + 2 * margin)
     panel = Image.new("RGBA", picture.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(panel)
@@ -46,7 +46,7 @@ def draw_caption(pixels: Tensor, rows: Sequence[Ranked]) -> Tensor:
     return torch.from_numpy(numpy.array(drawn))
 
 
-def shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def truncate_text(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, or as much of its beginning as fits into `width` pixels, with dots behind."""
     if font.getlength(text) <= width:
         return text

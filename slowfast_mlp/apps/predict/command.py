@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from slowfast_mlp.apps.predict import output
 from slowfast_mlp.apps.predict.captions import draw_caption
-from slowfast_mlp.apps.predict.inputs import shown_path
+from slowfast_mlp.apps.predict.inputs import display_path
 from slowfast_mlp.apps.predict.predictor import Prediction, Predictor, Ranked
-from slowfast_mlp.apps.predict.timeline import draw_timeline, picture_endings
-from slowfast_mlp.apps.progress_bar import CountProgress
+from slowfast_mlp.apps.predict.timeline import draw_timeline, image_suffixes
+from slowfast_mlp.apps.progress_bar import ProgressBar
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.frame_writer import ENDINGS, FrameWriter
@@ -26,10 +26,10 @@ from slowfast_mlp.errors import UserError
 
 Source = Record | Stream
 Caption = Callable[[float], Sequence[Ranked]]  # of a time in seconds
-NUM_DRAWN = 3  # classes on a frame, at most
+MAX_CAPTION_CLASSES = 3  # classes on a frame, at most
 
 
-class Failed(NamedTuple):
+class FailedVideo(NamedTuple):
     """A video that could not be read, or not all of it."""
 
     path: str
@@ -37,7 +37,7 @@ class Failed(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class PredictOptions:
     """What is asked for: `top_k` classes as a table or as `json` lines, of whole videos or of windows.
 
     `video`, `timeline` and `segments` are files to write, or folders where there are several videos.
@@ -45,7 +45,7 @@ class Wanted:
 
     top_k: int = 5
     json: bool = False
-    slides: bool = False
+    sliding: bool = False
     stride_sec: float | None = None
     window_sec: float | None = None
     max_sec: float | None = None
@@ -55,122 +55,124 @@ class Wanted:
 
 
 class Command:
-    """Predicts source after source. `say` takes the lines, which a terminal shows (`is_terminal`) or not;
-    `shows_progress` is for standard error.
+    """Predicts source after source. `print_line` takes the lines, for a terminal (`is_terminal`) or not;
+    `show_progress` is for standard error.
     """
 
     def __init__(
         self,
         predictor: Predictor,
-        wanted: Wanted,
+        options: PredictOptions,
         *,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         is_terminal: bool,
-        colours: bool,
-        shows_progress: bool,
+        use_color: bool,
+        show_progress: bool,
     ):
         self._predictor = predictor
-        self._wanted = wanted
-        self._say = say
+        self._options = options
+        self._print_line = print_line
         self._is_terminal = is_terminal
-        self._colours = colours
-        self._shows_progress = shows_progress
+        self._use_color = use_color
+        self._show_progress = show_progress
 
-    def run(self, sources: Sequence[Source]) -> list[Failed]:
+    def run(self, sources: Sequence[Source]) -> list[FailedVideo]:
         """Predicts all, and returns those that could not be read whole. Raises UserError."""
-        wanted = self._wanted
+        options = self._options
         places = [
-            Places(*files)
+            OutputPaths(*files)
             for files in zip(
-                files_for(wanted.video, sources, ".mp4", endings=ENDINGS),
-                files_for(wanted.timeline, sources, ".png", endings=picture_endings()),
-                files_for(wanted.segments, sources, ".json"),
+                output_files(options.video, sources, ".mp4", endings=ENDINGS),
+                output_files(options.timeline, sources, ".png", endings=image_suffixes()),
+                output_files(options.segments, sources, ".json"),
             )
         ]
         whole, sliding = [], []
-        for source, place in zip(sources, places):
-            slides = wanted.slides or isinstance(source, Stream)
-            (sliding if slides else whole).append((source, place))
-        failed = self._whole(whole) if whole else []
-        for source, place in sliding:
-            failed += self._sliding(source, place)
+        for source, outputs in zip(sources, places):
+            is_sliding = options.sliding or isinstance(source, Stream)
+            (sliding if is_sliding else whole).append((source, outputs))
+        failed = self._predict_videos(whole) if whole else []
+        for source, outputs in sliding:
+            failed += self._predict_windows(source, outputs)
         return failed
 
-    def _whole(self, pairs: Sequence[tuple[Record, "Places"]]) -> list[Failed]:
+    def _predict_videos(self, pairs: Sequence[tuple[Record, "OutputPaths"]]) -> list[FailedVideo]:
         """Every video as a test sees it."""
         failed = []
         records = [record for record, _ in pairs]
         progress = self._progress("predicted", len(pairs))
-        for (record, place), prediction in zip(pairs, self._predictor.predict_all(records)):
-            if self._wanted.json:
-                self._say(output.as_json(prediction, self._wanted.top_k))
+        for (record, outputs), prediction in zip(pairs, self._predictor.predict_all(records)):
+            if self._options.json:
+                self._print_line(output.as_json(prediction, self._options.top_k))
             else:
-                self._say(output.table(prediction, self._wanted.top_k, colours=self._colours))
+                self._print_line(output.table(prediction, self._options.top_k, use_color=self._use_color))
             if prediction.failure:
-                failed.append(Failed(prediction.path, prediction.failure))
-            if place.video and prediction.num_views:
+                failed.append(FailedVideo(prediction.path, prediction.failure))
+            if outputs.video and prediction.num_views:
                 rows = self._rows(prediction)
-                failed += self._annotate(record, place.video, lambda _, rows=rows: rows)
+                failed += self._annotate(record, outputs.video, lambda _, rows=rows: rows)
             if progress:
                 progress.add(failed=bool(prediction.failure))
         return failed
 
-    def _sliding(self, source: Source, place: "Places") -> list[Failed]:
+    def _predict_windows(self, source: Source, outputs: "OutputPaths") -> list[FailedVideo]:
         """A video or stream, window by window, and the files that are made of the windows."""
-        path = shown_path(source)
+        path = display_path(source)
         windows: list[Prediction] = []
-        if not self._wanted.json:
-            self._say(path)
+        if not self._options.json:
+            self._print_line(path)
         try:
             with contextlib.closing(open_stream(source)) as video:
-                reason = self._slide(source, video, place, windows)
+                reason = self._slide(source, video, outputs, windows)
                 damaged = f"{video.num_damaged} damaged frames were left out" if video.num_damaged else ""
             reason = "; ".join(filter(None, (reason, damaged)))
         except DecodeError as error:
             reason = error.reason
-        failed = [Failed(path, reason)] if reason else []
+        failed = [FailedVideo(path, reason)] if reason else []
         if reason:
-            self._say(output.failure_as_json(path, reason) if self._wanted.json else f"  {reason}")
-        if windows and place.timeline:
+            self._print_line(output.failure_as_json(path, reason) if self._options.json else f"  {reason}")
+        if windows and outputs.timeline:
             title = f"{path}   (windows of {windows[0].end_sec - windows[0].start_sec:.3g} s)"
-            _write(place.timeline, draw_timeline(windows, title).save)
-        if windows and place.segments:
-            text = output.segments_as_json(path, windows, self._wanted.top_k)
-            _write(place.segments, lambda file: file.write_text(text + "\n", encoding="utf-8"))
-        if windows and place.video and not isinstance(source, Stream):
-            failed += self._annotate(source, place.video, self._caption_of(windows))
+            _write(outputs.timeline, draw_timeline(windows, title).save)
+        if windows and outputs.segments:
+            text = output.segments_as_json(path, windows, self._options.top_k)
+            _write(outputs.segments, lambda file: file.write_text(text + "\n", encoding="utf-8"))
+        if windows and outputs.video and not isinstance(source, Stream):
+            failed += self._annotate(source, outputs.video, self._caption_of(windows))
         return failed
 
-    def _slide(self, source: Source, video: FrameStream, place: "Places", windows: list[Prediction]) -> str:
+    def _slide(
+        self, source: Source, video: FrameStream, outputs: "OutputPaths", windows: list[Prediction]
+    ) -> str:
         """Adds the windows to the list as they come, and returns why they ended early, if they did.
 
         Only the last stays where nothing is made of the others: a stream may have no end. It is drawn on with
         what is known by then, for it cannot be read again; what was drawn stays when the stream breaks off.
         """
-        path, is_live = shown_path(source), isinstance(source, Stream)
-        keeps_all = place.timeline or place.segments or (place.video and not is_live)
+        path, is_live = display_path(source), isinstance(source, Stream)
+        keep_all = outputs.timeline or outputs.segments or (outputs.video and not is_live)
         with contextlib.ExitStack() as stack:
             # Lines of windows and a bar would get into each other's way on one terminal.
             title = "" if is_live or self._is_terminal else "frames read"
             frames = stack.enter_context(contextlib.closing(self._frames(video, title)))
             if is_live:
-                is_ending = stack.enter_context(_ctrl_c_seen())
+                is_ending = stack.enter_context(_catch_ctrl_c())
                 frames = takewhile(lambda _: not is_ending(), frames)
-            if place.video and is_live:
-                writer = stack.enter_context(FrameWriter(place.video, fps=video.fps))
-                frames = _drawn_on(frames, writer, lambda _: self._rows(windows[-1]) if windows else [])
+            if outputs.video and is_live:
+                writer = stack.enter_context(FrameWriter(outputs.video, fps=video.fps))
+                frames = _with_captions(frames, writer, lambda _: self._rows(windows[-1]) if windows else [])
             try:
                 for window in self._predictor.slide_over(
                     video,
                     frames,
                     path,
-                    stride_sec=self._wanted.stride_sec,
-                    window_sec=self._wanted.window_sec,
+                    stride_sec=self._options.stride_sec,
+                    window_sec=self._options.window_sec,
                 ):
-                    if not keeps_all:
+                    if not keep_all:
                         windows.clear()
                     windows.append(window)
-                    self._say_window(window)
+                    self._print_window(window)
             except DecodeError as error:
                 return error.reason
             except KeyboardInterrupt:
@@ -178,56 +180,56 @@ class Command:
                     raise
         return ""
 
-    def _say_window(self, window: Prediction) -> None:
-        top_k = self._wanted.top_k
-        as_line = output.line_of_window(window, top_k, colours=self._colours)
-        self._say(output.as_json(window, top_k) if self._wanted.json else as_line)
+    def _print_window(self, window: Prediction) -> None:
+        top_k = self._options.top_k
+        as_line = output.format_window(window, top_k, use_color=self._use_color)
+        self._print_line(output.as_json(window, top_k) if self._options.json else as_line)
 
     def _frames(self, video: FrameStream, title: str) -> Iterator[TimedFrame]:
         """The frames up to `max_sec`, counted on standard error under the title, if there is one."""
-        limit = self._wanted.max_sec
+        limit = self._options.max_sec
         frames = iter(video) if limit is None else takewhile(lambda frame: frame.time_sec < limit, video)
-        if not (title and video.num_frames and self._shows_progress):
+        if not (title and video.num_frames and self._show_progress):
             yield from frames
             return
         expected = video.num_frames if limit is None else min(video.num_frames, round(limit * video.fps))
-        progress = CountProgress(title, expected, stream=sys.stderr)
+        progress = ProgressBar(title, expected, stream=sys.stderr)
         for frame in frames:
             yield frame
             progress.add(failed=False)
         progress.close()
 
-    def _annotate(self, source: Record, path: Path, caption: Caption) -> list[Failed]:
+    def _annotate(self, source: Record, path: Path, caption: Caption) -> list[FailedVideo]:
         """Writes the video with captions; sound is left out."""
         try:
             with (
                 contextlib.closing(open_stream(source)) as video,
                 FrameWriter(path, fps=video.fps) as writer,
             ):
-                for _ in _drawn_on(self._frames(video, "frames written"), writer, caption):
+                for _ in _with_captions(self._frames(video, "frames written"), writer, caption):
                     pass
         except DecodeError as error:
-            return [Failed(shown_path(source), error.reason)]
+            return [FailedVideo(display_path(source), error.reason)]
         return []
 
     def _caption_of(self, windows: Sequence[Prediction]) -> Caption:
         """What the window whose middle is nearest says."""
-        ends = [end for _, end in output.spans(windows)]
+        ends = [end for _, end in output.window_spans(windows)]
         rows = [self._rows(window) for window in windows]
         return lambda seconds: rows[min(bisect_right(ends, seconds), len(rows) - 1)]
 
     def _rows(self, prediction: Prediction) -> list[Ranked]:
-        return prediction.top(min(self._wanted.top_k, NUM_DRAWN))
+        return prediction.top(min(self._options.top_k, MAX_CAPTION_CLASSES))
 
-    def _progress(self, title: str, total: int) -> CountProgress | None:
+    def _progress(self, title: str, total: int) -> ProgressBar | None:
         return (
-            CountProgress(title, total, stream=sys.stderr)
-            if self._shows_progress and total > 1 and not self._is_terminal
+            ProgressBar(title, total, stream=sys.stderr)
+            if self._show_progress and total > 1 and not self._is_terminal
             else None
         )
 
 
-class Places(NamedTuple):
+class OutputPaths(NamedTuple):
     """The files to write for one source."""
 
     video: Path | None
@@ -235,7 +237,7 @@ class Places(NamedTuple):
     segments: Path | None
 
 
-def files_for(
+def output_files(
     path: Path | None, sources: Sequence[Source], suffix: str, *, endings: Collection[str] = ()
 ) -> list[Path | None]:
     """The file for every source: `path` itself for a single one, unless it is a folder; else files in the
@@ -254,25 +256,25 @@ def files_for(
     elif not path.is_dir():
         raise UserError(f"{path} must be a folder that exists: there are {len(sources)} videos to write.")
     else:
-        files = [path / f"{name}{suffix}" for name in _names_apart(sources)]
+        files = [path / f"{name}{suffix}" for name in _unique_names(sources)]
     read = {os.path.realpath(source.path) for source in sources}
     if lost := [file for file in files if os.path.realpath(file) in read]:
         raise UserError(f"{lost[0]} is one of the videos, which would be lost. Name another file or folder.")
     return files
 
 
-def _names_apart(sources: Sequence[Source]) -> list[str]:
+def _unique_names(sources: Sequence[Source]) -> list[str]:
     """A name for every source, without ending: its own; of equal ones the others are numbered."""
     names: dict[str, None] = {}
     for source in sources:
-        stem = Path(shown_path(source)).stem or "stream"
+        stem = Path(display_path(source)).stem or "stream"
         numbered = (f"{stem}_{number}" for number in count(2))
         names[next(name for name in chain([stem], numbered) if name not in names)] = None
     return list(names)
 
 
 @contextlib.contextmanager
-def _ctrl_c_seen() -> Iterator[Callable[[], bool]]:
+def _catch_ctrl_c() -> Iterator[Callable[[], bool]]:
     """Within it, what is yielded says whether Ctrl-C was pressed. It raises KeyboardInterrupt as ever, but
     that is lost where it comes in the middle of what native code calls.
     """
@@ -292,7 +294,9 @@ def _ctrl_c_seen() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _drawn_on(frames: Iterable[TimedFrame], writer: FrameWriter, caption: Caption) -> Iterator[TimedFrame]:
+def _with_captions(
+    frames: Iterable[TimedFrame], writer: FrameWriter, caption: Caption
+) -> Iterator[TimedFrame]:
     """The frames as they are; each is written with its caption once it was looked at."""
     for frame in frames:
         yield frame

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slowfast_mlp.data import tar_files
-from slowfast_mlp.data.records import Record, literal
+from slowfast_mlp.data.records import Record, escape_braces
 from slowfast_mlp.data.video_io.images import is_image
 from slowfast_mlp.data.video_io.stream import Stream, is_stream
 from slowfast_mlp.errors import UserError
@@ -35,7 +35,7 @@ def find_inputs(words: Sequence[str], *, folders_are_videos: bool = True) -> lis
         if is_stream(word):
             found.append(Stream(word))
         elif os.path.isdir(word):
-            inside = _in_folder(Path(word), folders_are_videos)
+            inside = _scan_folder(Path(word), folders_are_videos)
             if not inside:
                 raise UserError(
                     f"The folder {word} holds no video and no picture; endings of videos are "
@@ -60,28 +60,28 @@ def read_list(lines: Sequence[str], *, name: str) -> list[str]:
     return words
 
 
-def shown_path(source: Record | Stream) -> str:
+def display_path(source: Record | Stream) -> str:
     """What a person calls the source: the file, the stream, or the folder of the frames."""
     if isinstance(source, Stream) or not source.num_frames:
         return source.path
     return os.path.dirname(source.first_file)
 
 
-def _in_folder(folder: Path, folders_are_videos: bool) -> list[Record]:
+def _scan_folder(folder: Path, folders_are_videos: bool) -> list[Record]:
     pictures = sorted(path.name for path in folder.iterdir() if is_image(path.name))
-    frames = _frames_of(folder, pictures) if folders_are_videos else None
+    frames = _as_frame_folder(folder, pictures) if folders_are_videos else None
     if frames is not None:
         logger.info("%s: a video of %d numbered frames", folder, frames.num_frames)
     found = [frames] if frames is not None else []
     for path in sorted(folder.iterdir()):
         if path.is_dir():
-            found.extend(_in_folder(path, folders_are_videos))
+            found.extend(_scan_folder(path, folders_are_videos))
         elif path.suffix.lower() in VIDEO_SUFFIXES or (frames is None and is_image(path.name)):
             found.append(Record(str(path), 0))
     return found
 
 
-def _frames_of(folder: Path, pictures: Sequence[str]) -> Record | None:
+def _as_frame_folder(folder: Path, pictures: Sequence[str]) -> Record | None:
     """The record of a folder whose pictures are numbered frames; None where each is for itself."""
     matches = [NUMBERED.fullmatch(name) for name in pictures]
     if len(matches) < 2 or not all(matches):
@@ -93,7 +93,7 @@ def _frames_of(folder: Path, pictures: Sequence[str]) -> Record | None:
         logger.warning("%s: its pictures are numbered with gaps, so each is taken for itself", folder)
         return None
     width = min(len(match["number"]) for match in matches)
-    template = f"{literal(matches[0]['before'])}{{:0{width}d}}{literal(matches[0]['after'])}"
+    template = f"{escape_braces(matches[0]['before'])}{{:0{width}d}}{escape_braces(matches[0]['after'])}"
     if {template.format(number) for number in numbers} != set(pictures):
         return None
-    return Record(f"{literal(str(folder))}/{template}", 0, len(numbers), numbers[0])
+    return Record(f"{escape_braces(str(folder))}/{template}", 0, len(numbers), numbers[0])

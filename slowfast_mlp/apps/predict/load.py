@@ -44,7 +44,7 @@ def load(
     """
     contents = checkpoints.read(checkpoint)
     config = _config(contents, checkpoint, config_file, overrides)
-    where = find_device(device)
+    torch_device = find_device(device)
     net = model.model_for(config.model, config.data)
     weights = model.official_weights(config.model, contents, checkpoint)
     logger.info("%s: %s", checkpoint, load_weights(net, weights, source=checkpoint))
@@ -54,10 +54,17 @@ def load(
             f"{label_names or checkpoint} names {len(names)} classes; the model has "
             f"{config.model.num_classes}. Give the list of names that it was trained with."
         )
-    return _predictor(config, net.to(where).eval(), where, names or _numbers(config.model.num_classes))
+    return _predictor(
+        config,
+        net.to(torch_device).eval(),
+        torch_device,
+        names or _default_label_names(config.model.num_classes),
+    )
 
 
-def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names: Sequence[str]) -> Predictor:
+def _predictor(
+    config: Config, net: torch.nn.Module, torch_device: torch.device, names: Sequence[str]
+) -> Predictor:
     data, test = config.data, config.test
     dataset = test.dataset or config.train.dataset
     window_sec = data.num_frames * data.sampling_rate / data.target_fps
@@ -67,13 +74,13 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
     return Predictor(
         net,
         label_names=names,
-        precision=Precision(config.train.precision, where),
-        device_transform=loaders.device_transform(data, where),
-        device=where,
+        precision=Precision(config.train.precision, torch_device),
+        device_transform=loaders.device_transform(data, torch_device),
+        device=torch_device,
         ensemble=test.ensemble,
         batch_size=test.batch_size,
         num_views=test.num_ensemble_views * test.num_spatial_crops,
-        loader_of=partial(_loader_of, config, where),
+        make_loader=partial(_make_loader, config, torch_device),
         clip_sampler=loaders.clip_sampler(data, dataset, offset=True),
         transform=transform,
         clip_format=ClipFormat(
@@ -100,7 +107,7 @@ def _predictor(config: Config, net: torch.nn.Module, where: torch.device, names:
     )
 
 
-def _loader_of(config: Config, where: torch.device, videos: annotations.Records) -> Any:
+def _make_loader(config: Config, torch_device: torch.device, videos: annotations.Records) -> Any:
     """The views of a test of these videos, one video at a time; a single one is read by this process."""
     loading, num_videos = config.data_loader, len(videos)
     if num_videos == 1:
@@ -114,7 +121,7 @@ def _loader_of(config: Config, where: torch.device, videos: annotations.Records)
         videos,
         loaders.EvalViews.of_test(config.test, config.data, dataset=config.train.dataset),
         batch_size=1,
-        device=where,
+        device=torch_device,
         seed=config.rng_seed,
     )
 
@@ -145,12 +152,12 @@ def find_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise UserError(f"There is no device {name!r}: use auto, cpu, cuda, cuda:1 or mps.") from error
     num_gpus = torch.cuda.device_count()
-    is_there = {
+    is_available = {
         "cpu": True,
         "cuda": (device.index or 0) < num_gpus,
         "mps": torch.backends.mps.is_available(),
     }
-    if not is_there.get(device.type):
+    if not is_available.get(device.type):
         raise UserError(
             f"This torch sees no device {name!r} ({num_gpus} CUDA devices); use auto or cpu, and see "
             "tools/doctor.py."
@@ -158,6 +165,6 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _numbers(num_classes: int) -> tuple[str, ...]:
+def _default_label_names(num_classes: int) -> tuple[str, ...]:
     """Names for classes that have none."""
     return tuple(f"class {number}" for number in range(num_classes))

@@ -18,26 +18,26 @@ class Segment(NamedTuple):
     best: Ranked
 
 
-def table(prediction: Prediction, k: int, *, colours: bool) -> str:
+def table(prediction: Prediction, k: int, *, use_color: bool) -> str:
     """The path, and a line for each of the k best classes."""
     lines = [prediction.path]
     rows = prediction.top(k)
     width = max((len(row.name) for row in rows), default=0)
     for place, row in enumerate(rows, start=1):
         line = f"  {place:>2}  {row.name:<{width}}  {100 * row.probability:5.1f} %"
-        lines.append(f"{BOLD}{line}{PLAIN}" if colours and place == 1 else line)
+        lines.append(f"{BOLD}{line}{PLAIN}" if use_color and place == 1 else line)
     if prediction.failure:
         what = f"only {prediction.num_views} views: " if prediction.num_views else "cannot be read: "
         lines.append(f"  {what}{prediction.failure}")
     return "\n".join(lines)
 
 
-def line_of_window(prediction: Prediction, k: int, *, colours: bool) -> str:
+def format_window(prediction: Prediction, k: int, *, use_color: bool) -> str:
     """When, and the k best classes, in a line."""
     best, *others = (f"{row.name} {100 * row.probability:.1f} %" for row in prediction.top(k))
     rest = "".join(f"   {other}" for other in others)
-    when = f"{clock(prediction.start_sec)} - {clock(prediction.end_sec)}"
-    return f"  {when}  {BOLD}{best}{PLAIN}{FAINT}{rest}{PLAIN}" if colours else f"  {when}  {best}{rest}"
+    when = f"{format_time(prediction.start_sec)} - {format_time(prediction.end_sec)}"
+    return f"  {when}  {BOLD}{best}{PLAIN}{FAINT}{rest}{PLAIN}" if use_color else f"  {when}  {best}{rest}"
 
 
 def as_json(prediction: Prediction, k: int) -> str:
@@ -56,7 +56,7 @@ def failure_as_json(path: str, reason: str) -> str:
     return json.dumps({"path": path, "failure": reason}, ensure_ascii=False)
 
 
-def spans(windows: Sequence[Prediction]) -> list[tuple[float, float]]:
+def window_spans(windows: Sequence[Prediction]) -> list[tuple[float, float]]:
     """What every window stands for: the times that are nearer to its middle than to that of another."""
     middles = [(window.start_sec + window.end_sec) / 2 for window in windows]
     borders = [(one + other) / 2 for one, other in pairwise(middles)]
@@ -66,7 +66,7 @@ def spans(windows: Sequence[Prediction]) -> list[tuple[float, float]]:
 def segments(windows: Sequence[Prediction]) -> list[Segment]:
     """Neighbouring windows with the same best class, joined."""
     runs: list[list[tuple[float, float, Ranked]]] = []
-    for (start, end), window in zip(spans(windows), windows):
+    for (start, end), window in zip(window_spans(windows), windows):
         (best,) = window.top(1)
         if not runs or runs[-1][-1][2].label != best.label:
             runs.append([])
@@ -93,7 +93,7 @@ def segments_as_json(path: str, windows: Sequence[Prediction], k: int) -> str:
     return json.dumps({"path": path, "segments": joined, "windows": lines}, ensure_ascii=False, indent=1)
 
 
-def clock(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """1:02.5, or 1:01:02.5 after an hour."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)

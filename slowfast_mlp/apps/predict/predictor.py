@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from slowfast_mlp.apps.predict.inputs import find_inputs, shown_path
+from slowfast_mlp.apps.predict.inputs import display_path, find_inputs
 from slowfast_mlp.data.batch import Views
 from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.device_transform import scale_and_shift
@@ -105,7 +105,7 @@ class Predictor:
         ensemble: str,
         batch_size: int,
         num_views: int,
-        loader_of: Callable[[Records], Iterable[Views]],
+        make_loader: Callable[[Records], Iterable[Views]],
         clip_sampler: ClipSampler,
         transform: Callable[[Tensor], Tensor],
         clip_format: ClipFormat,
@@ -125,7 +125,7 @@ class Predictor:
         self._device = device
         self._ensemble = ensemble
         self._batch_size = batch_size
-        self._loader_of = loader_of
+        self._make_loader = make_loader
         self._clip_sampler = clip_sampler
         self._transform = transform
         self._seed = seed
@@ -145,18 +145,18 @@ class Predictor:
     def predict_all(self, records: Sequence[Record]) -> Iterator[Prediction]:
         """A prediction for every record, in order; what cannot be read has its `failure`, and no views."""
         records = Records(record._replace(label=0) for record in records)
-        for number, views in enumerate(self._loader_of(records)):
+        for number, views in enumerate(self._make_loader(records)):
             reason = "; ".join(failure.reason for failure in views.failures)
             scores = self._scores(views) if len(views.clips) else torch.empty(0, len(self.label_names))
-            yield replace(self._prediction(shown_path(records[number]), scores), failure=reason)
+            yield replace(self._prediction(display_path(records[number]), scores), failure=reason)
 
     def first_view(self, record: Record) -> tuple[Tensor, Tensor]:
         """The first view of a video's test: its frames [T, S, S, 3] uint8 RGB, and the clip [3, T, S, S] that
         the model gets, on its device. Raises DecodeError.
         """
-        (views,) = self._loader_of(Records([record._replace(label=0)]))
+        (views,) = self._make_loader(Records([record._replace(label=0)]))
         if not len(views.clips):
-            raise DecodeError(shown_path(record), "; ".join(failure.reason for failure in views.failures))
+            raise DecodeError(display_path(record), "; ".join(failure.reason for failure in views.failures))
         first = views._replace(clips=views.clips[:1])
         frames = views.clips[0].permute(1, 2, 3, 0)  # T S S 3
         frames = frames.flip(-1) if self.clip_format.channel_order == "BGR" else frames
@@ -181,7 +181,7 @@ class Predictor:
         video = open_stream(source)
         try:
             yield from self.slide_over(
-                video, video, shown_path(source), stride_sec=stride_sec, window_sec=window_sec
+                video, video, display_path(source), stride_sec=stride_sec, window_sec=window_sec
             )
         finally:
             video.close()

@@ -5,27 +5,29 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from slowfast_mlp.apps.prepare_data.lists import Prepared, demand_folder
+from slowfast_mlp.apps.prepare_data.lists import PrepareResult, check_folder
 from slowfast_mlp.apps.prepare_data.path_lists import write_path_lists
-from slowfast_mlp.apps.prepare_data.transcode import Treatment
+from slowfast_mlp.apps.prepare_data.transcode import TranscodeOptions
 from slowfast_mlp.data.annotations import VIDEO_SUFFIXES
 from slowfast_mlp.errors import UserError
 
 # Folders of these names at the top are splits that somebody made already.
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-Found = dict[str, dict[str, list[str]]]  # split -> class -> paths from the folder of the videos
+VideosBySplit = dict[str, dict[str, list[str]]]  # split -> class -> paths from the folder of the videos
 
 
-def prepare_folders(*, videos: Path, out: Path, val_share: float, treatment: Treatment) -> Prepared:
+def prepare_folders(
+    *, videos: Path, out: Path, val_share: float, transcode_options: TranscodeOptions
+) -> PrepareResult:
     """Writes `path label` lists of `videos`/CLASS/..., or of `videos`/train/CLASS/... and .../val/CLASS/...
 
     Ids are those of the classes in alphabetical order. Without splits of its own, `val_share` of every class,
     one video at least, goes to val.csv: those whose names have the lowest hashes, so that videos which join
     later move hardly any to the other side. Raises UserError.
     """
-    demand_folder(videos, "--videos")
-    prepared = Prepared()
-    found = _found(videos, val_share, prepared)
+    check_folder(videos, "--videos")
+    prepared = PrepareResult()
+    found = _find_videos(videos, val_share, prepared)
     ids = {
         name: number
         for number, name in enumerate(sorted({name for split in found.values() for name in split}))
@@ -34,11 +36,13 @@ def prepare_folders(*, videos: Path, out: Path, val_share: float, treatment: Tre
         split: [(path, name) for name, paths in sorted(classes.items()) for path in paths]
         for split, classes in found.items()
     }
-    write_path_lists(by_split, ids, videos=videos, out=out, treatment=treatment, prepared=prepared)
+    write_path_lists(
+        by_split, ids, videos=videos, out=out, transcode_options=transcode_options, prepared=prepared
+    )
     return prepared
 
 
-def _found(videos: Path, val_share: float, prepared: Prepared) -> Found:
+def _find_videos(videos: Path, val_share: float, prepared: PrepareResult) -> VideosBySplit:
     """The videos by split and class; what lies outside of a class's folder is left out and said."""
     tops = sorted(path.name for path in videos.iterdir() if path.is_dir() and not path.name.startswith("."))
     splits = [name for name in tops if name.lower() in SPLIT_FOLDERS]
@@ -49,16 +53,16 @@ def _found(videos: Path, val_share: float, prepared: Prepared) -> Found:
             f"{others[0]}: give a folder with either splits or classes in it."
         )
     if splits:
-        found: Found = {}
+        found: VideosBySplit = {}
         for name in splits:
-            classes = _classes(videos, name, prepared)
+            classes = _find_classes(videos, name, prepared)
             for label, paths in classes.items():
                 found.setdefault(SPLIT_FOLDERS[name.lower()], {}).setdefault(label, []).extend(paths)
         if "train" not in found:
             raise UserError(f"--videos {videos} has {', '.join(splits)} and no train: it needs train.")
-        _demand_known(videos, found)
+        _check_known_classes(videos, found)
     else:
-        found = _split(_classes(videos, "", prepared), val_share)
+        found = _split_off_val(_find_classes(videos, "", prepared), val_share)
     if len(found["train"]) < 2:
         raise UserError(
             f"--videos {videos} has videos of {len(found['train'])} classes; give a folder for each of two "
@@ -67,7 +71,7 @@ def _found(videos: Path, val_share: float, prepared: Prepared) -> Found:
     return found
 
 
-def _demand_known(videos: Path, found: Found) -> None:
+def _check_known_classes(videos: Path, found: VideosBySplit) -> None:
     for split, classes in found.items():
         unknown = sorted(set(classes) - set(found["train"]))
         if unknown:
@@ -77,7 +81,7 @@ def _demand_known(videos: Path, found: Found) -> None:
             )
 
 
-def _classes(videos: Path, split: str, prepared: Prepared) -> dict[str, list[str]]:
+def _find_classes(videos: Path, split: str, prepared: PrepareResult) -> dict[str, list[str]]:
     """Class -> its videos, however deep, sorted; paths from the folder of the videos."""
     classes: dict[str, list[str]] = {}
     for entry in sorted((videos / split).iterdir()):
@@ -104,8 +108,8 @@ def _videos_under(folder: Path, root: Path) -> Sequence[str]:
     ]
 
 
-def _split(classes: dict[str, list[str]], val_share: float) -> Found:
-    found: Found = {"train": {}, "val": {}}
+def _split_off_val(classes: dict[str, list[str]], val_share: float) -> VideosBySplit:
+    found: VideosBySplit = {"train": {}, "val": {}}
     for name, paths in classes.items():
         if len(paths) < 2:
             raise UserError(

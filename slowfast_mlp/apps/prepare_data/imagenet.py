@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from slowfast_mlp.apps.prepare_data.lists import (
-    Prepared,
-    demand_folder,
+    PrepareResult,
+    check_folder,
     read_text,
     write_lines,
     write_missing,
 )
-from slowfast_mlp.apps.prepare_data.tar_shards import FilesOf, file_itself, write_shards
+from slowfast_mlp.apps.prepare_data.tar_shards import ListFiles, single_file, write_shards
 from slowfast_mlp.data.video_io.images import SUFFIXES, image_names
 from slowfast_mlp.errors import UserError
 
@@ -24,7 +24,7 @@ LINKS = ("hard", "symbolic")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureShards:
+class ImageShards:
     """How pictures go into tars: `num_per_shard` each, by processes."""
 
     num_per_shard: int
@@ -40,8 +40,8 @@ def prepare_imagenet(
     train: Path | None,
     out: Path,
     link: str,
-    shards: PictureShards | None,
-) -> Prepared:
+    shards: ImageShards | None,
+) -> PrepareResult:
     """Links every picture of the folder `val` into out/val/<class>/, and out/train to the folder `train`;
     with `shards` copies the pictures of both into out/{train,val}/shard-*.tar.
 
@@ -49,13 +49,13 @@ def prepare_imagenet(
     ground truth, a number a line for the pictures in order; that needs `synsets`, the class of every number a
     line. Raises UserError.
     """
-    demand_folder(val, "--val")
+    check_folder(val, "--val")
     pictures = {Path(name).stem: val / name for name in image_names(os.listdir(val))}
     if not pictures:
         raise UserError(
             f"--val {val} has no picture ({', '.join(SUFFIXES)}): give the folder of all of them."
         )
-    prepared, members = Prepared(), {}
+    prepared, members = PrepareResult(), {}
     for name, label in _read_labels(labels, synsets, list(pictures)):
         if name in pictures:
             members[f"{label}/{pictures[name].name}"] = pictures[name].absolute()
@@ -67,11 +67,11 @@ def prepare_imagenet(
         )
     classes = {os.path.dirname(member) for member in members}
     if train:
-        _demand_classes(train, classes)
+        _check_classes(train, classes)
     if shards:
-        prepared.said += _put_into_shards(members, train, out, shards)
+        prepared.messages += _copy_into_shards(members, train, out, shards)
     else:
-        prepared.said += _put_into_folders(members, train, out, link)
+        prepared.messages += _link_into_folders(members, train, out, link)
     write_lines(out / "classes.txt", sorted(classes))
     write_missing(out, prepared)
     prepared.settings = {
@@ -142,8 +142,8 @@ def _link(picture: Path, target: Path, link: str) -> None:
         ) from error
 
 
-def _demand_classes(train: Path, classes: set[str]) -> None:
-    demand_folder(train, "--train")
+def _check_classes(train: Path, classes: set[str]) -> None:
+    check_folder(train, "--train")
     absent = sorted(classes - set(_class_folders(train)))
     if absent:
         raise UserError(f"--train {train} lacks {len(absent)} classes of val, such as {absent[0]}.")
@@ -153,27 +153,27 @@ def _class_folders(train: Path) -> list[str]:
     return sorted(path.name for path in train.iterdir() if CLASS.fullmatch(path.name) and path.is_dir())
 
 
-def _put_into_folders(members: dict[str, Path], train: Path | None, out: Path, link: str) -> list[str]:
+def _link_into_folders(members: dict[str, Path], train: Path | None, out: Path, link: str) -> list[str]:
     """Links; returns what was done."""
-    _demand_no_form(out, "shard-*.tar", "tar shards")
+    _check_no_other_layout(out, "shard-*.tar", "tar shards")
     for member, picture in members.items():
         _link(picture, out / "val" / member, link)
-    said = [_counted(out / "val", members)]
+    messages = [_describe_counts(out / "val", members)]
     if train:
         target = out / "train"
         if not target.is_symlink():
             target.symlink_to(train.absolute(), target_is_directory=True)
-        said.append(f"{target}: {len(_class_folders(train))} classes, a link to {train}")
-    return said
+        messages.append(f"{target}: {len(_class_folders(train))} classes, a link to {train}")
+    return messages
 
 
-def _put_into_shards(
-    members: dict[str, Path], train: Path | None, out: Path, shards: PictureShards
+def _copy_into_shards(
+    members: dict[str, Path], train: Path | None, out: Path, shards: ImageShards
 ) -> list[str]:
     """Copies into tars, class by class; returns what was done."""
-    _demand_no_form(out, "n*", "class folders")
-    splits: dict[str, tuple[list[str], FilesOf]] = {
-        "val": (sorted(members), partial(_one_picture, files=members))
+    _check_no_other_layout(out, "n*", "class folders")
+    splits: dict[str, tuple[list[str], ListFiles]] = {
+        "val": (sorted(members), partial(_image_file, files=members))
     }
     if train:
         names = [
@@ -181,30 +181,30 @@ def _put_into_shards(
             for name in _class_folders(train)
             for picture in image_names(os.listdir(train / name))
         ]
-        splits["train"] = names, partial(file_itself, folder=train)
-    for split, (names, files_of) in splits.items():
+        splits["train"] = names, partial(single_file, folder=train)
+    for split, (names, list_files) in splits.items():
         write_shards(
             names,
-            files_of=files_of,
+            list_files=list_files,
             target=out / split,
             num_per_shard=shards.num_per_shard,
             num_processes=shards.num_processes,
             timeout_sec=shards.timeout_sec,
         )
-    return [_counted(out / split, names) for split, (names, _) in splits.items()]
+    return [_describe_counts(out / split, names) for split, (names, _) in splits.items()]
 
 
-def _demand_no_form(out: Path, pattern: str, what: str) -> None:
+def _check_no_other_layout(out: Path, pattern: str, what: str) -> None:
     """Refuses to write beside what an earlier run wrote in the other form: one of them would not be read."""
     found = [path for split in ("val", "train") for path in sorted((out / split).glob(pattern))]
     if found:
         raise UserError(f"{found[0]} is there: {what} of an earlier run; choose another --out.")
 
 
-def _one_picture(member: str, *, files: dict[str, Path]) -> list[tuple[str, Path]]:
+def _image_file(member: str, *, files: dict[str, Path]) -> list[tuple[str, Path]]:
     return [(member, files[member])]
 
 
-def _counted(place: Path, members: Collection[str]) -> str:
+def _describe_counts(place: Path, members: Collection[str]) -> str:
     classes = {os.path.dirname(member) for member in members}
     return f"{place}: {len(members)} pictures of {len(classes)} classes"

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slowfast_mlp.apps.prepare_data.lists import (
-    Prepared,
-    demand_folder,
-    demand_kept,
+    PrepareResult,
+    check_folder,
+    check_not_overwritten,
     index_videos,
     read_text,
 )
 from slowfast_mlp.apps.prepare_data.path_lists import CATEGORIES, write_path_lists
-from slowfast_mlp.apps.prepare_data.transcode import Treatment
+from slowfast_mlp.apps.prepare_data.transcode import TranscodeOptions
 from slowfast_mlp.data.annotations import read_label_names
 from slowfast_mlp.errors import UserError
 
@@ -23,7 +23,7 @@ COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 SPLITS = {"train": "train", "validate": "val", "validation": "val", "val": "val", "test": "test"}
 
 
-class Clip(NamedTuple):
+class AnnotatedClip(NamedTuple):
     """One line of the annotations; the label is "" where it is secret."""
 
     names: tuple[str, ...]  # that its file may have, without ending, the most telling first
@@ -37,19 +37,19 @@ def prepare_kinetics(
     videos: Path,
     out: Path,
     label_order: Path | None,
-    treatment: Treatment,
-) -> Prepared:
+    transcode_options: TranscodeOptions,
+) -> PrepareResult:
     """Writes `path label` lists of the videos that are there, paths from the folder that the settings name.
 
     Ids are those of the labels in alphabetical order, or of the file `label_order`. Raises UserError.
     """
-    demand_folder(videos, "--videos")
+    check_folder(videos, "--videos")
     clips = [clip for path in annotations for clip in read_annotations(path)]
     ids = _label_ids(clips, label_order)
     sources = [*annotations, label_order] if label_order else annotations
-    demand_kept(sources, out, {CATEGORIES, *(f"{split}.csv" for split in SPLITS.values())})
-    files, prepared = index_videos(videos), Prepared()
-    found: list[tuple[Clip, str]] = []
+    check_not_overwritten(sources, out, {CATEGORIES, *(f"{split}.csv" for split in SPLITS.values())})
+    files, prepared = index_videos(videos), PrepareResult()
+    found: list[tuple[AnnotatedClip, str]] = []
     for clip in clips:
         name = next((name for name in clip.names if name in files), None)
         if not clip.label:
@@ -57,7 +57,7 @@ def prepare_kinetics(
         elif name is None:
             prepared.left_out.append(f"{clip.split} {clip.names[0]}: there is no file, {clip.label}")
         else:
-            found.append((clip, _choose(files[name], clip)))
+            found.append((clip, _best_match(files[name], clip)))
     if not found:
         raise UserError(
             f"--videos {videos} has none of the {len(clips)} annotated videos, such as "
@@ -66,12 +66,12 @@ def prepare_kinetics(
     by_split: dict[str, list[tuple[str, str]]] = {}
     for clip, path in found:
         by_split.setdefault(clip.split, []).append((path, clip.label))
-    places = dict(videos=videos, out=out, treatment=treatment)
+    places = dict(videos=videos, out=out, transcode_options=transcode_options)
     write_path_lists(by_split, ids, **places, prepared=prepared, remarks=_shared_files(found))
     return prepared
 
 
-def read_annotations(path: Path) -> list[Clip]:
+def read_annotations(path: Path) -> list[AnnotatedClip]:
     """The lines of one official csv: label (in the test set of Kinetics-400 there is none), youtube_id,
     time_start, time_end, split. Raises UserError.
     """
@@ -93,13 +93,15 @@ def read_annotations(path: Path) -> list[Clip]:
                 f"{', '.join(SPLITS)}."
             ) from error
         video = row["youtube_id"].strip()
-        clips.append(Clip((f"{video}_{start:06d}_{end:06d}", video), (row.get("label") or "").strip(), split))
+        clips.append(
+            AnnotatedClip((f"{video}_{start:06d}_{end:06d}", video), (row.get("label") or "").strip(), split)
+        )
     if not clips:
         raise UserError(f"{path} lists no video.")
     return clips
 
 
-def _label_ids(clips: Sequence[Clip], label_order: Path | None) -> dict[str, int]:
+def _label_ids(clips: Sequence[AnnotatedClip], label_order: Path | None) -> dict[str, int]:
     names = sorted({clip.label for clip in clips} - {""})
     if not names:
         raise UserError("The annotations give no labels: give those of train and validate too.")
@@ -117,7 +119,7 @@ def _label_ids(clips: Sequence[Clip], label_order: Path | None) -> dict[str, int
     return ids
 
 
-def _choose(paths: Sequence[str], clip: Clip) -> str:
+def _best_match(paths: Sequence[str], clip: AnnotatedClip) -> str:
     """Of several files of one name, the one whose folders tell of the clip's split or label."""
     words = {
         clip.label,
@@ -127,7 +129,7 @@ def _choose(paths: Sequence[str], clip: Clip) -> str:
     return max(paths, key=lambda path: len(words & set(Path(path).parts)))
 
 
-def _shared_files(found: Sequence[tuple[Clip, str]]) -> list[str]:
+def _shared_files(found: Sequence[tuple[AnnotatedClip, str]]) -> list[str]:
     """A warning where one file, named by its id alone, stands for several clips of a video."""
     shared = [path for path, count in Counter(path for _, path in found).items() if count > 1]
     if not shared:

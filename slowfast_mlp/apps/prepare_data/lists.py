@@ -14,21 +14,21 @@ MISSING_NAME = "missing.txt"
 
 
 @dataclass
-class Prepared:
+class PrepareResult:
     """What was written: lines for the reader, what was left out and why, and the settings for a run."""
 
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def demand_folder(path: Path, flag: str) -> None:
+def check_folder(path: Path, flag: str) -> None:
     """Raises UserError unless there is such a folder."""
     if not path.is_dir():
         raise UserError(f"{flag} {path}: there is no such folder.")
 
 
-def demand_kept(sources: Iterable[Path], out: Path, written: Collection[str]) -> None:
+def check_not_overwritten(sources: Iterable[Path], out: Path, written: Collection[str]) -> None:
     """Refuses to write lists, of these names in `out`, over the files that they are made of. Raises
     UserError.
     """
@@ -38,7 +38,7 @@ def demand_kept(sources: Iterable[Path], out: Path, written: Collection[str]) ->
             raise UserError(f"{source} would be written over by our list of that name: choose another --out.")
 
 
-def find_official(folder: Path, names: Sequence[str]) -> Path:
+def find_annotation(folder: Path, names: Sequence[str]) -> Path:
     """The first of `names` that the folder of the annotations holds. Raises UserError."""
     for name in names:
         if (folder / name).is_file():
@@ -88,11 +88,11 @@ def settings_without_lists(splits: Collection[str]) -> dict[str, Any]:
     return settings
 
 
-def write_missing(out: Path, prepared: Prepared) -> None:
+def write_missing(out: Path, prepared: PrepareResult) -> None:
     """Lists what was left out, with the reasons, and says how many; removes the list of an earlier run."""
     path = out / MISSING_NAME
     if prepared.left_out:
         write_lines(path, prepared.left_out)
-        prepared.said.append(f"left out: {len(prepared.left_out)}, listed with the reasons in {path}")
+        prepared.messages.append(f"left out: {len(prepared.left_out)}, listed with the reasons in {path}")
     else:
         path.unlink(missing_ok=True)

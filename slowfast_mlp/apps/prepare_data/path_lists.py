@@ -3,8 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slowfast_mlp.apps.prepare_data.lists import Prepared, settings_without_lists, write_lines, write_missing
-from slowfast_mlp.apps.prepare_data.transcode import Treatment, treat
+from slowfast_mlp.apps.prepare_data.lists import (
+    PrepareResult,
+    settings_without_lists,
+    write_lines,
+    write_missing,
+)
+from slowfast_mlp.apps.prepare_data.transcode import TranscodeOptions, transcode
 
 CATEGORIES = "categories.txt"  # names and ids of the classes
 
@@ -15,31 +20,31 @@ def write_path_lists(
     *,
     videos: Path,
     out: Path,
-    treatment: Treatment,
-    prepared: Prepared,
+    transcode_options: TranscodeOptions,
+    prepared: PrepareResult,
     remarks: Sequence[str] = (),
 ) -> None:
     """Treats the videos of `found`, split -> (path from `videos`, class), and writes OUT/split.csv for every
     split of which any is left, and categories.txt; tells of it in `prepared`, and the settings of a run.
     """
     paths = [path for split in found.values() for path, _ in split]
-    treated = treat(paths, source=videos, out=out, treatment=treatment)
-    prepared.left_out += [f"{path}: {reason}" for path, reason in treated.failures.items()]
+    transcoded = transcode(paths, source=videos, out=out, transcode_options=transcode_options)
+    prepared.left_out += [f"{path}: {reason}" for path, reason in transcoded.failures.items()]
     written = set()
     for split, pairs in found.items():
-        names = treated.new_names
+        names = transcoded.new_names
         lines = [f"{names[path]} {ids[label]}" for path, label in pairs if path in names]
         if lines:
             written.add(split)
             write_lines(out / f"{split}.csv", lines)
-            prepared.said.append(f"{out / split}.csv: {len(lines)} videos")
+            prepared.messages.append(f"{out / split}.csv: {len(lines)} videos")
     write_lines(out / CATEGORIES, [f"{name}\t{number}" for name, number in ids.items()])
-    prepared.said += [f"{out / CATEGORIES}: {len(ids)} classes", *remarks]
+    prepared.messages += [f"{out / CATEGORIES}: {len(ids)} classes", *remarks]
     write_missing(out, prepared)
     prepared.settings = {
         "TRAIN.DATASET": "kinetics",
         "DATA.PATH_TO_DATA_DIR": out,
-        "DATA.PATH_PREFIX": treated.folder,
+        "DATA.PATH_PREFIX": transcoded.folder,
         "MODEL.NUM_CLASSES": len(ids),
         **settings_without_lists(written),
     }

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from slowfast_mlp.apps.progress_bar import CountProgress
-from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
+from slowfast_mlp.apps.progress_bar import ProgressBar
+from slowfast_mlp.apps.worker_pool import JobFailure, run_jobs
 from slowfast_mlp.atomic_file import SUFFIX
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.encode import Encoding, reencode
@@ -34,19 +34,19 @@ def reencode_all(
     can be opened is kept; a file is whole or not there. Raises UserError.
     """
     new_names = {name: str(Path(name).with_suffix(".mp4")) for name in names}
-    _demand_own_names(new_names)
-    _demand_same_encoding(target, encoding)
+    _check_unique_names(new_names)
+    _check_same_encoding(target, encoding)
     for left_over in target.rglob(f".*{SUFFIX}"):  # of a run that was killed
         left_over.unlink(missing_ok=True)
     for folder in {(target / name).parent for name in new_names.values()}:
         folder.mkdir(parents=True, exist_ok=True)
     old_names = list(new_names)
     jobs = [(str(source / name), target / new_names[name], encoding) for name in old_names]
-    progress = CountProgress("re-encoded", len(jobs))
+    progress = ProgressBar("re-encoded", len(jobs))
     failures = {}
     for position, result in run_jobs(_write, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
         if result is not None:
-            reason = f"{result.kind}: {result.reason}" if isinstance(result, GivenUp) else result
+            reason = f"{result.kind}: {result.reason}" if isinstance(result, JobFailure) else result
             failures[old_names[position]] = reason
         progress.add(failed=result is not None)
     return {old: new for old, new in new_names.items() if old not in failures}, failures
@@ -56,7 +56,7 @@ def _write(job: tuple[str, Path, Encoding]) -> str | None:
     """Writes one file, if it is not there; the reason if it cannot."""
     source, target, encoding = job
     try:
-        if target.exists() and _can_be_opened(target):
+        if target.exists() and _is_readable(target):
             return None
         reencode(source, target, encoding)
     except DecodeError as error:
@@ -68,14 +68,14 @@ def _write(job: tuple[str, Path, Encoding]) -> str | None:
     return None
 
 
-def _can_be_opened(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         return probe(str(path), "pyav").num_frames > 0
     except DecodeError:
         return False
 
 
-def _demand_own_names(new_names: dict[str, str]) -> None:
+def _check_unique_names(new_names: dict[str, str]) -> None:
     """Refuses two videos that would become one file."""
     owners: dict[str, str] = {}
     for old, new in new_names.items():
@@ -83,7 +83,7 @@ def _demand_own_names(new_names: dict[str, str]) -> None:
             raise UserError(f"{owners[new]} and {old} would both become {new}; rename one of them.")
 
 
-def _demand_same_encoding(target: Path, encoding: Encoding) -> None:
+def _check_same_encoding(target: Path, encoding: Encoding) -> None:
     """Refuses to fill up a folder that was begun with other settings; notes the settings in a new one."""
     path = target / SETTINGS_NAME
     settings = json.dumps(asdict(encoding))

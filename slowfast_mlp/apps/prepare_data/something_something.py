@@ -11,32 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from slowfast_mlp.apps.prepare_data.lists import (
-    Prepared,
-    demand_folder,
-    demand_kept,
-    find_official,
+    PrepareResult,
+    check_folder,
+    check_not_overwritten,
+    find_annotation,
     index_videos,
     read_text,
     write_lines,
     write_missing,
 )
 from slowfast_mlp.apps.prepare_data.path_lists import CATEGORIES
-from slowfast_mlp.apps.prepare_data.tar_shards import SHARDS, demand_no_shards, write_shards
-from slowfast_mlp.apps.prepare_data.transcode import Treatment, treat
-from slowfast_mlp.apps.progress_bar import CountProgress
-from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
+from slowfast_mlp.apps.prepare_data.tar_shards import SHARDS, check_no_shards, write_shards
+from slowfast_mlp.apps.prepare_data.transcode import TranscodeOptions, transcode
+from slowfast_mlp.apps.progress_bar import ProgressBar
+from slowfast_mlp.apps.worker_pool import JobFailure, run_jobs
 from slowfast_mlp.data.datasets.ssv2 import read_entries, read_label_ids
 from slowfast_mlp.errors import UserError
 
 SPLITS = {"train": "train", "validation": "val"}  # official name -> ours
 OFFICIAL_V1, OFFICIAL_V2 = "something-something-v1-", "something-something-v2-"
 CATEGORIES_NAME = "category.txt"
-Kept = Sequence[tuple[dict[str, Any], int, str]]  # entries of a JSON, with label and file
+VideoEntries = Sequence[tuple[dict[str, Any], int, str]]  # entries of a JSON, with label and file
 TEMPLATES = {1: "{:05d}.jpg", 2: "{:06d}.jpg"}  # what the readers take without being told
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames:
+class FrameFolders:
     """The frame folders in `folder`, how their pictures are called, and how many go into a tar; 0 leaves them
     where they are.
     """
@@ -53,22 +53,22 @@ class Frames:
         return [self.template.format(self.first_frame + number) for number in range(num_frames)]
 
 
-def prepare_ssv1(*, annotations: Path, frames: Frames, out: Path) -> Prepared:
+def prepare_ssv1(*, annotations: Path, frames: FrameFolders, out: Path) -> PrepareResult:
     """Writes somesomev1_rgb_{train,validation}_split.txt, `folder frames label`, and category.txt.
 
     Ids are those of the labels in alphabetical order, as everybody's. Raises UserError.
     """
-    labels = find_official(annotations, [f"{OFFICIAL_V1}labels.csv", "labels.csv"])
+    labels = find_annotation(annotations, [f"{OFFICIAL_V1}labels.csv", "labels.csv"])
     names = (line.strip() for line in read_text(labels).splitlines())
     ids = {name: number for number, name in enumerate(sorted(filter(None, names)))}
     videos = {}
     for split in SPLITS:
-        path = find_official(annotations, [f"{OFFICIAL_V1}{split}.csv", f"{split}.csv"])
+        path = find_annotation(annotations, [f"{OFFICIAL_V1}{split}.csv", f"{split}.csv"])
         videos[split] = _read_v1(path, ids)
     return _write_frame_lists(videos, list(ids), version=1, frames=frames, out=out)
 
 
-def prepare_ssv2_frames(*, annotations: Path, frames: Frames, out: Path) -> Prepared:
+def prepare_ssv2_frames(*, annotations: Path, frames: FrameFolders, out: Path) -> PrepareResult:
     """As prepare_ssv1, for frames extracted from V2, with the ids of its JSON of labels. Raises UserError."""
     names, entries = _read_v2(annotations)
     videos = {
@@ -77,15 +77,17 @@ def prepare_ssv2_frames(*, annotations: Path, frames: Frames, out: Path) -> Prep
     return _write_frame_lists(videos, names, version=2, frames=frames, out=out)
 
 
-def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treatment) -> Prepared:
+def prepare_ssv2(
+    *, annotations: Path, videos: Path, out: Path, transcode_options: TranscodeOptions
+) -> PrepareResult:
     """Writes the JSONs of the videos that are there, with the official names; for videos in shards, lists in
     the format of Kinetics. Raises UserError.
     """
-    demand_folder(videos, "--videos")
+    check_folder(videos, "--videos")
     names, entries = _read_v2(annotations)
-    if not treatment.videos_per_shard:
+    if not transcode_options.videos_per_shard:
         jsons = [f"{OFFICIAL_V2}{part}.json" for part in (*SPLITS, "labels")]
-        demand_kept([annotations / name for name in jsons], out, jsons)
+        check_not_overwritten([annotations / name for name in jsons], out, jsons)
     # Not in folders below: readers join folder, id and ending.
     files = {
         stem: path
@@ -93,7 +95,7 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
         for path in reversed(found)  # of two the first
         if os.path.basename(path) == path
     }
-    prepared, present = Prepared(), {}
+    prepared, present = PrepareResult(), {}
     for split, listed in entries.items():
         ids = [str(entry["id"]) for entry, _ in listed]
         present[split] = [(*pair, files[name]) for name, pair in zip(ids, listed) if name in files]
@@ -103,31 +105,31 @@ def prepare_ssv2(*, annotations: Path, videos: Path, out: Path, treatment: Treat
         raise UserError(
             f"--videos {videos} has none of the annotated videos; they are called like 74225.webm."
         )
-    treated = treat(paths, source=videos, out=out, treatment=treatment)
-    prepared.left_out += [f"{path}: {reason}" for path, reason in treated.failures.items()]
-    write = _write_kinetics_lists if treatment.videos_per_shard else _write_jsons
+    transcoded = transcode(paths, source=videos, out=out, transcode_options=transcode_options)
+    prepared.left_out += [f"{path}: {reason}" for path, reason in transcoded.failures.items()]
+    write = _write_kinetics_lists if transcode_options.videos_per_shard else _write_jsons
     for split, listed in present.items():
         kept = [
-            (entry, label, treated.new_names[path])
+            (entry, label, transcoded.new_names[path])
             for entry, label, path in listed
-            if path in treated.new_names
+            if path in transcoded.new_names
         ]
-        prepared.said.append(f"{write(out, split, kept, names)}: {len(kept)} videos")
+        prepared.messages.append(f"{write(out, split, kept, names)}: {len(kept)} videos")
     write_missing(out, prepared)
     prepared.settings = {
         "TRAIN.DATASET": "ssv2",
         "DATA.PATH_TO_DATA_DIR": out,
-        "DATA.PATH_PREFIX": treated.folder,
+        "DATA.PATH_PREFIX": transcoded.folder,
         "MODEL.NUM_CLASSES": len(names),
         "DATA.RANDOM_FLIP": False,  # as all recipes have it
     }
-    if treatment.videos_per_shard:  # what ssv2 implies has to be said to kinetics
+    if transcode_options.videos_per_shard:  # what ssv2 implies has to be said to kinetics
         others = {"TRAIN.DATASET": "kinetics", "DATA.SAMPLING": "segments"}
         prepared.settings |= others
     return prepared
 
 
-def _write_jsons(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Path:
+def _write_jsons(out: Path, split: str, kept: VideoEntries, names: Sequence[str]) -> Path:
     path, labels = (
         out / f"{OFFICIAL_V2}{split}.json",
         {name: str(number) for number, name in enumerate(names)},
@@ -137,7 +139,7 @@ def _write_jsons(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Pat
     return path
 
 
-def _write_kinetics_lists(out: Path, split: str, kept: Kept, names: Sequence[str]) -> Path:
+def _write_kinetics_lists(out: Path, split: str, kept: VideoEntries, names: Sequence[str]) -> Path:
     path = out / f"{SPLITS[split]}.csv"
     write_lines(path, [f"{name} {label}" for _, label, name in kept])
     write_lines(out / CATEGORIES, [f"{name}\t{number}" for number, name in enumerate(names)])
@@ -167,22 +169,22 @@ def _write_frame_lists(
     names: Sequence[str],
     *,
     version: int,
-    frames: Frames,
+    frames: FrameFolders,
     out: Path,
-) -> Prepared:
+) -> PrepareResult:
     """`videos`: split -> (folder, label)."""
-    demand_folder(frames.folder, "--frames")
-    prepared = Prepared()
+    check_folder(frames.folder, "--frames")
+    prepared = PrepareResult()
     folders = list(dict.fromkeys(folder for listed in videos.values() for folder, _ in listed))
-    counts, wrong = _count_all(folders, frames)
+    counts, wrong = _count_all_frames(folders, frames)
     place, new_names = frames.folder, {folder: folder for folder in counts}
     if not frames.folders_per_shard:
-        demand_no_shards(out / SHARDS)
+        check_no_shards(out / SHARDS)
     else:
         place = out / SHARDS
         new_names = write_shards(
             counts,
-            files_of=partial(_pictures_of, frames=frames, counts=counts),
+            list_files=partial(_image_files, frames=frames, counts=counts),
             target=place,
             num_per_shard=frames.folders_per_shard,
             num_processes=frames.num_processes,
@@ -192,10 +194,10 @@ def _write_frame_lists(
         path = out / f"somesomev{version}_rgb_{split}_split.txt"
         kept = [(folder, label) for folder, label in listed if folder in counts]
         write_lines(path, [f"{new_names[folder]} {counts[folder]} {label}" for folder, label in kept])
-        prepared.said.append(f"{path}: {len(kept)} videos")
+        prepared.messages.append(f"{path}: {len(kept)} videos")
         prepared.left_out += [f"{split} {folder}: {wrong[folder]}" for folder, _ in listed if folder in wrong]
     write_lines(out / CATEGORIES_NAME, names)
-    prepared.said.append(f"{out / CATEGORIES_NAME}: {len(names)} classes")
+    prepared.messages.append(f"{out / CATEGORIES_NAME}: {len(names)} classes")
     write_missing(out, prepared)
     prepared.settings = {
         "TRAIN.DATASET": f"ssv{version}",
@@ -211,14 +213,14 @@ def _write_frame_lists(
     return prepared
 
 
-def _count_all(folders: Sequence[str], frames: Frames) -> tuple[dict[str, int], dict[str, str]]:
+def _count_all_frames(folders: Sequence[str], frames: FrameFolders) -> tuple[dict[str, int], dict[str, str]]:
     """The number of frames of every folder that has all, in the order given; what is wrong with others."""
-    progress, found = CountProgress("folders counted", len(folders)), {}
+    progress, found = ProgressBar("folders counted", len(folders)), {}
     count = partial(count_frames, template=frames.template, first_frame=frames.first_frame)
     paths = [str(frames.folder / folder) for folder in folders]
     processes = {"num_processes": frames.num_processes, "timeout_sec": frames.timeout_sec}
     for position, result in run_jobs(count, paths, **processes):
-        found[folders[position]] = result.reason if isinstance(result, GivenUp) else result
+        found[folders[position]] = result.reason if isinstance(result, JobFailure) else result
         progress.add(failed=not isinstance(result, int))
     counts = {folder: found[folder] for folder in folders if isinstance(found[folder], int)}
     if not counts:
@@ -230,7 +232,7 @@ def _count_all(folders: Sequence[str], frames: Frames) -> tuple[dict[str, int], 
     return counts, {folder: found[folder] for folder in folders if folder not in counts}
 
 
-def _pictures_of(folder: str, *, frames: Frames, counts: dict[str, int]) -> list[tuple[str, Path]]:
+def _image_files(folder: str, *, frames: FrameFolders, counts: dict[str, int]) -> list[tuple[str, Path]]:
     """The pictures of a folder, each with its name in a tar."""
     return [(f"{folder}/{name}", frames.folder / folder / name) for name in frames.names(counts[folder])]
 
@@ -254,10 +256,10 @@ def _read_v1(path: Path, ids: dict[str, int]) -> list[tuple[str, int]]:
 
 def _read_v2(annotations: Path) -> tuple[list[str], dict[str, list[tuple[dict[str, Any], int]]]]:
     """Names of the classes by id, and every split's entries with their labels, from the official JSONs."""
-    found = find_official(annotations, [f"{OFFICIAL_V2}labels.json", "labels.json"])
+    found = find_annotation(annotations, [f"{OFFICIAL_V2}labels.json", "labels.json"])
     names = list(read_label_ids(str(found)))
     entries = {}
     for split in SPLITS:
-        path = str(find_official(annotations, [f"{OFFICIAL_V2}{split}.json", f"{split}.json"]))
+        path = str(find_annotation(annotations, [f"{OFFICIAL_V2}{split}.json", f"{split}.json"]))
         entries[split] = read_entries(path, names)
     return names, entries

@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from slowfast_mlp.apps.progress_bar import CountProgress
-from slowfast_mlp.apps.worker_pool import GivenUp, run_jobs
+from slowfast_mlp.apps.progress_bar import ProgressBar
+from slowfast_mlp.apps.worker_pool import JobFailure, run_jobs
 from slowfast_mlp.data.tar_files import sizes_of_members, write_shard
 from slowfast_mlp.errors import UserError
 
 SHARDS = "shards"  # folder of --out
 # The files of a name: what each is called in the tar, and where it is. Must be picklable.
-FilesOf = Callable[[str], Iterable[tuple[str, Path]]]
+ListFiles = Callable[[str], Iterable[tuple[str, Path]]]
 
 
 def write_shards(
     names: Iterable[str],
     *,
-    files_of: FilesOf,
+    list_files: ListFiles,
     target: Path,
     num_per_shard: int,
     num_processes: int,
@@ -35,18 +35,18 @@ def write_shards(
         shard, inside = f"shard-{number:05d}.tar", names[start : start + num_per_shard]
         jobs.append((target / shard, inside))
         places |= {name: f"{shard}/{name}" for name in inside}
-    _demand_no_others(target, {path for path, _ in jobs})
-    progress = CountProgress("shards written", len(jobs))
-    write = partial(_write_one, files_of=files_of)
+    _check_no_other_shards(target, {path for path, _ in jobs})
+    progress = ProgressBar("shards written", len(jobs))
+    write = partial(_write_one, list_files=list_files)
     timeout_sec = timeout_sec * num_per_shard
     for position, result in run_jobs(write, jobs, num_processes=num_processes, timeout_sec=timeout_sec):
-        if isinstance(result, GivenUp):
+        if isinstance(result, JobFailure):
             raise UserError(f"{jobs[position][0]} cannot be written: {result.kind}, {result.reason}.")
         progress.add(failed=False)
     return places
 
 
-def demand_no_shards(folder: Path) -> None:
+def check_no_shards(folder: Path) -> None:
     """Refuses to leave the shards of an earlier run, whose lists would be written over. Raises UserError."""
     if any(folder.glob("shard-*.tar")):
         raise UserError(
@@ -55,22 +55,22 @@ def demand_no_shards(folder: Path) -> None:
         )
 
 
-def file_itself(name: str, *, folder: Path) -> list[tuple[str, Path]]:
-    """FilesOf a name that is a file of the folder."""
+def single_file(name: str, *, folder: Path) -> list[tuple[str, Path]]:
+    """ListFiles for names of files in the folder."""
     return [(name, folder / name)]
 
 
-def _write_one(job: tuple[Path, list[str]], *, files_of: FilesOf) -> None:
+def _write_one(job: tuple[Path, list[str]], *, list_files: ListFiles) -> None:
     path, names = job
     try:
-        files = [pair for name in names for pair in files_of(name)]
+        files = [pair for name in names for pair in list_files(name)]
         if sizes_of_members(path) != [(name, file.stat().st_size) for name, file in files]:
             write_shard(path, files)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 
 
-def _demand_no_others(target: Path, ours: set[Path]) -> None:
+def _check_no_other_shards(target: Path, ours: set[Path]) -> None:
     """Refuses a folder with shards of a run that had more of them: pictures are read from all."""
     others = sorted(set(target.glob("shard-*.tar")) - ours)
     if others:

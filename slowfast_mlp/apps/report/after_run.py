@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from slowfast_mlp.apps.report.write import Written, write_report
+from slowfast_mlp.apps.report.write import ReportFiles, write_report
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.run_log import RunLog
 
@@ -24,8 +24,8 @@ def report_run(output_dir: str, log: RunLog, device: torch.device, *, dist_timeo
     """
     max_seconds = min(MAX_SECONDS, dist_timeout_sec / 4)
     try:
-        written = write_report(output_dir, device=str(device), max_seconds=max_seconds)
-        _to_tensorboard(log, written)
+        files = write_report(output_dir, device=str(device), max_seconds=max_seconds)
+        _to_tensorboard(log, files)
     except FAILURES as error:
         logger.warning(
             "the run is over and saved, but its report could not be written (%s: %s); "
@@ -36,9 +36,9 @@ def report_run(output_dir: str, log: RunLog, device: torch.device, *, dist_timeo
             exc_info=not isinstance(error, (UserError, OSError)),
         )
         return
-    log.info(f"report {written.path}")
+    log.info(f"report {files.path}")
 
 
-def _to_tensorboard(log: RunLog, written: Written) -> None:
-    for name, pixels in written.pictures.items():
-        log.image(f"report/{name}", pixels, step=written.epoch)
+def _to_tensorboard(log: RunLog, files: ReportFiles) -> None:
+    for name, pixels in files.pictures.items():
+        log.image(f"report/{name}", pixels, step=files.epoch)

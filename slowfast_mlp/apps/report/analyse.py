@@ -8,14 +8,19 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from slowfast_mlp.apps.predict.command import files_for
-from slowfast_mlp.apps.predict.inputs import shown_path
+from slowfast_mlp.apps.predict.command import output_files
+from slowfast_mlp.apps.predict.inputs import display_path
 from slowfast_mlp.apps.predict.predictor import Predictor
 from slowfast_mlp.apps.report import sections
 from slowfast_mlp.apps.report.html import heading, page
 from slowfast_mlp.apps.report.write import write_page
 from slowfast_mlp.apps.visualize import confusion
-from slowfast_mlp.apps.visualize.explain import Seen, layer_pictures, look, strip
+from slowfast_mlp.apps.visualize.explain import (
+    Explanation,
+    draw_saliency_strip,
+    explain_video,
+    layer_pictures,
+)
 from slowfast_mlp.apps.visualize.pictures import draw_matrix, overlay
 from slowfast_mlp.apps.visualize.predictions import Predictions, read_predictions
 from slowfast_mlp.data.annotations import read_label_names
@@ -32,7 +37,7 @@ NUM_MISTAKES = 100
 logger = logging.getLogger(__name__)
 
 
-def analyse_videos(
+def visualize_videos(
     predictor: Predictor,
     records: Sequence[Record | Stream],
     out: Path,
@@ -40,7 +45,7 @@ def analyse_videos(
     label: str | None = None,
     baseline: str = "grey",
 ) -> list[tuple[str, str]]:
-    """Writes for every video a strip of frames with their relevance (.png) and the same as a video (.mp4)
+    """Writes for every video a strip of frames with their saliency (.png) and the same as a video (.mp4)
     into the folder `out`, and what the layers do in the first of them into out/layers.
 
     `label` is the name or number of the class to look for, by default the one that a clip is taken for.
@@ -53,26 +58,27 @@ def analyse_videos(
     out.mkdir(parents=True, exist_ok=True)
     number = None if label is None else _label_number(predictor.label_names, label)
     failed, first = [], None
-    files = zip(files_for(out, records, ".png"), files_for(out, records, ".mp4"))
+    files = zip(output_files(out, records, ".png"), output_files(out, records, ".mp4"))
     for record, (picture, video) in zip(records, files):
         try:
-            seen = look(predictor, record, label=number, baseline=baseline)
+            explanation = explain_video(predictor, record, label=number, baseline=baseline)
         except DecodeError as error:
-            failed.append((shown_path(record), error.reason))
+            failed.append((display_path(record), error.reason))
             continue
-        first = first or seen
-        strip(seen, *_captions(predictor, record, seen)).save(picture)
-        _write_video(seen, video)
+        first = first or explanation
+        draw_saliency_strip(explanation, *_captions(predictor, record, explanation)).save(picture)
+        _write_video(explanation, video)
         logger.info("%s and %s", picture, video.name)
     if first is not None:
         _write_layers(predictor, first, out / "layers")
     return failed
 
 
-def _captions(predictor: Predictor, record: Record, seen: Seen) -> tuple[str, str]:
+def _captions(predictor: Predictor, record: Record, explanation: Explanation) -> tuple[str, str]:
     names = predictor.label_names
-    taken = f"{Path(shown_path(record)).name}: taken for {names[seen.best]} ({100 * seen.probability:.1f} %)"
-    return taken, f"below: what the answer {names[seen.label]} hangs on"
+    percent = 100 * explanation.probability
+    taken = f"{Path(display_path(record)).name}: taken for {names[explanation.best]} ({percent:.1f} %)"
+    return taken, f"below: what the answer {names[explanation.label]} hangs on"
 
 
 def _label_number(names: Sequence[str], label: str) -> int:
@@ -87,9 +93,11 @@ def _label_number(names: Sequence[str], label: str) -> int:
     )
 
 
-def _write_video(seen: Seen, path: Path) -> None:
-    """Frames beside their relevance."""
-    pair = torch.cat([seen.frames, overlay(seen.frames, seen.relevance)], dim=2)  # T S 2S 3
+def _write_video(explanation: Explanation, path: Path) -> None:
+    """Frames beside their saliency."""
+    pair = torch.cat(
+        [explanation.frames, overlay(explanation.frames, explanation.saliency)], dim=2
+    )  # T S 2S 3
     factor = -(-VIDEO_SIDE // pair.shape[1])
     large = F.interpolate(pair.permute(0, 3, 1, 2).float(), scale_factor=factor, mode="bilinear")
     with FrameWriter(str(path), fps=VIDEO_FPS) as writer:
@@ -97,8 +105,8 @@ def _write_video(seen: Seen, path: Path) -> None:
             writer.add(pixels.contiguous(), number / VIDEO_FPS)
 
 
-def _write_layers(predictor: Predictor, seen: Seen, folder: Path) -> None:
-    pictures = layer_pictures(predictor, seen)
+def _write_layers(predictor: Predictor, explanation: Explanation, folder: Path) -> None:
+    pictures = layer_pictures(predictor, explanation)
     if not pictures:
         logger.info("no layer of this model has a picture of its own")
         return
@@ -110,7 +118,7 @@ def _write_layers(predictor: Predictor, seen: Seen, folder: Path) -> None:
     logger.info("%d pictures of layers in %s", len(pictures), folder)
 
 
-def analyse_predictions(path: str, out: Path, *, label_names: str | None = None) -> None:
+def visualize_predictions(path: str, out: Path, *, label_names: str | None = None) -> None:
     """Writes what a test got wrong, by its predictions.csv, into the folder `out`: test.html with all
     figures, confusion.png, and as tables classes.csv, pairs.csv and mistakes.csv. `label_names` is a file of
     the classes' names, a line each. Raises UserError.
@@ -123,7 +131,7 @@ def analyse_predictions(path: str, out: Path, *, label_names: str | None = None)
     draw_matrix(matrix, predictions.label_names, "Confusion matrix").save(out / "confusion.png")
     _write_table(out / "classes.csv", "class name videos right percent", _class_rows(predictions))
     pairs = confusion.worst_pairs(matrix, len(matrix) ** 2)
-    rows = ((predictions.name(p.label), predictions.name(p.taken_for), p.count, p.share) for p in pairs)
+    rows = ((predictions.name(p.label), predictions.name(p.predicted), p.count, p.share) for p in pairs)
     _write_table(out / "pairs.csv", "label taken_for videos share", rows)
     places = confusion.confident_mistakes(predictions, NUM_MISTAKES)
     _write_table(out / "mistakes.csv", "path label taken_for probability", _mistakes(predictions, places))
@@ -132,7 +140,7 @@ def analyse_predictions(path: str, out: Path, *, label_names: str | None = None)
 
 def _class_rows(predictions: Predictions) -> Iterator[tuple[object, ...]]:
     for row in confusion.class_accuracies(predictions):
-        yield row.label, predictions.name(row.label), row.num_videos, row.num_right, row.percent
+        yield row.label, predictions.name(row.label), row.num_videos, row.num_correct, row.percent
 
 
 def _mistakes(predictions: Predictions, places: Sequence[int]) -> Iterator[tuple[object, ...]]:

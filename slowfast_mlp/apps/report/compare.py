@@ -5,19 +5,19 @@ from collections import Counter
 from collections.abc import Sequence
 
 from slowfast_mlp.apps.report.html import paragraph, section, table
-from slowfast_mlp.apps.report.run_dir import RunFolder, percent
-from slowfast_mlp.apps.report.sections import in_words
+from slowfast_mlp.apps.report.run_dir import RunDir, percent
+from slowfast_mlp.apps.report.sections import format_value
 
 PLACES = ("OUTPUT_DIR",)  # differ always, and say nothing
 
 
-def named_apart(runs: Sequence[RunFolder]) -> list[RunFolder]:
+def with_unique_names(runs: Sequence[RunDir]) -> list[RunDir]:
     """The runs with names that differ: of those in folders of one name, the paths."""
     counts = Counter(run.name for run in runs)
     return [dataclasses.replace(run, name=str(run.path)) if counts[run.name] > 1 else run for run in runs]
 
 
-def results(runs: Sequence[RunFolder]) -> str:
+def results(runs: Sequence[RunDir]) -> str:
     """A line a run: epochs, the best validation, the test and its protocol."""
     rows = []
     for run in runs:
@@ -30,12 +30,12 @@ def results(runs: Sequence[RunFolder]) -> str:
     return section("Results", table(header, rows), remarks)
 
 
-def differences(runs: Sequence[RunFolder]) -> str:
+def differences(runs: Sequence[RunDir]) -> str:
     """The settings that are not the same in all runs."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     rows = []
     for key in keys:
-        values = [in_words(run.settings[key]) if key in run.settings else "\u2013" for run in runs]
+        values = [format_value(run.settings[key]) if key in run.settings else "\u2013" for run in runs]
         if key not in PLACES and len(set(values)) > 1:
             rows.append((key, *values))
     same = "" if rows else "Their settings are the same."

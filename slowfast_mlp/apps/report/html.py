@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.environment import TemplateModule
 from markupsafe import Markup, escape
 
-from slowfast_mlp.apps.visualize.pictures import Picture, encoded
+from slowfast_mlp.apps.visualize.pictures import Picture, encode_image
 
 # Where long paths and keys may be broken into lines; not within a number.
 BREAKS = re.compile(r"([/_,]|(?<!\d)\.)(?=\w)")
@@ -70,11 +70,11 @@ def details(summary: str, inner: str) -> str:
     return str(_macros().details(summary, inner)) if inner else ""
 
 
-def image(picture: Picture, says: str, *, is_photo: bool) -> str:
+def image(picture: Picture, alt: str, *, is_photo: bool) -> str:
     """Returns a picture embedded in the page; photos are JPEGs."""
     kind = "jpeg" if is_photo else "png"
-    text = base64.b64encode(encoded(picture, kind)).decode()
-    return str(_macros().image(says, picture.width, picture.height, f"data:image/{kind};base64,{text}"))
+    text = base64.b64encode(encode_image(picture, kind)).decode()
+    return str(_macros().image(alt, picture.width, picture.height, f"data:image/{kind};base64,{text}"))
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slowfast_mlp.apps.visualize.charts import Line
+from slowfast_mlp.apps.visualize.charts import Curve
 from slowfast_mlp.apps.visualize.predictions import Predictions, read_predictions
 from slowfast_mlp.config.diff import settings_of
 from slowfast_mlp.engine.results import ENVIRONMENT, FAILED_VIDEOS, PREDICTIONS
@@ -18,7 +18,7 @@ CONFIGS = ("config.yaml", "test_config.yaml")  # of a training, of a test alone
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFolder:
+class RunDir:
     """The files of a run, as far as there are any: lines of metrics.jsonl, the settings by their outside
     keys, the predictions of its test, the videos that failed (kind, path, how often, reason), its
     environment. `remarks` say what could not be read.
@@ -43,10 +43,10 @@ class RunFolder:
         lines = self.lines_of(kind)
         return lines[-1] if lines else {}
 
-    def curve(self, kind: str, value: str, *, name: str, factor: float = 1.0) -> Line:
+    def curve(self, kind: str, value: str, *, name: str, factor: float = 1.0) -> Curve:
         """A value of all lines of a kind over epochs, times `factor`."""
         epoch_at = self._epoch_at()
-        return Line(
+        return Curve(
             name=name,
             points=[
                 (epoch_at(line), None if line[value] is None else factor * line[value])
@@ -77,7 +77,7 @@ class RunFolder:
         return epoch_at
 
 
-def read_run(output_dir: str) -> RunFolder:
+def read_run(output_dir: str) -> RunDir:
     """Reads OUTPUT_DIR. Raises UserError where it holds nothing of a run."""
     folder = Path(output_dir)
     remarks: list[str] = []
@@ -89,7 +89,7 @@ def read_run(output_dir: str) -> RunFolder:
             "OUTPUT_DIR of a run."
         )
     settings = _settings(config_path, remarks)
-    return RunFolder(
+    return RunDir(
         path=folder,
         name=folder.resolve().name,
         metrics=metrics,

@@ -14,13 +14,13 @@ from slowfast_mlp.apps.report.html import (
     stacked,
     table,
 )
-from slowfast_mlp.apps.report.run_dir import RunFolder, percent
+from slowfast_mlp.apps.report.run_dir import RunDir, percent
 from slowfast_mlp.apps.visualize import calibration, charts, confusion
-from slowfast_mlp.apps.visualize.charts import Line
+from slowfast_mlp.apps.visualize.charts import Curve
 from slowfast_mlp.apps.visualize.pictures import draw_matrix
 from slowfast_mlp.apps.visualize.predictions import Predictions
 
-MOST_NAMED = 20  # classes whose names fit beside a matrix or bars
+MAX_NAMED = 20  # classes whose names fit beside a matrix or bars
 NUM_PAIRS = 15
 MAX_FAILED = 200
 # Title, unit, and the lines: kind and value of metrics.jsonl, name, factor.
@@ -42,7 +42,7 @@ CURVES = (
 )
 
 
-def head(run: RunFolder) -> str:
+def head(run: RunDir) -> str:
     """The figures that matter, and what could not be read."""
     test, best = run.newest("test"), max((line["top1"] for line in run.lines_of("val")), default=None)
     last = run.newest("train_epoch") or run.newest("train")
@@ -59,11 +59,11 @@ def head(run: RunFolder) -> str:
     return cards(facts) + paragraph(tested, faint=True) + "".join(map(paragraph, run.remarks))
 
 
-def settings(run: RunFolder, defaults: dict[str, Any]) -> str:
+def settings(run: RunDir, defaults: dict[str, Any]) -> str:
     """Those that were set, then all."""
     changed = {key: value for key, value in run.settings.items() if value != defaults.get(key)}
-    rows = [(key, in_words(value), in_words(defaults.get(key))) for key, value in changed.items()]
-    every = table(("setting", "value"), [(key, in_words(value)) for key, value in run.settings.items()])
+    rows = [(key, format_value(value), format_value(defaults.get(key))) for key, value in changed.items()]
+    every = table(("setting", "value"), [(key, format_value(value)) for key, value in run.settings.items()])
     return section(
         "Settings",
         table(("setting", "value", "default"), rows),
@@ -71,29 +71,31 @@ def settings(run: RunFolder, defaults: dict[str, Any]) -> str:
     )
 
 
-def curves(run: RunFolder) -> str:
+def curves(run: RunDir) -> str:
     """The curves of a run over epochs."""
     drawn = []
-    for title, unit, wanted in CURVES:
-        lines = [run.curve(kind, value, name=name, factor=factor) for kind, value, name, factor in wanted]
+    for title, unit, curves_of_figure in CURVES:
+        lines = [
+            run.curve(kind, value, name=name, factor=factor) for kind, value, name, factor in curves_of_figure
+        ]
         # One line of several that might be there has to be named too.
         shown = [line for line in lines if line.points]
-        drawn.append(_chart(title, unit, shown, is_named=len(wanted) > 1))
+        drawn.append(_chart(title, unit, shown, is_named=len(curves_of_figure) > 1))
     return section("Curves", figures(drawn))
 
 
-def curves_together(runs: Sequence[RunFolder]) -> str:
+def overlaid_curves(runs: Sequence[RunDir]) -> str:
     """The curves of several runs over each other, a figure for every value: a run looks the same in all."""
     drawn = []
-    for title, unit, wanted in CURVES:
-        for kind, value, name, factor in wanted:
+    for title, unit, curves_of_figure in CURVES:
+        for kind, value, name, factor in curves_of_figure:
             lines = [run.curve(kind, value, name=run.name, factor=factor) for run in runs]
-            full_title = title if len(wanted) == 1 else f"{title}: {name}"
+            full_title = title if len(curves_of_figure) == 1 else f"{title}: {name}"
             drawn.append(_chart(full_title, unit, lines, is_named=len(lines) > 1))
     return section("Curves", figures(drawn))
 
 
-def _chart(title: str, unit: str, lines: Sequence[Line], *, is_named: bool) -> str:
+def _chart(title: str, unit: str, lines: Sequence[Curve], *, is_named: bool) -> str:
     chart = charts.line_chart(lines, title=title, x_name="epoch", y_name=unit)
     keys = charts.legend([line.name for line in lines]) if is_named else ""
     size = max((-(-len(line.points) // charts.MAX_POINTS) for line in lines), default=1)
@@ -106,7 +108,7 @@ def test_results(predictions: Predictions | None) -> str:
     if predictions is None:
         return ""
     matrix = confusion.confusion_matrix(predictions)
-    unseen = int((~predictions.is_seen).sum())
+    unseen = int((~predictions.has_views).sum())
     note = f"{unseen} videos gave no view: they count as wrong, and are not in the matrix." if unseen else ""
     return section(
         "Test",
@@ -125,12 +127,12 @@ def _bars(predictions: Predictions) -> str:
         (
             predictions.name(row.label),
             row.percent,
-            f"{predictions.name(row.label)}: {row.num_right} of {row.num_videos} right",
+            f"{predictions.name(row.label)}: {row.num_correct} of {row.num_videos} right",
         )
-        for row in rows[:MOST_NAMED]
+        for row in rows[:MAX_NAMED]
     ]
     title = "Accuracy by class"
-    title = title if len(rows) <= MOST_NAMED else f"The {MOST_NAMED} classes with the lowest accuracy"
+    title = title if len(rows) <= MAX_NAMED else f"The {MAX_NAMED} classes with the lowest accuracy"
     return figure(title, charts.bar_chart(shown, title=title, x_name="right (% of the videos of the class)"))
 
 
@@ -153,7 +155,7 @@ def _reliability(predictions: Predictions) -> str:
 def _matrices(predictions: Predictions, matrix: Any) -> str:
     """The whole matrix with names where it is small; else its picture, and the part that is most confused."""
     K = predictions.num_classes
-    chosen = confusion.most_confused(matrix, MOST_NAMED)
+    chosen = confusion.most_confused(matrix, MAX_NAMED)
     part = matrix[chosen][:, chosen]
     names = [predictions.name(label) for label in chosen]
     title = "Confusion matrix" if len(chosen) == K else f"The {len(chosen)} classes most confused"
@@ -176,7 +178,7 @@ def _pairs(predictions: Predictions, matrix: Any) -> str:
     rows = [
         (
             predictions.name(pair.label),
-            predictions.name(pair.taken_for),
+            predictions.name(pair.predicted),
             pair.count,
             f"{100 * pair.share:.0f} %",
         )
@@ -188,13 +190,13 @@ def _pairs(predictions: Predictions, matrix: Any) -> str:
 
 def _all_classes(predictions: Predictions) -> str:
     rows = [
-        (row.label, predictions.name(row.label), row.num_right, row.num_videos, percent(row.percent))
+        (row.label, predictions.name(row.label), row.num_correct, row.num_videos, percent(row.percent))
         for row in confusion.class_accuracies(predictions)
     ]
     return details("Accuracy of all classes", table(("number", "class", "right", "videos", "accuracy"), rows))
 
 
-def failed_videos(run: RunFolder) -> str:
+def failed_videos(run: RunDir) -> str:
     """What could not be decoded."""
     rows = [(kind, path, times, reason) for kind, path, times, reason in run.failed[:MAX_FAILED]]
     more = f"{len(run.failed) - MAX_FAILED} more are in the lists." if len(run.failed) > MAX_FAILED else ""
@@ -202,15 +204,15 @@ def failed_videos(run: RunFolder) -> str:
     return section("Videos that could not be decoded", shown, paragraph(more))
 
 
-def environment(run: RunFolder) -> str:
+def environment(run: RunDir) -> str:
     """Versions and the facts of the start."""
     return section("Environment", table(("what", ""), list(run.environment.items())))
 
 
-def in_words(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a YAML file would have it."""
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(in_words, value))}]"
+        return f"[{', '.join(map(format_value, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {in_words(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {format_value(item)}' for key, item in value.items())}}}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,10 +12,17 @@ from slowfast_mlp.apps.predict.load import load
 from slowfast_mlp.apps.predict.predictor import Predictor
 from slowfast_mlp.apps.report import compare, sections
 from slowfast_mlp.apps.report.html import details, figure, heading, image, page, paragraph, section, stacked
-from slowfast_mlp.apps.report.run_dir import RunFolder, read_run
+from slowfast_mlp.apps.report.run_dir import RunDir, read_run
 from slowfast_mlp.apps.visualize.confusion import confident_mistakes, confusion_matrix
-from slowfast_mlp.apps.visualize.explain import ONE_VIEW, Seen, layer_pictures, look, record_of, strip
-from slowfast_mlp.apps.visualize.pictures import Picture, as_pixels, draw_matrix
+from slowfast_mlp.apps.visualize.explain import (
+    ONE_VIEW,
+    Explanation,
+    draw_saliency_strip,
+    explain_video,
+    layer_pictures,
+    record_from_path,
+)
+from slowfast_mlp.apps.visualize.pictures import Picture, draw_matrix, image_to_tensor
 from slowfast_mlp.apps.visualize.predictions import Predictions
 from slowfast_mlp.atomic_file import atomic_write
 from slowfast_mlp.config.diff import default_settings
@@ -29,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Looked:
+class Explanations:
     """Pictures of what the model sees: strips of frames with a title, what its layers do, and what was not to
     be had. `are_mistakes` says of which videos.
     """
@@ -41,7 +48,7 @@ class Looked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class ReportFiles:
     """The file, and by name the pictures [H, W, 3] uint8 that TensorBoard may show too, of the weights after
     `epoch` epochs; 0 where that is not known.
     """
@@ -57,57 +64,57 @@ def write_report(
     path: Path | None = None,
     device: str = "auto",
     max_seconds: float | None = None,
-    tell: Callable[[str], object] = logger.debug,
-) -> Written:
+    progress: Callable[[str], object] = logger.debug,
+) -> ReportFiles:
     """Writes the page of the run in `output_dir`, into it unless `path` is given.
 
     Frames and token mixing are shown where a test was run, its checkpoint is there and a video can be read;
-    past `max_seconds` no further video is looked at, and 0 looks at none. Each takes its time, and `tell`
+    past `max_seconds` no further video is looked at, and 0 looks at none. Each takes its time, and `progress`
     hears of it before. Raises UserError.
     """
     run = read_run(output_dir)
-    looked = Looked()
+    explanations = Explanations()
     if run.predictions is not None and max_seconds != 0:
-        looked = _look(run, run.predictions, device, max_seconds, tell)
+        explanations = _explain_videos(run, run.predictions, device, max_seconds, progress)
     body = (
         heading(run.name)
         + sections.head(run)
         + sections.settings(run, default_settings())
         + sections.curves(run)
         + sections.test_results(run.predictions)
-        + _looked_at(looked)
+        + _explanations_section(explanations)
         + sections.failed_videos(run)
         + sections.environment(run)
     )
     path = path or run.path / REPORT
     write_page(path, page(f"Report of {run.name}", body))
-    pictures = {f"video {number}": one for number, (_, one) in enumerate(looked.strips, start=1)}
+    pictures = {f"video {number}": one for number, (_, one) in enumerate(explanations.strips, start=1)}
     if run.predictions is not None:
         matrix = confusion_matrix(run.predictions)
         pictures["confusion"] = draw_matrix(matrix, run.predictions.label_names, "Confusion matrix")
-    pixels = {name: as_pixels(one) for name, one in pictures.items()}
-    return Written(path=path, pictures=pixels, epoch=run.newest("test").get("epoch") or 0)
+    pixels = {name: image_to_tensor(one) for name, one in pictures.items()}
+    return ReportFiles(path=path, pictures=pixels, epoch=run.newest("test").get("epoch") or 0)
 
 
 def write_comparison(output_dirs: Sequence[str], path: Path) -> None:
     """Writes a page on several runs: results, settings that differ, curves over each other. Raises
     UserError.
     """
-    runs = compare.named_apart([read_run(output_dir) for output_dir in output_dirs])
+    runs = compare.with_unique_names([read_run(output_dir) for output_dir in output_dirs])
     title = f"{len(runs)} runs"
-    parts = heading(title), compare.results(runs), compare.differences(runs), sections.curves_together(runs)
+    parts = heading(title), compare.results(runs), compare.differences(runs), sections.overlaid_curves(runs)
     write_page(path, page(title, "".join(parts)))
 
 
-def _look(
-    run: RunFolder,
+def _explain_videos(
+    run: RunDir,
     predictions: Predictions,
     device: str,
     max_seconds: float | None,
-    tell: Callable[[str], object],
-) -> Looked:
+    progress: Callable[[str], object],
+) -> Explanations:
     """Looks at the most confident mistakes, or where there are none at the first videos."""
-    looked = Looked()
+    explanations = Explanations()
     checkpoint = run.newest("test").get("checkpoint")
     try:
         predictor = load(
@@ -117,61 +124,70 @@ def _look(
             device=device,
         )
     except UserError as error:
-        looked.remarks.append(f"No frames are shown, for the model cannot be had: {error}")
-        return looked
+        explanations.remarks.append(f"No frames are shown, for the model cannot be had: {error}")
+        return explanations
     wrong = confident_mistakes(predictions, NUM_VIDEOS)
-    looked.are_mistakes = bool(wrong)
+    explanations.are_mistakes = bool(wrong)
     chosen = wrong or range(min(NUM_VIDEOS, len(predictions.paths)))
-    started, seen = time.monotonic(), None
+    started, explanation = time.monotonic(), None
     for number, place in enumerate(chosen):
         if max_seconds is not None and time.monotonic() - started > max_seconds:
-            looked.remarks.append(
+            explanations.remarks.append(
                 f"{len(chosen) - number} videos are left out, as these took {max_seconds:g} s: "
                 "tools/report.py shows all."
             )
             break
         path = predictions.paths[place]
-        tell(f"looking at video {number + 1} of {len(chosen)}: {path}")
+        progress(f"looking at video {number + 1} of {len(chosen)}: {path}")
         try:
-            seen = look(predictor, record_of(path))
+            explanation = explain_video(predictor, record_from_path(path))
         except (DecodeError, UserError) as error:
-            looked.remarks.append(str(error))
+            explanations.remarks.append(str(error))
             continue
-        looked.strips.append((path, strip(seen, *_captions(predictor, predictions, place, seen))))
-    if seen is not None:
-        looked.layers = layer_pictures(predictor, seen)
-    return looked
+        explanations.strips.append(
+            (path, draw_saliency_strip(explanation, *_captions(predictor, predictions, place, explanation)))
+        )
+    if explanation is not None:
+        explanations.layers = layer_pictures(predictor, explanation)
+    return explanations
 
 
-def _captions(predictor: Predictor, predictions: Predictions, place: int, seen: Seen) -> list[str]:
+def _captions(
+    predictor: Predictor, predictions: Predictions, place: int, explanation: Explanation
+) -> list[str]:
     label, best = (predictions.name(int(column[place])) for column in (predictions.labels, predictions.best))
     share = float(predictions.confidences[place])
     sure = f" ({100 * share:.1f} %)" if share == share else ""
     verdict = f"label {label}, taken for {best}{sure}" if label != best else f"{label}{sure}, right"
-    return [verdict, f"below: what the answer {predictor.label_names[seen.label]} hangs on in this clip"]
+    return [
+        verdict,
+        f"below: what the answer {predictor.label_names[explanation.label]} hangs on in this clip",
+    ]
 
 
-def _looked_at(looked: Looked) -> str:
+def _explanations_section(explanations: Explanations) -> str:
     strips = "".join(
         figure(Path(path).name, image(picture, f"frames of {path}", is_photo=True), kind="wide")
-        for path, picture in looked.strips
+        for path, picture in explanations.strips
     )
     layers = "".join(
         figure(name, image(picture, f"maps of {name}", is_photo=False), kind="wide")
-        for name, picture in looked.layers
+        for name, picture in explanations.layers
     )
     which = (
-        "the most confident mistakes" if looked.are_mistakes else "the first videos, as no mistake was made"
+        "the most confident mistakes"
+        if explanations.are_mistakes
+        else "the first videos, as no mistake was made"
     )
-    says = (
+    intro = (
         f"Frames of {which}, and below each how much the answer hangs on every place "
         "(integrated gradients from a clip of one colour; yellow: most)."
     )
-    num_layers = len({name for name, _ in looked.layers})
+    num_layers = len({name for name, _ in explanations.layers})
     return section(
         "What the model looks at",
-        *map(paragraph, looked.remarks),
-        paragraph(says if strips else "", faint=True),
+        *map(paragraph, explanations.remarks),
+        paragraph(intro if strips else "", faint=True),
         stacked(strips),
         details(f"Token mixing and stages: {num_layers} layers", stacked(layers)),
     )

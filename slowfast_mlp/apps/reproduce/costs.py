@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from slowfast_mlp.apps.reproduce.files import read_json, write_json
-from slowfast_mlp.apps.reproduce.plan import Plan
+from slowfast_mlp.apps.reproduce.plan import TestPlan
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
     gflops: float
 
 
-def count_costs(plans: Sequence[Plan], output_dir: str) -> dict[str, Cost]:
+def count_costs(plans: Sequence[TestPlan], output_dir: str) -> dict[str, Cost]:
     """The costs by the names of rows; what `output_dir` remembers of an earlier run is not counted again.
     Raises UserError.
     """
@@ -41,7 +41,7 @@ def count_costs(plans: Sequence[Plan], output_dir: str) -> dict[str, Cost]:
     costs = {}
     for plan in plans:
         config = load_config(plan.row.config, plan.overrides)
-        key = model_in_words(config)
+        key = model_cost_key(config)
         if key not in known:
             logger.info("counting the parameters and FLOPs of %s", plan.row.name)
             known[key] = list(cost_of(config))
@@ -63,7 +63,7 @@ def machine_of(config: Config) -> str:
     return f"{several}{results.describe_device(dist.device(config.num_gpus))}, torch {version('torch')}"
 
 
-def model_in_words(config: Config) -> str:
+def model_cost_key(config: Config) -> str:
     """What a model's cost depends on: equal texts, equal costs."""
     model = config.model
     sizes = f"{config.data.num_frames} x {config.data.train_crop_size}, {config.data.test_crop_size}"

@@ -7,15 +7,15 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 # Okabe and Ito's, which people who do not see all colours can tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GRID, INK, FAINT = "#E2E2E2", "#222222", "#888888"
 PANEL_WIDTH, PANEL_HEIGHT = 800, 620
 LEFT, RIGHT, TOP, BOTTOM = 90, 770, 60, 540  # of the axes in a panel
 LEGEND_LINE = 34
-SHARPNESS = 2  # drawn larger and shrunk: Pillow's own lines are jagged
+SUPERSAMPLING = 2  # drawn larger and shrunk: Pillow's own lines are jagged
 DOT = 7
-STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
-MOST_TICKS = 8
+TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
+MAX_TICKS = 8
 
 
 class Point(NamedTuple):
@@ -42,7 +42,7 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
-    def touches(self, other: "Box") -> bool:
+    def overlaps(self, other: "Box") -> bool:
         """Whether they share more than an edge."""
         return (
             self.left < other.right
@@ -61,18 +61,18 @@ def draw(points: Sequence[Point]) -> Image.Image | None:
     columns = min(2, len(names))
     width, height = columns * PANEL_WIDTH, -(-len(names) // columns) * PANEL_HEIGHT
     families = list(dict.fromkeys(point.family for point in points))
-    colour_of = {family: COLOURS[number % len(COLOURS)] for number, family in enumerate(families)}
-    legend = _in_lines(["published", "measured", *families], width - LEFT)
+    color_of = {family: COLORS[number % len(COLORS)] for number, family in enumerate(families)}
+    legend = _wrap(["published", "measured", *families], width - LEFT)
     whole = height + (len(legend) + 1) * LEGEND_LINE
-    picture = Image.new("RGB", (width * SHARPNESS, whole * SHARPNESS), "white")
+    picture = Image.new("RGB", (width * SUPERSAMPLING, whole * SUPERSAMPLING), "white")
     pen = ImageDraw.Draw(picture)
     for number, name in enumerate(names):
         corner = number % columns * PANEL_WIDTH, number // columns * PANEL_HEIGHT
         panel = _Panel(pen, corner, [point for point in points if point.panel == name])
-        panel.draw(name, colour_of)
+        panel.draw(name, color_of)
     for number, line in enumerate(legend, start=1):
-        _legend_line(pen, height + number * LEGEND_LINE, line, colour_of)
-    return picture.reduce(SHARPNESS)
+        _legend_line(pen, height + number * LEGEND_LINE, line, color_of)
+    return picture.reduce(SUPERSAMPLING)
 
 
 class _Panel:
@@ -83,20 +83,20 @@ class _Panel:
         x, y = corner
         self._axes = Box(x + LEFT, y + TOP, x + RIGHT, y + BOTTOM)
         logs = [math.log10(point.gflops) for point in points]
-        self._x_range = _widened(min(logs), max(logs), by=0.12, least=0.3)
+        self._x_range = _pad_range(min(logs), max(logs), by=0.12, min_width=0.3)
         accuracies = [top1 for point in points for top1 in point.accuracies]
-        low, high = _widened(min(accuracies), max(accuracies), by=0.12, least=2.0)
+        low, high = _pad_range(min(accuracies), max(accuracies), by=0.12, min_width=2.0)
         self._y_range = max(0.0, low), min(100.0 + (high - low) / 25, high)
 
-    def draw(self, title: str, colour_of: dict[str, str]) -> None:
+    def draw(self, title: str, color_of: dict[str, str]) -> None:
         """Everything, and the labels last, where they hide nothing."""
         self._grid(title)
-        taken = []
+        occupied = []
         for point in self._points:
-            taken += list(self._marks(point, colour_of[point.family]))
+            occupied += list(self._marks(point, color_of[point.family]))
         # From the best down: labels of neighbours then go to the sides where there is room.
         for point in sorted(self._points, key=lambda point: -max(point.accuracies)):
-            taken.append(self._label(point, taken))
+            occupied.append(self._label(point, occupied))
 
     def _grid(self, title: str) -> None:
         axes = self._axes
@@ -104,48 +104,48 @@ class _Panel:
         low, high = self._y_range
         for top1 in ticks(low, min(100, high)):
             y = self._y(top1)
-            self._pen.line(_larger((axes.left, y, axes.right, y)), GRID, SHARPNESS)
+            self._pen.line(_scale_up((axes.left, y, axes.right, y)), GRID, SUPERSAMPLING)
             _text(self._pen, (axes.left - 10, y), f"{top1:g}", size=17, anchor="rm")
         for gflops in decades(*(10**log for log in self._x_range)):
             x = self._x(gflops)
-            self._pen.line(_larger((x, axes.top, x, axes.bottom)), GRID, SHARPNESS)
+            self._pen.line(_scale_up((x, axes.top, x, axes.bottom)), GRID, SUPERSAMPLING)
             _text(self._pen, (x, axes.bottom + 10), f"{gflops:g}", size=17, anchor="mt")
         _text(self._pen, (axes.right, axes.top - 18), "top-1, %", size=17, anchor="rs")
         middle = (axes.left + axes.right) / 2
         _text(self._pen, (middle, axes.bottom + 56), "GFLOPs over all views", size=17, anchor="ms")
 
-    def _marks(self, point: Point, colour: str) -> Iterator[Box]:
+    def _marks(self, point: Point, color: str) -> Iterator[Box]:
         """Draws a ring where it was published and a disc where it was measured; gives the room they take."""
         x = self._x(point.gflops)
         if len(point.accuracies) == 2:
             first, second = map(self._y, point.accuracies)
-            self._pen.line(_larger((x, first, x, second)), colour, 2 * SHARPNESS)
+            self._pen.line(_scale_up((x, first, x, second)), color, 2 * SUPERSAMPLING)
             yield Box(x - 2, min(first, second), x + 2, max(first, second))
         if point.published is not None:
-            _ring(self._pen, (x, self._y(point.published)), colour)
+            _ring(self._pen, (x, self._y(point.published)), color)
         if point.measured is not None:
-            _disc(self._pen, (x, self._y(point.measured)), colour)
+            _disc(self._pen, (x, self._y(point.measured)), color)
         for top1 in point.accuracies:
             y = self._y(top1)
             yield Box(x - DOT, y - DOT, x + DOT, y + DOT)
 
-    def _label(self, point: Point, taken: Sequence[Box]) -> Box:
+    def _label(self, point: Point, occupied: Sequence[Box]) -> Box:
         """Writes the name near the upper mark, where nothing is yet; farther away with a line to it."""
         x, y = self._x(point.gflops), self._y(max(point.accuracies))
         font = ImageFont.load_default(16)
         width, height = font.getlength(point.label) + 4, 20.0
-        places = list(_places(x, y, width, height))
-        inside = [place for place in places if self._holds(place)]
-        free = (place for place in inside if not any(place.touches(other) for other in taken))
+        places = list(_label_boxes(x, y, width, height))
+        inside = [place for place in places if self._contains(place)]
+        free = (place for place in inside if not any(place.overlaps(other) for other in occupied))
         box = next(free, (inside or places)[0])
         middle = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         edge = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
         if math.dist((x, y), edge) > 2 * DOT:
-            self._pen.line(_larger((x, y, *edge)), FAINT, SHARPNESS)
+            self._pen.line(_scale_up((x, y, *edge)), FAINT, SUPERSAMPLING)
         _text(self._pen, middle, point.label, size=16, anchor="mm")
         return box
 
-    def _holds(self, box: Box) -> bool:
+    def _contains(self, box: Box) -> bool:
         axes = self._axes
         return (
             axes.left <= box.left
@@ -165,7 +165,7 @@ class _Panel:
         return axes.bottom - (axes.bottom - axes.top) * (top1 - low) / (high - low)
 
 
-def _places(x: float, y: float, width: float, height: float) -> Iterator[Box]:
+def _label_boxes(x: float, y: float, width: float, height: float) -> Iterator[Box]:
     """Where the label of a mark may stand, the nearest first."""
     for distance in (DOT + 3, 30, 55, 85, 120, 160):
         for across, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1)):
@@ -176,7 +176,7 @@ def _places(x: float, y: float, width: float, height: float) -> Iterator[Box]:
             )
 
 
-def _in_lines(names: Sequence[str], width: float) -> list[list[tuple[float, str]]]:
+def _wrap(names: Sequence[str], width: float) -> list[list[tuple[float, str]]]:
     """The names in lines of a width, each with its distance from the left."""
     lines: list[list[tuple[float, str]]] = [[]]
     x = 0.0
@@ -191,35 +191,35 @@ def _in_lines(names: Sequence[str], width: float) -> list[list[tuple[float, str]
 
 
 def _legend_line(
-    pen: ImageDraw.ImageDraw, y: float, line: Sequence[tuple[float, str]], colour_of: dict[str, str]
+    pen: ImageDraw.ImageDraw, y: float, line: Sequence[tuple[float, str]], color_of: dict[str, str]
 ) -> None:
     """What rings and discs are, and the colours of the families."""
     for distance, name in line:
         x = LEFT + distance
-        if name in colour_of:
-            pen.rectangle(_larger((x - 8, y - 8, x + 8, y + 8)), colour_of[name])
+        if name in color_of:
+            pen.rectangle(_scale_up((x - 8, y - 8, x + 8, y + 8)), color_of[name])
         else:
             {"published": _ring, "measured": _disc}[name](pen, (x, y), INK)
         _text(pen, (x + 16, y), name, size=18, anchor="lm")
 
 
-def _ring(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: str) -> None:
-    pen.circle(_larger(at), DOT * SHARPNESS, "white", colour, round(2.5 * SHARPNESS))
+def _ring(pen: ImageDraw.ImageDraw, at: tuple[float, float], color: str) -> None:
+    pen.circle(_scale_up(at), DOT * SUPERSAMPLING, "white", color, round(2.5 * SUPERSAMPLING))
 
 
-def _disc(pen: ImageDraw.ImageDraw, at: tuple[float, float], colour: str) -> None:
-    pen.circle(_larger(at), (DOT - 2) * SHARPNESS, colour)
+def _disc(pen: ImageDraw.ImageDraw, at: tuple[float, float], color: str) -> None:
+    pen.circle(_scale_up(at), (DOT - 2) * SUPERSAMPLING, color)
 
 
 def _text(
     pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, *, size: int, anchor: str = "ls"
 ) -> None:
-    pen.text(_larger(at), text, INK, ImageFont.load_default(size * SHARPNESS), anchor=anchor)
+    pen.text(_scale_up(at), text, INK, ImageFont.load_default(size * SUPERSAMPLING), anchor=anchor)
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round percentages from low to high, MOST_TICKS at most."""
-    step = next((step for step in STEPS if (high - low) / step < MOST_TICKS), STEPS[-1])
+    """Round percentages from low to high, MAX_TICKS at most."""
+    step = next((step for step in TICK_STEPS if (high - low) / step < MAX_TICKS), TICK_STEPS[-1])
     first = math.ceil(low / step - 1e-9)
     return [round(number * step, 1) for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -229,16 +229,16 @@ def decades(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,)):
         found = [float(f"{m}e{power}") for power in powers for m in mantissas if low <= m * 10**power <= high]
-        if len(found) <= MOST_TICKS:
+        if len(found) <= MAX_TICKS:
             return found
     return found
 
 
-def _widened(low: float, high: float, *, by: float, least: float) -> tuple[float, float]:
+def _pad_range(low: float, high: float, *, by: float, min_width: float) -> tuple[float, float]:
     """The range with a share of itself more at both ends, and `least` wide."""
-    margin = max((high - low) * by, (least - (high - low)) / 2)
+    margin = max((high - low) * by, (min_width - (high - low)) / 2)
     return low - margin, high + margin
 
 
-def _larger(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(number * SHARPNESS for number in numbers)
+def _scale_up(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(number * SUPERSAMPLING for number in numbers)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slowfast_mlp.apps.reproduce.costs import Cost
-from slowfast_mlp.apps.reproduce.plan import Plan
+from slowfast_mlp.apps.reproduce.plan import TestPlan
 from slowfast_mlp.apps.reproduce.rows import Result
 
 NOT_YET = "not tested yet"
@@ -35,10 +35,10 @@ NO_NUMBER = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ReportRow:
     """A row of the report; `outcome` is its result, or why there is none."""
 
-    plan: Plan
+    plan: TestPlan
     cost: Cost
     outcome: Result | str
 
@@ -53,7 +53,7 @@ class Line:
         return "tested" if self.result else str(self.outcome)
 
 
-def as_markdown(lines: Sequence[Line], *, command: str, picture: str | None) -> str:
+def as_markdown(lines: Sequence[ReportRow], *, command: str, picture: str | None) -> str:
     """The whole report; `command` made it, `picture` is the name of the file beside it."""
     tested = [line.result for line in lines if line.result]
     parts = [
@@ -65,12 +65,12 @@ def as_markdown(lines: Sequence[Line], *, command: str, picture: str | None) -> 
     if picture:
         parts.append(f"![top-1 over GFLOPs]({picture})")
     for group in dict.fromkeys(line.plan.group for line in lines):
-        of_group = [line for line in lines if line.plan.group == group]
+        group_rows = [line for line in lines if line.plan.group == group]
         parts.append(f"## {TITLES.get(group, group)}")
-        parts.append(_table(of_group))
-        if short := [line for line in of_group if line.result and _is_short(line.result)]:
-            parts.append("\n".join(map(_decoded_only, short)))
-        if untested := [line for line in of_group if not line.result]:
+        parts.append(_table(group_rows))
+        if incomplete := [line for line in group_rows if line.result and _is_incomplete(line.result)]:
+            parts.append("\n".join(map(_describe_incomplete, incomplete)))
+        if untested := [line for line in group_rows if not line.result]:
             parts.append("\n".join(f"- {line.plan.row.name}: {line.state}" for line in untested))
     parts.append(
         "Accuracies in percent of all videos of the list: one that gave no view counts as wrong. Differences "
@@ -80,17 +80,17 @@ def as_markdown(lines: Sequence[Line], *, command: str, picture: str | None) -> 
     return "\n\n".join(parts) + "\n"
 
 
-def _table(lines: Sequence[Line]) -> str:
+def _table(lines: Sequence[ReportRow]) -> str:
     rows = [HEAD, ["---"] * len(HEAD), *map(_cells, lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: ReportRow) -> list[str]:
     row, result = line.plan.row, line.result
     return [
         row.name,
-        *_compared(row.top1, result and result.top1),
-        *_compared(row.top5, result and result.top5),
+        *_format_comparison(row.top1, result and result.top1),
+        *_format_comparison(row.top5, result and result.top5),
         _number(row.params),
         f"{line.cost.params:.2f}",
         _number(row.gflops),
@@ -99,7 +99,7 @@ def _cells(line: Line) -> list[str]:
     ]
 
 
-def _compared(published: float | None, measured: float | None) -> list[str]:
+def _format_comparison(published: float | None, measured: float | None) -> list[str]:
     difference = NO_NUMBER if None in (published, measured) else f"{measured - published:+.2f}"
     return [
         NO_NUMBER if published is None else f"{published:.1f}",
@@ -112,11 +112,11 @@ def _number(value: float | None) -> str:
     return NO_NUMBER if value is None else f"{value:g}"
 
 
-def _is_short(result: Result) -> bool:
+def _is_incomplete(result: Result) -> bool:
     return result.num_decoded < result.num_videos or result.num_views_missing > 0
 
 
-def _decoded_only(line: Line) -> str:
+def _describe_incomplete(line: ReportRow) -> str:
     result = line.result
     return (
         f"- {line.plan.row.name}: {result.num_videos - result.num_decoded} of {result.num_videos} videos "
@@ -125,7 +125,7 @@ def _decoded_only(line: Line) -> str:
     )
 
 
-def _details(line: Line) -> str:
+def _details(line: ReportRow) -> str:
     """What the figures of a row depend on, and the command that tests it alone."""
     plan, result = line.plan, line.result
     facts = [plan.protocol]
@@ -137,7 +137,7 @@ def _details(line: Line) -> str:
     return f"**{plan.row.name}**: {text}.\n\n```bash\n{plan.command}\n```"
 
 
-def as_csv(lines: Sequence[Line]) -> str:
+def as_csv(lines: Sequence[ReportRow]) -> str:
     """A line for every row, numbers at full precision, empty where there is none."""
     text = io.StringIO()
     records = list(map(_record, lines))
@@ -147,7 +147,7 @@ def as_csv(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-def _record(line: Line) -> dict[str, str | float | int | None]:
+def _record(line: ReportRow) -> dict[str, str | float | int | None]:
     plan, result = line.plan, line.result
     row = plan.row
     measured = {name: getattr(result, name, None) for name in Result.__annotations__}

@@ -9,7 +9,7 @@ from functools import partial
 
 from slowfast_mlp.apps.reproduce.costs import fingerprint_of_test, machine_of
 from slowfast_mlp.apps.reproduce.files import read_json, write_json
-from slowfast_mlp.apps.reproduce.plan import Plan
+from slowfast_mlp.apps.reproduce.plan import TestPlan
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
@@ -18,7 +18,7 @@ from slowfast_mlp.run.test_many import run_tests
 
 RESULT = "result.json"
 # Scores of 50,000 pictures in 1,000 classes are 0.4 GB a model.
-MAX_TOGETHER = 8
+MAX_MODELS_PER_PASS = 8
 CHUNK = 1 << 22
 
 logger = logging.getLogger(__name__)
@@ -42,19 +42,19 @@ class Result:
     machine: str
 
 
-def measure(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Result | str]]:
+def run_missing_tests(plans: Sequence[TestPlan]) -> Iterator[tuple[TestPlan, Result | str]]:
     """Every row that lacks nothing with its result, or why there is none, as they come.
 
     A row that was tested with the same weights, settings and list is not tested again. Rows that ask for the
     same views are tested together; where that fails, each alone, so that one cannot spoil the others.
     """
-    waiting: dict[str, list[tuple[Plan, dict[str, str]]]] = {}
+    waiting: dict[str, list[tuple[TestPlan, dict[str, str]]]] = {}
     for plan in plans:
         if plan.missing:
             continue
         try:
             identity = _identity(plan)
-            done = _finished(plan, identity)
+            done = _load_result(plan, identity)
         except UserError as error:
             yield plan, str(error)
             continue
@@ -64,11 +64,11 @@ def measure(plans: Sequence[Plan]) -> Iterator[tuple[Plan, Result | str]]:
         else:
             waiting.setdefault(plan.views, []).append((plan, identity))
     for of_views in waiting.values():
-        for start in range(0, len(of_views), MAX_TOGETHER):
-            yield from _tested(of_views[start : start + MAX_TOGETHER])
+        for start in range(0, len(of_views), MAX_MODELS_PER_PASS):
+            yield from _test_group(of_views[start : start + MAX_MODELS_PER_PASS])
 
 
-def _tested(group: Sequence[tuple[Plan, dict[str, str]]]) -> Iterator[tuple[Plan, Result | str]]:
+def _test_group(group: Sequence[tuple[TestPlan, dict[str, str]]]) -> Iterator[tuple[TestPlan, Result | str]]:
     names = ", ".join(plan.row.name for plan, _ in group)
     logger.info("testing %s", names)
     configs = [load_config(plan.row.config, plan.overrides) for plan, _ in group]
@@ -85,7 +85,7 @@ def _tested(group: Sequence[tuple[Plan, dict[str, str]]]) -> Iterator[tuple[Plan
             return
         logger.warning("%s: testing these rows one by one", error)
         for one in group:
-            yield from _tested([one])
+            yield from _test_group([one])
         return
     machine = machine_of(configs[0])
     for plan, identity in group:
@@ -97,7 +97,7 @@ def _tested(group: Sequence[tuple[Plan, dict[str, str]]]) -> Iterator[tuple[Plan
         yield plan, result
 
 
-def _identity(plan: Plan) -> dict[str, str]:
+def _identity(plan: TestPlan) -> dict[str, str]:
     """What a result is of: the same three, the same figures."""
     return {
         "checkpoint_sha256": _sha256(plan.checkpoint),
@@ -106,7 +106,7 @@ def _identity(plan: Plan) -> dict[str, str]:
     }
 
 
-def _finished(plan: Plan, identity: dict[str, str]) -> Result | None:
+def _load_result(plan: TestPlan, identity: dict[str, str]) -> Result | None:
     """The result of an earlier test of the same, if there is one."""
     path = os.path.join(plan.output_dir, RESULT)
     stored = read_json(path)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slowfast_mlp.apps.reproduce.plan import Given, Plan
+from slowfast_mlp.apps.reproduce.plan import TestInputs, TestPlan
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.distributed.launch import launch
@@ -18,21 +18,21 @@ TRAINING = "training"  # folder of the trainings' own output
 logger = logging.getLogger(__name__)
 
 
-def train_for(plans: Sequence[Plan], given: Given, output_dir: str) -> Given:
+def train_missing(plans: Sequence[TestPlan], inputs: TestInputs, output_dir: str) -> TestInputs:
     """What was given and, for rows without weights, those of a training of their config, with the overrides
     of the first of its rows. A training that was broken off goes on. Raises UserError and Stopped.
     """
     trained: dict[str, str] = {}
-    checkpoints = dict(given.checkpoints)
+    checkpoints = dict(inputs.checkpoints)
     for plan in plans:
         if not plan.checkpoint:
             path = plan.row.config
             trained[path] = trained.get(path) or _train(plan, os.path.join(output_dir, TRAINING))
             checkpoints[plan.row.name] = trained[path]
-    return replace(given, checkpoints=checkpoints)
+    return replace(inputs, checkpoints=checkpoints)
 
 
-def _train(plan: Plan, folder: str) -> str:
+def _train(plan: TestPlan, folder: str) -> str:
     """The checkpoint at the end of the training."""
     output_dir = os.path.join(folder, Path(plan.row.config).stem)
     only_training = ("TRAIN.ENABLE", "True", "TRAIN.EVAL_PERIOD", "0", "TEST.ENABLE", "False")

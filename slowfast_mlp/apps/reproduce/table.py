@@ -18,7 +18,7 @@ COLUMNS = ("name", "config", "overrides", "checkpoint", *FIGURES, "source", "not
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PublishedRow:
     """A figure of a table: the config and the KEY VALUE overrides that test it as it was published.
 
     `top1` and `top5` in percent, `gflops` (1e9 multiply-adds) over all views, `params` in millions; None is
@@ -37,7 +37,7 @@ class Row:
     note: str = ""
 
 
-def read_table(path: Path, *, folder: Path) -> list[Row]:
+def read_table(path: Path, *, folder: Path) -> list[PublishedRow]:
     """The rows of a CSV file with COLUMNS, of which name and config must be there; relative paths start from
     `folder`. Raises UserError that names file and line.
     """
@@ -65,7 +65,7 @@ def read_table(path: Path, *, folder: Path) -> list[Row]:
     return rows
 
 
-def _row(line: dict[str, str | None], where: str, folder: Path) -> Row:
+def _row(line: dict[str, str | None], where: str, folder: Path) -> PublishedRow:
     if None in line or None in line.values():
         raise UserError(f"{where}: as many fields are needed as the first line has; quote those with commas.")
     cells = {column: text.strip() for column, text in line.items()}
@@ -80,7 +80,7 @@ def _row(line: dict[str, str | None], where: str, folder: Path) -> Row:
     if len(overrides) % 2:
         raise UserError(f"{where}: overrides {cells['overrides']!r} are not KEY VALUE pairs.")
     checkpoint = cells.get("checkpoint", "")
-    return Row(
+    return PublishedRow(
         name=cells["name"],
         config=str(folder / cells["config"]),
         overrides=overrides,
@@ -101,7 +101,7 @@ def _number(text: str, figure: str, where: str) -> float | None:
     return number
 
 
-def matching(rows: Sequence[Row], pattern: str, *, flag: str) -> list[Row]:
+def match_rows(rows: Sequence[PublishedRow], pattern: str, *, flag: str) -> list[PublishedRow]:
     """The rows whose name is `pattern`, or fits it with * and ?. Raises UserError, which names `flag`, where
     there is none.
     """

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slowfast_mlp.apps.visualize.token_mixing import Maps
+from slowfast_mlp.apps.visualize.token_mixing import LayerMaps
 
 # Points of the path from the baseline to the clip at which gradients are taken.
 NUM_POINTS = 8
-BLUR_SHARE = 24  # standard deviation of the blur: a side over this
+BLUR_DIVISOR = 24  # standard deviation of the blur: a side over this
 # What a clip is compared with. grey: its mean colour, so that all that is seen counts; still: its mean over
 # time, so that only what moves or changes does.
 BASELINES = {"grey": (1, 2, 3), "still": (1,)}
 
 
-def relevance(
+def saliency(
     model: nn.Module, clip: Tensor, label: int, *, baseline: str = "grey", num_points: int = NUM_POINTS
 ) -> Tensor:
     """How much the logit of `label` (less the mean of all) hangs on every pixel of a normalised clip
@@ -27,10 +27,14 @@ def relevance(
     straight path from the baseline (a key of BASELINES), summed over channels; here its magnitude, blurred in
     space. A plain gradient lies beside what moves rather than on it.
     """
-    return _shares(_blurred(attributions(model, clip, label, baseline=baseline, num_points=num_points).abs()))
+    return _normalize(
+        _blur(integrated_gradients(model, clip, label, baseline=baseline, num_points=num_points).abs())
+    )
 
 
-def attributions(model: nn.Module, clip: Tensor, label: int, *, baseline: str, num_points: int) -> Tensor:
+def integrated_gradients(
+    model: nn.Module, clip: Tensor, label: int, *, baseline: str, num_points: int
+) -> Tensor:
     """Integrated gradients [T, H, W] float32 on the CPU: their sum is the difference of the answers to the
     clip [3, T, H, W] and to the baseline, as exactly as `num_points` points integrate.
     """
@@ -39,14 +43,14 @@ def attributions(model: nn.Module, clip: Tensor, label: int, *, baseline: str, n
     model.eval()
     for point in range(num_points):
         part = (point + 0.5) / num_points  # the middle of its stretch
-        between = (start + part * (clip - start)).detach().requires_grad_()
+        interpolated = (start + part * (clip - start)).detach().requires_grad_()
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(_answer(model(between[None]), label), between)
+            (gradient,) = torch.autograd.grad(_centered_logit(model(interpolated[None]), label), interpolated)
         total += gradient
     return ((clip - start) * total / num_points).sum(dim=0).float().cpu()
 
 
-def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
+def stage_saliency(model: nn.Module, clip: Tensor, label: int) -> list[LayerMaps]:
     """How much the answer hangs on every place of the maps that the stages of a model give, time by time:
     from 0 up, with the sum 1 in a stage; the clip is [3, T, H, W], normalised.
 
@@ -55,17 +59,17 @@ def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
     """
     outputs: list[Tensor] = []
 
-    def keep(_: nn.Module, __: object, output: object) -> None:
+    def save_output(_: nn.Module, __: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 5:
             outputs.append(output)
 
     as_maps = getattr(model, "stage_maps", lambda output, stage: output)
 
     model.eval()
-    handles = [blocks[-1].register_forward_hook(keep) for _, blocks in model.stages()]
+    handles = [blocks[-1].register_forward_hook(save_output) for _, blocks in model.stages()]
     try:
         with torch.enable_grad():
-            answer = _answer(model(clip[None].detach().requires_grad_()), label)
+            answer = _centered_logit(model(clip[None].detach().requires_grad_()), label)
             gradients = torch.autograd.grad(answer, outputs) if outputs else ()
     finally:
         for handle in handles:
@@ -73,10 +77,10 @@ def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
     weighted = (output * gradient for output, gradient in zip(outputs, gradients))
     products = [as_maps(output, stage)[0].sum(dim=-1) for stage, output in enumerate(weighted)]
     return [
-        Maps(
+        LayerMaps(
             layer=f"stage {number}",
-            says="Per-location relevance: how much the answer hangs on every place after this stage",
-            values=_shares(product.detach().float().abs().cpu()),
+            description="Per-location relevance: how much the answer hangs on every place after this stage",
+            values=_normalize(product.detach().float().abs().cpu()),
             names=tuple(f"time {time}" for time in range(1, len(product) + 1)),
             rows="height",
             columns="width",
@@ -86,19 +90,19 @@ def stage_relevance(model: nn.Module, clip: Tensor, label: int) -> list[Maps]:
     ]
 
 
-def _answer(logits: Tensor, label: int) -> Tensor:
+def _centered_logit(logits: Tensor, label: int) -> Tensor:
     """The logit of the class less the mean of all, which softmax cannot tell: [1, K] -> a number."""
     return logits[0, label].float() - logits[0].float().mean()
 
 
-def _shares(maps: Tensor) -> Tensor:
+def _normalize(maps: Tensor) -> Tensor:
     total = maps.sum()
     return maps / total if total > 0 else maps
 
 
-def _blurred(maps: Tensor) -> Tensor:
+def _blur(maps: Tensor) -> Tensor:
     """A Gaussian over space, [T, H, W] -> the same; pixels of a gradient are noisier than what they mean."""
-    sigma = max(maps.shape[1:]) / BLUR_SHARE
+    sigma = max(maps.shape[1:]) / BLUR_DIVISOR
     reach = max(1, round(2.5 * sigma))
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     taps = taps / taps.sum()

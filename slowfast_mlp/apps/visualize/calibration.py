@@ -24,9 +24,9 @@ def reliability_bins(predictions: Predictions, num_bins: int = NUM_BINS) -> list
     """The bins that hold a video, from low to high; none where no probability is known. A video without a
     view has no probability and is in none.
     """
-    known = predictions.is_seen & ~predictions.confidences.isnan()
+    known = predictions.has_views & ~predictions.confidences.isnan()
     confidences = predictions.confidences[known]
-    is_right = (predictions.best == predictions.labels)[known].double()
+    is_correct = (predictions.best == predictions.labels)[known].double()
     places = ((confidences * num_bins).ceil().long() - 1).clamp(0, num_bins - 1)
     return [
         Bin(
@@ -34,7 +34,7 @@ def reliability_bins(predictions: Predictions, num_bins: int = NUM_BINS) -> list
             high=(place + 1) / num_bins,
             num_videos=int((places == place).sum()),
             confidence=float(confidences[places == place].mean()),
-            accuracy=float(is_right[places == place].mean()),
+            accuracy=float(is_correct[places == place].mean()),
         )
         for place in places.unique().tolist()
     ]

@@ -27,24 +27,24 @@ MATRIX_HEAD = 140  # room for what rows and columns are
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Curve:
     """A line of a chart: its name and points (x, y); a y that is None or not finite leaves a gap."""
 
     name: str
     points: Sequence[tuple[float, float | None]]
 
 
-def line_chart(lines: Sequence[Line], *, title: str, x_name: str, y_name: str) -> str:
+def line_chart(lines: Sequence[Curve], *, title: str, x_name: str, y_name: str) -> str:
     """Lines over shared axes, which name their units; the y axis holds 0 where that wastes no more than half
     of it, and an axis of one value leads from 0 to it. Empty where no line has a point.
     """
-    shown = [(number, line, list(_runs(thinned(line.points)))) for number, line in enumerate(lines)]
+    shown = [(number, line, list(_segments(downsample(line.points)))) for number, line in enumerate(lines)]
     points = [point for _, _, runs in shown for run in runs for point in run]
     if not points:
         return ""
     xs, ys = zip(*points)
-    x_ticks = nice_ticks(*_range(min(xs), max(xs)))
-    low, high = _range(min(ys), max(ys))
+    x_ticks = nice_ticks(*_axis_range(min(xs), max(xs)))
+    low, high = _axis_range(min(ys), max(ys))
     y_ticks = nice_ticks(0 if 0 <= low < high / 2 else low, high)
     axes = _Axes((x_ticks[0], x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
     parts = [*axes.frame(x_ticks, y_ticks, x_name, y_name)]
@@ -57,16 +57,16 @@ def line_chart(lines: Sequence[Line], *, title: str, x_name: str, y_name: str) -
                 parts.append(f'<circle cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="3" {_fill(number)}/>')
             else:
                 parts.append(f'<polyline points="{places}" {style}/>')
-        parts += _hints(axes, line, runs, number)
+        parts += _markers(axes, line, runs, number)
     return _svg(parts, title, WIDTH, HEIGHT)
 
 
-def _range(low: float, high: float) -> tuple[float, float]:
+def _axis_range(low: float, high: float) -> tuple[float, float]:
     """What an axis spans: of a single value the way from 0 to it, for a scale needs two."""
     return (low, high) if low < high else (min(low, 0), max(high, 0) or (0 if low else 1))
 
 
-def _hints(axes: "_Axes", line: Line, runs: list[list[tuple[float, float]]], number: int) -> Iterator[str]:
+def _markers(axes: "_Axes", line: Curve, runs: list[list[tuple[float, float]]], number: int) -> Iterator[str]:
     """Unseen dots that a pointer finds; with few points they are seen."""
     points = [point for run in runs for point in run]
     kind, radius = ("dot", 2.5) if len(points) <= FEW_POINTS else ("hint", 4)
@@ -93,14 +93,14 @@ def reliability_chart(bins: Sequence[Bin], *, title: str) -> str:
     parts = [*axes.frame(ticks, ticks, "probability of the best class", "share that is right")]
     for one in bins:
         left, right = axes.x(one.low), axes.x(one.high)
-        says = (
+        tooltip = (
             f"{one.low:.2f} to {one.high:.2f}: {one.num_videos} videos, mean probability "
             f"{one.confidence:.3f}, right {one.accuracy:.3f}"
         )
         x, y = axes.x(one.confidence), axes.y(one.accuracy)
         parts.append(
             f'<rect class="bar" x="{left + 0.5:.1f}" y="{y:.1f}" width="{right - left - 1:.1f}" '
-            f'height="{BOTTOM - y:.1f}"><title>{says}</title></rect>'
+            f'height="{BOTTOM - y:.1f}"><title>{tooltip}</title></rect>'
         )
         parts.append(f'<circle class="mean" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
     parts.append(f'<line class="ideal" x1="{LEFT}" y1="{BOTTOM}" x2="{RIGHT}" y2="{TOP}"/>')
@@ -116,13 +116,15 @@ def bar_chart(rows: Sequence[tuple[str, float, str]], *, title: str, x_name: str
         x = left + (right - left) * percent / 100
         parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="4" y2="{bottom}"/>')
         parts.append(f'<text x="{x}" y="{bottom + 14}" text-anchor="middle">{percent}</text>')
-    for number, (name, percent, says) in enumerate(rows):
+    for number, (name, percent, tooltip) in enumerate(rows):
         top = 6 + number * row
         width = (right - left) * percent / 100
-        parts.append(f'<text x="{left - 6}" y="{top + 13}" text-anchor="end">{escape(_cut(name, 22))}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{top + 13}" text-anchor="end">{escape(_truncate(name, 22))}</text>'
+        )
         parts.append(
             f'<rect class="bar" x="{left}" y="{top + 2}" width="{max(width, 1):.1f}" height="{row - 5}">'
-            f"<title>{escape(says)}</title></rect>"
+            f"<title>{escape(tooltip)}</title></rect>"
         )
     parts.append(
         f'<text x="{(left + right) / 2}" y="{bottom + 32}" text-anchor="middle">{escape(x_name)}</text>'
@@ -134,7 +136,7 @@ def matrix_chart(matrix: Tensor, names: Sequence[str], totals: Sequence[int], *,
     """A matrix [K, K] of counts by label (row) and best class (column), the cells as strong as their share of
     the `totals` of the labels; of its own size, for a frame that scrolls.
     """
-    K, short = len(matrix), [_cut(name, MATRIX_NAME) for name in names]
+    K, short = len(matrix), [_truncate(name, MATRIX_NAME) for name in names]
     head = max(MATRIX_HEAD, 16 + LETTER * max(map(len, short)))
     counts = matrix.tolist()
     side = head + K * CELL
@@ -156,9 +158,9 @@ def _cell(row: int, column: int, count: int, total: int, names: Sequence[str], h
     number = (
         f'<text class="{ink}" x="{x + CELL / 2}" y="{y + CELL / 2 + 4}" text-anchor="middle">{count}</text>'
     )
-    says = f"{names[row]} taken for {names[column]}: {count} of {total}"
+    tooltip = f"{names[row]} taken for {names[column]}: {count} of {total}"
     return (
-        f'<g><title>{escape(says)}</title><rect class="cell" x="{x}" y="{y}" width="{CELL - 1}" '
+        f'<g><title>{escape(tooltip)}</title><rect class="cell" x="{x}" y="{y}" width="{CELL - 1}" '
         f'height="{CELL - 1}"/><rect class="fill" x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" '
         f'fill-opacity="{share:.3f}"/>{number if count else ""}</g>'
     )
@@ -184,11 +186,11 @@ class _Axes:
         for tick in y_ticks:
             y = self.y(tick)
             yield f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{number_text(tick)}</text>'
+            yield f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{format_number(tick)}</text>'
         for tick in x_ticks:
             x = self.x(tick)
             yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{BOTTOM}"/>'
-            yield f'<text x="{x:.1f}" y="{BOTTOM + 15}" text-anchor="middle">{number_text(tick)}</text>'
+            yield f'<text x="{x:.1f}" y="{BOTTOM + 15}" text-anchor="middle">{format_number(tick)}</text>'
         middle_x, middle_y = (LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2
         yield f'<text x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_name)}</text>'
         yield (
@@ -208,7 +210,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
-def number_text(value: float) -> str:
+def format_number(value: float) -> str:
     """Short enough for an axis: 0.0005 is 5e-4, 20000 is 20k."""
     if value == 0:
         return "0"
@@ -218,7 +220,7 @@ def number_text(value: float) -> str:
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{round(value, 6):g}"
 
 
-def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
+def downsample(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
     """MAX_POINTS at most: the means of as many neighbours; one that is not finite makes their mean a gap."""
     size = -(-len(points) // MAX_POINTS) or 1
     groups = [points[first : first + size] for first in range(0, len(points), size)]
@@ -231,7 +233,7 @@ def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, f
     ]
 
 
-def _runs(points: Sequence[tuple[float, float | None]]) -> Iterator[list[tuple[float, float]]]:
+def _segments(points: Sequence[tuple[float, float | None]]) -> Iterator[list[tuple[float, float]]]:
     """Stretches without a gap."""
     run: list[tuple[float, float]] = []
     for x, y in points:
@@ -258,7 +260,7 @@ def _fill(number: int) -> str:
     return f'style="fill:var(--c{number % NUM_COLOURS})"'
 
 
-def _cut(text: str, length: int) -> str:
+def _truncate(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}\u2026"
 
 

@@ -8,13 +8,13 @@ from torch import Tensor
 from slowfast_mlp.apps.visualize.predictions import Predictions
 
 
-class Pair(NamedTuple):
-    """`count` videos of the class `label` were taken for `taken_for`: `share` of those of the label with a
+class ConfusedPair(NamedTuple):
+    """`count` videos of the class `label` were taken for `predicted`: `share` of those of the label with a
     view.
     """
 
     label: int
-    taken_for: int
+    predicted: int
     count: int
     share: float
 
@@ -24,17 +24,17 @@ class ClassAccuracy(NamedTuple):
 
     label: int
     num_videos: int
-    num_right: int
+    num_correct: int
 
     @property
     def percent(self) -> float:
         """Right ones in a hundred; a video without a view counts as wrong, as in a test."""
-        return 100 * self.num_right / self.num_videos
+        return 100 * self.num_correct / self.num_videos
 
 
 def confusion_matrix(predictions: Predictions) -> Tensor:
     """[K, K] int64: videos with a view by label (row) and best class (column)."""
-    K, seen = predictions.num_classes, predictions.is_seen
+    K, seen = predictions.num_classes, predictions.has_views
     cells = predictions.labels[seen] * K + predictions.best[seen]
     return torch.bincount(cells, minlength=K * K).reshape(K, K)
 
@@ -48,33 +48,34 @@ def class_accuracies(predictions: Predictions) -> list[ClassAccuracy]:
     return sorted(found, key=lambda row: (row.percent, row.label))
 
 
-def worst_pairs(matrix: Tensor, k: int) -> list[Pair]:
+def worst_pairs(matrix: Tensor, k: int) -> list[ConfusedPair]:
     """The k most frequent mistakes of a matrix [K, K], fewer if there are; of equals the one that is a larger
     share of its class, then the lower numbers.
     """
     totals, counts = matrix.sum(dim=1).tolist(), matrix.tolist()
     places = (matrix - matrix.diag().diag()).nonzero().tolist()
     pairs = [
-        Pair(row, column, counts[row][column], counts[row][column] / totals[row]) for row, column in places
+        ConfusedPair(row, column, counts[row][column], counts[row][column] / totals[row])
+        for row, column in places
     ]
-    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.taken_for))[:k]
+    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))[:k]
 
 
-def most_confused(matrix: Tensor, most: int) -> list[int]:
-    """Up to `most` classes: those of the worst pairs, pair by pair, so that what is confused stands side by
+def most_confused(matrix: Tensor, max_classes: int) -> list[int]:
+    """Up to `max_classes` classes: those of the worst pairs, so that confused classes stand side by
     side. All classes, in their order, where there are no more than that.
     """
     K = len(matrix)
-    if most >= K:
+    if max_classes >= K:
         return list(range(K))
     chosen: list[int] = []
     for pair in worst_pairs(matrix, K * K):
-        new = [label for label in (pair.label, pair.taken_for) if label not in chosen]
-        if len(chosen) + len(new) <= most:
-            known = [label for label in (pair.label, pair.taken_for) if label in chosen]
+        new = [label for label in (pair.label, pair.predicted) if label not in chosen]
+        if len(chosen) + len(new) <= max_classes:
+            known = [label for label in (pair.label, pair.predicted) if label in chosen]
             place = chosen.index(known[0]) + 1 if known and new else len(chosen)
             chosen[place:place] = new
-        if len(chosen) == most:
+        if len(chosen) == max_classes:
             break
     return chosen
 
@@ -83,7 +84,7 @@ def confident_mistakes(predictions: Predictions, k: int) -> list[int]:
     """Positions of the k wrong videos with the highest probability of the wrong class, fewer if there are;
     where no probability is known, the first wrong ones.
     """
-    wrong = predictions.is_seen & (predictions.best != predictions.labels)
+    wrong = predictions.has_views & (predictions.best != predictions.labels)
     places = wrong.nonzero().flatten()
     order = predictions.confidences[places].nan_to_num(0).argsort(descending=True, stable=True)
     return places[order[:k]].tolist()

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from slowfast_mlp.apps.predict.inputs import find_inputs, shown_path
+from slowfast_mlp.apps.predict.inputs import display_path, find_inputs
 from slowfast_mlp.apps.predict.predictor import Predictor
-from slowfast_mlp.apps.visualize.attribution import relevance, stage_relevance
+from slowfast_mlp.apps.visualize.attribution import saliency, stage_saliency
 from slowfast_mlp.apps.visualize.pictures import Picture, draw_maps, draw_strip
 from slowfast_mlp.apps.visualize.token_mixing import mixing_maps
 from slowfast_mlp.data.records import Record
@@ -18,21 +18,23 @@ from slowfast_mlp.errors import UserError
 ONE_VIEW = ("TEST.NUM_ENSEMBLE_VIEWS", "1", "TEST.NUM_SPATIAL_CROPS", "1")  # the middle clip, the centre crop
 
 
-class Seen(NamedTuple):
-    """A clip as the model sees it: frames [T, S, S, 3] uint8, the relevance [T, S, S] of the class `label`
+class Explanation(NamedTuple):
+    """A clip as the model sees it: frames [T, S, S, 3] uint8, the saliency [T, S, S] of the class `label`
     in them with the sum 1, the clip [3, T, S, S] itself, and the class that it takes it for, with the
     probability.
     """
 
     frames: Tensor
-    relevance: Tensor
+    saliency: Tensor
     clip: Tensor
     label: int
     best: int
     probability: float
 
 
-def look(predictor: Predictor, record: Record, *, label: int | None = None, baseline: str = "grey") -> Seen:
+def explain_video(
+    predictor: Predictor, record: Record, *, label: int | None = None, baseline: str = "grey"
+) -> Explanation:
     """What the model sees in the first view of a video, for a class, else for the one that it takes it for.
 
     Raises DecodeError.
@@ -42,24 +44,26 @@ def look(predictor: Predictor, record: Record, *, label: int | None = None, base
         shares = predictor.model(clip[None])[0].float().softmax(dim=0)
     best = int(shares.argmax())
     label = best if label is None else label
-    found = relevance(predictor.model, clip, label, baseline=baseline)
-    return Seen(frames, found, clip, label, best, float(shares[best]))
+    found = saliency(predictor.model, clip, label, baseline=baseline)
+    return Explanation(frames, found, clip, label, best, float(shares[best]))
 
 
-def strip(seen: Seen, *lines: str) -> Picture:
-    """The frames with their relevance, under lines of text."""
-    return draw_strip(seen.frames, seen.relevance, lines)
+def draw_saliency_strip(explanation: Explanation, *lines: str) -> Picture:
+    """The frames with their saliency, under lines of text."""
+    return draw_strip(explanation.frames, explanation.saliency, lines)
 
 
-def layer_pictures(predictor: Predictor, seen: Seen) -> list[tuple[str, Picture]]:
+def layer_pictures(predictor: Predictor, explanation: Explanation) -> list[tuple[str, Picture]]:
     """Name and picture of what every token-mixing layer does, and then of the places that the answer hangs on
     after every stage; gates and places are those of the clip that was seen.
     """
-    maps = mixing_maps(predictor.model, seen.clip) + stage_relevance(predictor.model, seen.clip, seen.label)
+    maps = mixing_maps(predictor.model, explanation.clip) + stage_saliency(
+        predictor.model, explanation.clip, explanation.label
+    )
     return [(one.layer, draw_maps(one)) for one in maps]
 
 
-def record_of(path: str) -> Record:
+def record_from_path(path: str) -> Record:
     """The record of a path in predictions.csv, which for a folder of frames is a template.
 
     Raises UserError where it is no such folder.
@@ -68,5 +72,5 @@ def record_of(path: str) -> Record:
         return Record(path, 0)
     found = find_inputs([os.path.dirname(path)], folders_are_videos=True)
     if len(found) != 1 or isinstance(found[0], Stream):
-        raise UserError(f"{shown_path(found[0])} and others are there, and not the frames of one video.")
+        raise UserError(f"{display_path(found[0])} and others are there, and not the frames of one video.")
     return found[0]

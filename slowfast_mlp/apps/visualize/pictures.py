@@ -11,42 +11,42 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from slowfast_mlp.apps.visualize.colormap import coloured
-from slowfast_mlp.apps.visualize.token_mixing import Maps
+from slowfast_mlp.apps.visualize.colormap import apply_colormap
+from slowfast_mlp.apps.visualize.token_mixing import LayerMaps
 
 Picture = Image.Image
 INK, PAPER, FAINT = "#222222", "#FFFFFF", "#B0B0B0"
 FRAME_SIDE = 128  # pixels of a frame on a strip, at least
 MAX_FRAMES = 8  # on a strip; of more some are drawn, evenly chosen
 MARGIN, LINE = 12, 22
-HIGHEST = 0.995  # quantile of a relevance that is drawn in the brightest colour
+MAX_QUANTILE = 0.995  # quantile of a saliency that is drawn in the brightest colour
 PANEL_SIDES = ((1, 420), (3, 280), (8, 150), (1 << 30, 110))  # up to so many maps, the side of one
 MIN_PANEL_HEIGHT, MIN_PANEL_STEP = 12, 110
 SHEET_WIDTH, MIN_SHEET_WIDTH = 900, 460
 MATRIX_SIDE = 800
 
 
-def overlay(frames: Tensor, relevance: Tensor) -> Tensor:
-    """Frames [T, H, W, 3] uint8, dimmed, under their relevance [T, H, W] in colours: the same shape."""
-    sample = relevance.flatten()[:: max(1, relevance.numel() // 1_000_000)]  # what quantile can take
-    highest = float(sample.quantile(HIGHEST)) or 1.0
-    shares = (relevance / highest).clamp(0, 1)
-    colours = coloured(shares.flatten(0, 1), is_signed=False).reshape(frames.shape).float()
+def overlay(frames: Tensor, saliency: Tensor) -> Tensor:
+    """Frames [T, H, W, 3] uint8, dimmed, under their saliency [T, H, W] in colours: the same shape."""
+    sample = saliency.flatten()[:: max(1, saliency.numel() // 1_000_000)]  # what quantile can take
+    highest = float(sample.quantile(MAX_QUANTILE)) or 1.0
+    shares = (saliency / highest).clamp(0, 1)
+    colors = apply_colormap(shares.flatten(0, 1), is_signed=False).reshape(frames.shape).float()
     grey = frames.float().mean(dim=-1, keepdim=True)
     strength = shares[..., None].sqrt()
-    return (0.6 * grey * (1 - strength) + colours * strength).round().clamp(0, 255).to(torch.uint8)
+    return (0.6 * grey * (1 - strength) + colors * strength).round().clamp(0, 255).to(torch.uint8)
 
 
-def draw_strip(frames: Tensor, relevance: Tensor, lines: Sequence[str]) -> Picture:
+def draw_strip(frames: Tensor, saliency: Tensor, lines: Sequence[str]) -> Picture:
     """The lines of text, then frames [T, H, W, 3] uint8 in a row, and below each its overlay with the share
-    of the relevance [T, H, W] that falls on it.
+    of the saliency [T, H, W] that falls on it.
     """
     T, height, width = frames.shape[:3]
     chosen = torch.linspace(0, T - 1, min(T, MAX_FRAMES)).round().long()
     factor = max(1.0, FRAME_SIDE / max(height, width))
     size = round(width * factor), round(height * factor)
-    looked_at = overlay(frames, relevance)
-    of_frames = relevance.sum(dim=(1, 2)) / max(float(relevance.sum()), 1e-12)
+    overlaid = overlay(frames, saliency)
+    frame_shares = saliency.sum(dim=(1, 2)) / max(float(saliency.sum()), 1e-12)
     text_height = MARGIN + LINE * len(lines)
     columns = len(chosen)
     picture_width = max(MIN_SHEET_WIDTH, 2 * MARGIN + columns * (size[0] + 4) - 4)
@@ -54,23 +54,23 @@ def draw_strip(frames: Tensor, relevance: Tensor, lines: Sequence[str]) -> Pictu
     picture = Image.new("RGB", (picture_width, picture_height), PAPER)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
     for number, line in enumerate(lines):
-        text = _fitting(line, font, picture.width - 2 * MARGIN)
+        text = _truncate(line, font, picture.width - 2 * MARGIN)
         pen.text((MARGIN, MARGIN + number * LINE), text, INK, font)
     for column, frame in enumerate(chosen.tolist()):
         left = MARGIN + column * (size[0] + 4)
-        for row, source in enumerate((frames, looked_at)):
+        for row, source in enumerate((frames, overlaid)):
             pasted = Image.fromarray(source[frame].numpy()).resize(size, Image.Resampling.BILINEAR)
             picture.paste(pasted, (left, text_height + MARGIN // 2 + row * (size[1] + 4)))
-        caption = f"frame {frame + 1}: {100 * float(of_frames[frame]):.0f} %"
+        caption = f"frame {frame + 1}: {100 * float(frame_shares[frame]):.0f} %"
         below = text_height + MARGIN // 2 + 2 * size[1] + 8
         pen.text((left + size[0] / 2, below), caption, INK, ImageFont.load_default(13), anchor="mt")
     return picture
 
 
-def draw_maps(maps: Maps) -> Picture:
+def draw_maps(maps: LayerMaps) -> Picture:
     """The maps of a layer side by side, in lines where they are many, each with its name, over one scale."""
     N, height, width = maps.values.shape
-    lowest, highest = scale_of(maps)
+    lowest, highest = color_limits(maps)
     side = next(side for most, side in PANEL_SIDES if most >= N)
     factor = max(1, side // max(height, width))
     size = width * factor, max(height * factor, MIN_PANEL_HEIGHT)
@@ -79,24 +79,24 @@ def draw_maps(maps: Maps) -> Picture:
     per_line = max(1, min(N, (SHEET_WIDTH - MARGIN) // step[0]))
     sheet_width = min(SHEET_WIDTH, max(MIN_SHEET_WIDTH, per_line * step[0] + MARGIN))
     room = sheet_width - 2 * MARGIN
-    says = _in_lines(f"{maps.layer}: {maps.says}", font, room)
-    axes = _in_lines(f"down: {maps.rows}; across: {maps.columns}", small, room)
-    top = MARGIN + LINE * (len(says) + len(axes))
+    caption_lines = _wrap(f"{maps.layer}: {maps.description}", font, room)
+    axes = _wrap(f"down: {maps.rows}; across: {maps.columns}", small, room)
+    top = MARGIN + LINE * (len(caption_lines) + len(axes))
     picture = Image.new("RGB", (sheet_width, top + -(-N // per_line) * step[1] + LINE + 2 * MARGIN), PAPER)
     pen = ImageDraw.Draw(picture)
-    for number, line in enumerate([*says, *axes]):
-        pen.text((MARGIN, MARGIN + number * LINE), line, INK, font if number < len(says) else small)
+    for number, line in enumerate([*caption_lines, *axes]):
+        pen.text((MARGIN, MARGIN + number * LINE), line, INK, font if number < len(caption_lines) else small)
     for number, (name, one) in enumerate(zip(maps.names, maps.values)):
         left, above = MARGIN + number % per_line * step[0], top + number // per_line * step[1]
         shares = one / highest if maps.is_signed else (one - lowest) / max(highest - lowest, 1e-12)
-        pasted = Image.fromarray(coloured(shares, is_signed=maps.is_signed).numpy())
+        pasted = Image.fromarray(apply_colormap(shares, is_signed=maps.is_signed).numpy())
         picture.paste(pasted.resize(size, Image.Resampling.NEAREST), (left, above + 18))
-        pen.text((left, above), _fitting(name, small, step[0]), INK, small)
+        pen.text((left, above), _truncate(name, small, step[0]), INK, small)
     _scale_bar(picture, pen, maps, lowest, highest)
     return picture
 
 
-def scale_of(maps: Maps) -> tuple[float, float]:
+def color_limits(maps: LayerMaps) -> tuple[float, float]:
     """The values at both ends of the colours: 0 in the middle of signed ones, else the lowest and highest."""
     finite = maps.values[maps.values.isfinite()]
     if not maps.is_signed:
@@ -105,14 +105,16 @@ def scale_of(maps: Maps) -> tuple[float, float]:
     return -largest, largest
 
 
-def _scale_bar(picture: Picture, pen: ImageDraw.ImageDraw, maps: Maps, lowest: float, highest: float) -> None:
+def _scale_bar(
+    picture: Picture, pen: ImageDraw.ImageDraw, maps: LayerMaps, lowest: float, highest: float
+) -> None:
     """At the bottom: the colours with the values at their ends."""
     small, top = ImageFont.load_default(13), picture.height - LINE - MARGIN
     ramp = torch.linspace(-1 if maps.is_signed else 0, 1, 200).expand(14, -1)
     low, high = f"{lowest:.3g}", f"{highest:.3g}"
     left = MARGIN + round(small.getlength(low)) + 8
     pen.text((MARGIN, top), low, INK, small)
-    picture.paste(Image.fromarray(coloured(ramp, is_signed=maps.is_signed).numpy()), (left, top))
+    picture.paste(Image.fromarray(apply_colormap(ramp, is_signed=maps.is_signed).numpy()), (left, top))
     pen.text((left + 208, top), high, INK, small)
 
 
@@ -133,7 +135,7 @@ def draw_matrix(matrix: Tensor, names: Sequence[str], title: str) -> Picture:
     head = left - MARGIN
     picture = Image.new("RGB", (left + side + MARGIN, top + head + side + MARGIN), PAPER)
     pen = ImageDraw.Draw(picture)
-    pen.text((MARGIN, MARGIN), _fitting(title, font, picture.width - 2 * MARGIN), INK, font)
+    pen.text((MARGIN, MARGIN), _truncate(title, font, picture.width - 2 * MARGIN), INK, font)
     pen.text((MARGIN, MARGIN + LINE), "rows: label; columns: best class;", INK, ImageFont.load_default(13))
     pen.text(
         (MARGIN, MARGIN + 2 * LINE - 4),
@@ -141,11 +143,11 @@ def draw_matrix(matrix: Tensor, names: Sequence[str], title: str) -> Picture:
         INK,
         ImageFont.load_default(13),
     )
-    pasted = Image.fromarray(coloured(shares.sqrt(), is_signed=False).numpy())
+    pasted = Image.fromarray(apply_colormap(shares.sqrt(), is_signed=False).numpy())
     picture.paste(pasted.resize((side, side), Image.Resampling.NEAREST), (left, top + head))
     for k, name in shown.items():
         middle = (k + 0.5) * cell
-        text = _fitting(name, small, left - MARGIN - 6)
+        text = _truncate(name, small, left - MARGIN - 6)
         pen.text((left - 5, top + head + middle), text, INK, small, anchor="rm")
         turned = Image.new("RGB", (head, round(small.size) + 4), PAPER)
         ImageDraw.Draw(turned).text((0, 0), text, INK, small)
@@ -154,7 +156,7 @@ def draw_matrix(matrix: Tensor, names: Sequence[str], title: str) -> Picture:
     return picture
 
 
-def encoded(picture: Picture, kind: str) -> bytes:
+def encode_image(picture: Picture, kind: str) -> bytes:
     """The bytes of a file of the picture: `kind` png, or jpeg for photos."""
     data = io.BytesIO()
     quality = dict(quality=88) if kind == "jpeg" else dict(optimize=True)
@@ -162,12 +164,12 @@ def encoded(picture: Picture, kind: str) -> bytes:
     return data.getvalue()
 
 
-def as_pixels(picture: Picture) -> Tensor:
+def image_to_tensor(picture: Picture) -> Tensor:
     """[H, W, 3] uint8."""
     return torch.from_numpy(numpy.array(picture.convert("RGB")))
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _truncate(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text, or as much of its beginning as fits, with dots behind."""
     if font.getlength(text) <= width:
         return text
@@ -176,7 +178,7 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return f"{text}..."
 
 
-def _in_lines(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     """The text in as many lines as it needs."""
     lines = [""]
     for word in text.split():

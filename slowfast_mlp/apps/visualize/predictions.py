@@ -29,7 +29,7 @@ class Predictions:
     label_names: tuple[str, ...]
 
     @property
-    def is_seen(self) -> Tensor:
+    def has_views(self) -> Tensor:
         """[V] bool: which videos gave a view."""
         return self.best != NO_CLASS
 

@@ -18,26 +18,26 @@ from slowfast_mlp.layers.quadratic_position import QuadraticPosition
 from slowfast_mlp.layers.relative_position import LearnedPosition
 from slowfast_mlp.models.morphmlp import MorphFC, TemporalMorphFC
 
-NAMES_OF_STEPS = dict(
+SHIFT_NAMES = dict(
     zip(
         SPACE_STEPS + TIME_STEPS,
         ("from above", "from below", "from the left", "from the right", "from before", "from after"),
     )
 )
 MAX_PANELS = 16  # of a layer: more groups than these would be too small to see
-UNMOVED = "not moved"
+UNSHIFTED = "not moved"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maps:
-    """Maps of one layer: `values` [N, H, W] float32 on the CPU with a name for each of N.
+class LayerMaps:
+    """LayerMaps of one layer: `values` [N, H, W] float32 on the CPU with a name for each of N.
 
-    `layer` is its name in the model, `says` what is seen, `rows` and `columns` what the axes are. Where it
+    `layer` is its name in the model, `description` what is seen, `rows` and `columns` are the axes. Where it
     `is_signed`, zero is the middle; otherwise values are 0 or more.
     """
 
     layer: str
-    says: str
+    description: str
     values: Tensor
     names: tuple[str, ...]
     rows: str
@@ -45,17 +45,17 @@ class Maps:
     is_signed: bool
 
 
-def mixing_maps(model: nn.Module, clip: Tensor) -> list[Maps]:
+def mixing_maps(model: nn.Module, clip: Tensor) -> list[LayerMaps]:
     """The maps of all token-mixing layers that are known, in the order of the model; none of a model without
     such a layer. `clip` [3, T, H, W], normalised, is what gates are looked at on.
     """
     inputs: dict[str, Tensor] = {}
     found = [(name, module) for name, module in model.named_modules() if type(module) in KINDS]
 
-    def keep(name: str) -> Callable[..., None]:
+    def save_input(name: str) -> Callable[..., None]:
         return lambda _, arguments: inputs.setdefault(name, arguments[0])
 
-    handles = [module.register_forward_pre_hook(keep(name)) for name, module in found]
+    handles = [module.register_forward_pre_hook(save_input(name)) for name, module in found]
     model.eval()
     try:
         with torch.inference_mode(), use_reference():
@@ -67,38 +67,38 @@ def mixing_maps(model: nn.Module, clip: Tensor) -> list[Maps]:
             handle.remove()
 
 
-def _chunks(name: str, layer: MorphFC, x: Tensor) -> list[Maps]:
+def _chunk_maps(name: str, layer: MorphFC, x: Tensor) -> list[LayerMaps]:
     """Which place of a chunk an output takes from which, for its branches, and the branches' gates."""
     L = layer.chunk_len
     linears = {"whole map": layer.mlp_h} if layer.whole_map else {"columns": layer.mlp_h, "rows": layer.mlp_w}
-    weights = torch.stack([_place_weights(linear.weight, L, L) for linear in linears.values()])
-    maps = Maps(
+    weights = torch.stack([_position_weights(linear.weight, L, L) for linear in linears.values()])
+    maps = LayerMaps(
         layer=name,
-        says="Chunk mixing: size of the weights between the places of a chunk, over all channels of a group",
+        description="Chunk mixing: weights between the places of a chunk, over a group's channels",
         values=_on_cpu(weights),
         names=tuple(linears),
         rows=f"place that is made, 1 to {L}",
         columns=f"place that is taken, 1 to {L}",
         is_signed=False,
     )
-    return [maps, _branch_gates(name, layer, x)]
+    return [maps, _branch_gate_maps(name, layer, x)]
 
 
-def _branch_gates(name: str, layer: MorphFC, x: Tensor) -> Maps:
+def _branch_gate_maps(name: str, layer: MorphFC, x: Tensor) -> LayerMaps:
     """The softmax weights of the branches on the clip, the channels folded to a map."""
-    kept: list[Tensor] = []
-    handle = layer.reweight.register_forward_hook(lambda _, __, output: kept.append(output))
+    gate_logits: list[Tensor] = []
+    handle = layer.reweight.register_forward_hook(lambda _, __, output: gate_logits.append(output))
     try:
         layer(x)
     finally:
         handle.remove()
     branches = ("whole map", "channels") if layer.whole_map else ("columns", "rows", "channels")
-    gates = kept[0][0].reshape(-1, layer.num_branches).softmax(dim=-1).t()  # branches C
+    gates = gate_logits[0][0].reshape(-1, layer.num_branches).softmax(dim=-1).t()  # branches C
     means = gates.mean(dim=1).tolist()
-    return Maps(
+    return LayerMaps(
         layer=name,
-        says="Share of each branch in the sum, channel by channel, on this clip",
-        values=_on_cpu(_folded(gates)),
+        description="Share of each branch in the sum, channel by channel, on this clip",
+        values=_on_cpu(_fold_to_maps(gates)),
         names=tuple(f"{branch}: {100 * mean:.0f} %" for branch, mean in zip(branches, means)),
         rows="channels, row by row",
         columns="channels",
@@ -106,13 +106,13 @@ def _branch_gates(name: str, layer: MorphFC, x: Tensor) -> Maps:
     )
 
 
-def _time(name: str, layer: TemporalMorphFC, x: Tensor) -> list[Maps]:
+def _time_maps(name: str, layer: TemporalMorphFC, x: Tensor) -> list[LayerMaps]:
     """Which time an output takes from which."""
     T = x.shape[1]
-    maps = Maps(
+    maps = LayerMaps(
         layer=name,
-        says="Time mixing: size of the weights between times, over all channels of a group",
-        values=_on_cpu(_place_weights(layer.mlp_t.weight, T, T)[None]),
+        description="Time mixing: size of the weights between times, over all channels of a group",
+        values=_on_cpu(_position_weights(layer.mlp_t.weight, T, T)[None]),
         names=("all groups",),
         rows=f"time that is made, 1 to {T}",
         columns=f"time that is taken, 1 to {T}",
@@ -121,39 +121,39 @@ def _time(name: str, layer: TemporalMorphFC, x: Tensor) -> list[Maps]:
     return [maps]
 
 
-def _place_weights(weight: Tensor, num_out: int, num_in: int) -> Tensor:
+def _position_weights(weight: Tensor, num_out: int, num_in: int) -> Tensor:
     """The root of the mean square over channels, [out · S, in · S] -> [out, in]: place by place."""
     blocks = weight.float().reshape(num_out, len(weight) // num_out, num_in, -1)
     return blocks.square().mean(dim=(1, 3)).sqrt()
 
 
-def _offsets(name: str, layer: LearnedPosition, _: Tensor | None) -> list[Maps]:
+def _bias_maps(name: str, layer: LearnedPosition, _: Tensor | None) -> list[LayerMaps]:
     """The table of every group over relative positions, taken less made."""
     t, h, w = layer.window
     table = layer.window_relative_position_bias_table
     # Rows are offsets made less taken, from low to high: turned round, the map shows where is taken from.
     grid = _on_cpu(table.t().reshape(-1, 2 * t - 1, 2 * h - 1, 2 * w - 1).flip(1, 2, 3))  # G t h w
     if t > 1 and h == w == 1:
-        return [_offsets_in_time(name, grid.flatten(1))]
-    says = "Relative position maps: what a place takes of its window, in each channel group"
-    maps = Maps(
+        return [_temporal_bias_maps(name, grid.flatten(1))]
+    description = "Relative position maps: what a place takes of its window, in each channel group"
+    maps = LayerMaps(
         layer=name,
-        says=says + (f", at the same time (of {2 * t - 1} time offsets)" if t > 1 else ""),
+        description=description + (f", at the same time (of {2 * t - 1} time offsets)" if t > 1 else ""),
         values=grid[:, t - 1],
         names=_groups(len(grid)),
         rows=f"height, {1 - h} to {h - 1}",
         columns=f"width, {1 - w} to {w - 1} (0 is its own place)",
         is_signed=True,
     )
-    return [_some_panels(maps)]
+    return [_limit_panels(maps)]
 
 
-def _offsets_in_time(name: str, lines: Tensor) -> Maps:
+def _temporal_bias_maps(name: str, lines: Tensor) -> LayerMaps:
     """Tables over time [G, 2·t - 1], a row a group."""
     reach = lines.shape[1] // 2
-    return Maps(
+    return LayerMaps(
         layer=name,
-        says=f"Relative position maps over time: what a time takes, {reach} before to {reach} after",
+        description=f"Relative position maps over time: what a time takes, {reach} before to {reach} after",
         values=lines[None],
         names=("all groups",),
         rows="groups",
@@ -162,52 +162,52 @@ def _offsets_in_time(name: str, lines: Tensor) -> Maps:
     )
 
 
-def _quadratic(name: str, layer: QuadraticPosition, _: Tensor | None) -> list[Maps]:
+def _quadratic_maps(name: str, layer: QuadraticPosition, _: Tensor | None) -> list[LayerMaps]:
     """What the place in the middle of a window takes of all, in every group."""
     _, h, w = layer.window  # of one frame
     weights = layer.weights()[:, (h // 2) * w + w // 2]  # G N
-    maps = Maps(
+    maps = LayerMaps(
         layer=name,
-        says="Relative position maps: what the middle of a window takes of it, in each channel group",
+        description="Relative position maps: what the middle of a window takes of it, in each channel group",
         values=_on_cpu(weights.reshape(-1, h, w)),
         names=_groups(len(weights)),
         rows=f"height, 1 to {h}",
         columns=f"width, 1 to {w}",
         is_signed=False,
     )
-    return [_some_panels(maps)]
+    return [_limit_panels(maps)]
 
 
 def _groups(number: int) -> tuple[str, ...]:
     return tuple(f"group {group}" for group in range(1, number + 1))
 
 
-def _shifts(name: str, layer: AffineShift, x: Tensor) -> list[Maps]:
+def _shift_maps(name: str, layer: AffineShift, x: Tensor) -> list[LayerMaps]:
     """How much arrives at every place from each direction, after the gate, and the gates themselves."""
     values = layer.value(x)
-    moved = shift(values, layer.fold, layer.steps)
+    shifted = shift(values, layer.fold, layer.steps)
     gates = None
     if layer.gate is not None:
-        seen = values.mean(dim=(1, 2, 3), keepdim=True) if layer.is_pooled else values
-        gates = layer.gate(seen).sigmoid()
-        moved = moved * gates
-    sides = [*(NAMES_OF_STEPS[step] for step in layer.steps), UNMOVED]
+        gate_input = values.mean(dim=(1, 2, 3), keepdim=True) if layer.is_pooled else values
+        gates = layer.gate(gate_input).sigmoid()
+        shifted = shifted * gates
+    sides = [*(SHIFT_NAMES[step] for step in layer.steps), UNSHIFTED]
     sizes = [layer.fold] * len(layer.steps) + [values.shape[-1] - layer.fold * len(layer.steps)]
-    groups = [group for group in moved[0].split(sizes, dim=-1) if group.shape[-1]]  # T H W C
+    groups = [group for group in shifted[0].split(sizes, dim=-1) if group.shape[-1]]  # T H W C
     arriving = torch.stack([group.float().square().mean(dim=(0, 3)).sqrt() for group in groups])  # N H W
-    maps = Maps(
+    maps = LayerMaps(
         layer=name,
-        says="Shifts: how much arrives at every place from each direction, after the gate, on this clip",
+        description="Shifts: how much arrives at every place from each direction, after the gate",
         values=_on_cpu(arriving),
         names=tuple(sides[: len(groups)]),
         rows="height",
         columns="width",
         is_signed=False,
     )
-    return [maps] if gates is None else [maps, _gates(name, gates, sides[: len(groups)], sizes)]
+    return [maps] if gates is None else [maps, _gate_maps(name, gates, sides[: len(groups)], sizes)]
 
 
-def _gates(name: str, gates: Tensor, sides: list[str], sizes: list[int]) -> Maps:
+def _gate_maps(name: str, gates: Tensor, sides: list[str], sizes: list[int]) -> LayerMaps:
     """The gates of the groups, [1, T, H, W, C] as maps over space, [1, 1, 1, 1, C] channel by channel."""
     groups = [group for group in _on_cpu(gates[0]).split(sizes, dim=-1) if group.shape[-1]]
     if gates.shape[1:4].numel() > 1:
@@ -218,9 +218,9 @@ def _gates(name: str, gates: Tensor, sides: list[str], sizes: list[int]) -> Maps
         lines = [F.pad(group.flatten(), (0, width - group.shape[-1]), value=torch.nan) for group in groups]
         values, names = torch.stack(lines)[None], ("all directions",)
         rows, columns = "; ".join(sides), f"channels of a direction, 1 to {width}"
-    return Maps(
+    return LayerMaps(
         layer=name,
-        says="Gates on this clip, 0 (closed) to 1 (open)",
+        description="Gates on this clip, 0 (closed) to 1 (open)",
         values=values,
         names=names,
         rows=rows,
@@ -229,7 +229,7 @@ def _gates(name: str, gates: Tensor, sides: list[str], sizes: list[int]) -> Maps
     )
 
 
-def _some_panels(maps: Maps) -> Maps:
+def _limit_panels(maps: LayerMaps) -> LayerMaps:
     """Of many groups some, evenly chosen, and a word about it."""
     num_groups = len(maps.values)
     if num_groups <= MAX_PANELS:
@@ -237,13 +237,13 @@ def _some_panels(maps: Maps) -> Maps:
     chosen = torch.linspace(0, num_groups - 1, MAX_PANELS).round().long().tolist()
     return dataclasses.replace(
         maps,
-        says=f"{maps.says} ({MAX_PANELS} of {num_groups} groups)",
+        description=f"{maps.description} ({MAX_PANELS} of {num_groups} groups)",
         values=maps.values[chosen],
         names=tuple(maps.names[group] for group in chosen),
     )
 
 
-def _folded(rows: Tensor) -> Tensor:
+def _fold_to_maps(rows: Tensor) -> Tensor:
     """Rows [N, C] as maps [N, H, W] with H the divisor of C that is nearest to a square lying on its side."""
     C = rows.shape[1]
     height = max(side for side in range(1, C + 1) if C % side == 0 and side * side <= C)
@@ -254,10 +254,10 @@ def _on_cpu(values: Tensor) -> Tensor:
     return values.detach().float().cpu()
 
 
-KINDS: dict[type[nn.Module], Callable[..., list[Maps]]] = {
-    MorphFC: _chunks,
-    TemporalMorphFC: _time,
-    LearnedPosition: _offsets,
-    QuadraticPosition: _quadratic,
-    AffineShift: _shifts,
+KINDS: dict[type[nn.Module], Callable[..., list[LayerMaps]]] = {
+    MorphFC: _chunk_maps,
+    TemporalMorphFC: _time_maps,
+    LearnedPosition: _bias_maps,
+    QuadraticPosition: _quadratic_maps,
+    AffineShift: _shift_maps,
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from slowfast_mlp.data.annotations import find_file, is_whole_number, read_lines
 from slowfast_mlp.data.datasets.kinetics import names_of_classes
-from slowfast_mlp.data.records import Record, Records, literal
+from slowfast_mlp.data.records import Record, Records, escape_braces
 from slowfast_mlp.errors import UserError
 
 SAMPLING = "segments"
@@ -67,7 +67,7 @@ def parse_frame_list(path: str, *, prefix: str, template: str, first_frame: int)
 
 def frame_template(prefix: str, folder: str, template: str) -> str:
     """The template of a folder's frames for `str.format`, with braces in folder names escaped."""
-    return os.path.join(literal(os.path.join(prefix, folder)), template)
+    return os.path.join(escape_braces(os.path.join(prefix, folder)), template)
 
 
 def check_template(template: str) -> None:

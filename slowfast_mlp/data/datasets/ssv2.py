@@ -10,7 +10,7 @@ from iopath.common.file_io import g_pathmgr
 
 from slowfast_mlp.data.annotations import VIDEO_SUFFIXES, find_file, read_json, read_label_names, read_lines
 from slowfast_mlp.data.datasets.ssv1 import LABEL_NAMES, parse_frame_list
-from slowfast_mlp.data.records import Record, Records, literal
+from slowfast_mlp.data.records import Record, Records, escape_braces
 from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ def _frame_folders(labels: dict[str, int], root: str, split: str, *, prefix: str
             )
         if video in found:
             raise UserError(f"{csv} has frames of video {video} in two places; list them together.")
-        path = os.path.join(literal(prefix), record.path)
+        path = os.path.join(escape_braces(prefix), record.path)
         found[video] = record._replace(path=path, label=labels[video])
     without = [video for video in labels if video not in found]
     if without:
@@ -234,4 +234,4 @@ def _template_of(frame: str, where: str) -> tuple[str, int]:
     if match is None:
         raise UserError(f"{where}: the name of frame {frame!r} has no number before its ending.")
     before, digits, ending = match.groups()
-    return f"{literal(os.path.join(folder, before))}{{:0{len(digits)}d}}{ending}", int(digits)
+    return f"{escape_braces(os.path.join(folder, before))}{{:0{len(digits)}d}}{ending}", int(digits)

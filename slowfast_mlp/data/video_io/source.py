@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from slowfast_mlp.data import tar_files
-from slowfast_mlp.data.records import Record, literal
+from slowfast_mlp.data.records import Record, escape_braces
 from slowfast_mlp.data.video_io.decode_error import DecodeError, reason_of
 from slowfast_mlp.data.video_io.frame_source import FrameSource
 from slowfast_mlp.data.video_io.images import ImageError, decode_image, is_image
@@ -26,7 +26,7 @@ def open_record(record: Record, decoder: str, *, channel_order: str = "RGB") -> 
             record.path, num_frames=record.num_frames, first_frame=record.first_frame, fps=IMAGES_FPS
         )
     elif is_image(record.path):
-        source = ImageFiles(literal(record.path), num_frames=1, first_frame=0, fps=IMAGES_FPS)
+        source = ImageFiles(escape_braces(record.path), num_frames=1, first_frame=0, fps=IMAGES_FPS)
     else:
         source = open_video(record.path, decoder)
     return ReversedChannels(source) if channel_order == "BGR" else source

@@ -5,7 +5,7 @@ import logging
 import pytest
 from PIL import Image
 
-from slowfast_mlp.apps.predict.inputs import find_inputs, read_list, shown_path
+from slowfast_mlp.apps.predict.inputs import display_path, find_inputs, read_list
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.tar_files import write_shard
 from slowfast_mlp.data.video_io.stream import Stream
@@ -49,8 +49,8 @@ def test_patterns_reach_into_folders(folder):
 
 def test_a_folder_of_frames_is_called_by_its_name(folder):
     (frames,) = find_inputs(["deep/frames"])
-    assert shown_path(frames) == "deep/frames"
-    assert shown_path(Record("a{0}.mp4", 0)) == "a{0}.mp4"
+    assert display_path(frames) == "deep/frames"
+    assert display_path(Record("a{0}.mp4", 0)) == "a{0}.mp4"
 
 
 def test_zeros_in_front_and_braces_in_names_are_kept(tmp_path):
@@ -61,7 +61,7 @@ def test_zeros_in_front_and_braces_in_names_are_kept(tmp_path):
     (frames,) = find_inputs([str(place)])
     assert (frames.num_frames, frames.first_frame) == (4, 8)
     assert frames.first_file == f"{place}/v2_0008.png"
-    assert shown_path(frames) == str(place)
+    assert display_path(frames) == str(place)
 
 
 def test_pictures_with_gaps_are_taken_one_by_one(folder, caplog):

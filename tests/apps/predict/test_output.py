@@ -8,7 +8,14 @@ import torch
 from slowfast_mlp.apps.predict import output
 from slowfast_mlp.apps.predict.captions import draw_caption
 from slowfast_mlp.apps.predict.predictor import Prediction, Ranked
-from slowfast_mlp.apps.predict.timeline import COLOURS, OTHERS, draw_timeline, main_classes, tick_text, ticks
+from slowfast_mlp.apps.predict.timeline import (
+    COLORS,
+    OTHERS,
+    draw_timeline,
+    format_tick,
+    leading_classes,
+    ticks,
+)
 
 NAMES = ("run", "jump", "swim")
 
@@ -28,19 +35,19 @@ def predicted(*shares, start=None, end=None, failure="", num_views=6):
 
 
 def test_a_table_has_a_line_for_every_class():
-    assert output.table(predicted(0.25, 0.7, 0.05), 2, colours=False) == (
+    assert output.table(predicted(0.25, 0.7, 0.05), 2, use_color=False) == (
         "a.mp4\n   1  jump   70.0 %\n   2  run    25.0 %"
     )
 
 
 def test_colours_are_only_there_when_asked_for():
-    assert "\x1b[1m   1  jump   70.0 %\x1b[0m" in output.table(predicted(0.25, 0.7, 0.05), 2, colours=True)
+    assert "\x1b[1m   1  jump   70.0 %\x1b[0m" in output.table(predicted(0.25, 0.7, 0.05), 2, use_color=True)
 
 
 def test_a_table_says_what_could_not_be_read():
-    part = output.table(predicted(0.25, 0.7, 0.05, failure="is cut off", num_views=3), 1, colours=False)
+    part = output.table(predicted(0.25, 0.7, 0.05, failure="is cut off", num_views=3), 1, use_color=False)
     assert part == "a.mp4\n   1  jump   70.0 %\n  only 3 views: is cut off"
-    none = output.table(predicted(failure="has no frames", num_views=0), 1, colours=False)
+    none = output.table(predicted(failure="has no frames", num_views=0), 1, use_color=False)
     assert none == "a.mp4\n  cannot be read: has no frames"
 
 
@@ -69,8 +76,8 @@ WINDOWS = [
 
 
 def test_a_window_stands_for_the_times_around_its_middle():
-    assert output.spans(WINDOWS) == [(0.0, 1.5), (1.5, 2.5), (2.5, 3.25), (3.25, 4.5)]
-    assert output.spans(WINDOWS[:1]) == [(0.0, 2.0)]
+    assert output.window_spans(WINDOWS) == [(0.0, 1.5), (1.5, 2.5), (2.5, 3.25), (3.25, 4.5)]
+    assert output.window_spans(WINDOWS[:1]) == [(0.0, 2.0)]
 
 
 def test_neighbouring_windows_with_one_best_class_are_a_segment():
@@ -90,7 +97,7 @@ def test_neighbouring_windows_with_one_best_class_are_a_segment():
     ("seconds", "text"), [(0.0, "0:00.0"), (59.96, "1:00.0"), (62.5, "1:02.5"), (3662.54, "1:01:02.5")]
 )
 def test_times_are_written_as_people_do(seconds, text):
-    assert output.clock(seconds) == text
+    assert output.format_time(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -111,11 +118,11 @@ def test_ticks_are_round_and_few(start, end, expected):
     [(0, 5, "0 s"), (0.5, 5, "0.5 s"), (2, 5, "2 s"), (90, 100, "1:30"), (90, 4000, "0:01:30")],
 )
 def test_ticks_have_the_unit_of_the_whole(seconds, end, text):
-    assert tick_text(seconds, end) == text
+    assert format_tick(seconds, end) == text
 
 
 def test_the_classes_that_lead_most_are_drawn():
-    assert main_classes(WINDOWS) == [0, 1, 2]
+    assert leading_classes(WINDOWS) == [0, 1, 2]
 
 
 def colours_at(picture, x, y):
@@ -126,9 +133,9 @@ def test_the_strip_of_a_timeline_shows_the_best_class_at_its_time():
     picture = draw_timeline(WINDOWS, "a.mp4")
     assert picture.size == (1600, 800)
     # Times 0 to 4.5 s lie from 110 to 1210: 2 s at 599, 3 s at 843, 4 s at 1088.
-    assert [colours_at(picture, x, 650) for x in (599, 843, 1088)] == [COLOURS[0], COLOURS[1], COLOURS[0]]
+    assert [colours_at(picture, x, 650) for x in (599, 843, 1088)] == [COLORS[0], COLORS[1], COLORS[0]]
     # run is at 90 % in the middle of the last window, 3.5 s; lines rise from 560 to 90.
-    assert colours_at(picture, 110 + round(1100 * 3.5 / 4.5), 560 - round(470 * 0.9) + 1) == COLOURS[0]
+    assert colours_at(picture, 110 + round(1100 * 3.5 / 4.5), 560 - round(470 * 0.9) + 1) == COLORS[0]
 
 
 def test_classes_without_a_colour_are_others():
@@ -146,7 +153,7 @@ def test_classes_without_a_colour_are_others():
     ]
     picture = draw_timeline(windows, "a.mp4")
     strip = [colours_at(picture, round(110 + 1100 * (label + 0.5) / 8), 650) for label in range(8)]
-    assert strip == [*COLOURS, OTHERS, OTHERS]
+    assert strip == [*COLORS, OTHERS, OTHERS]
 
 
 def test_a_caption_lies_in_the_corner_and_small_frames_grow():

@@ -14,7 +14,7 @@ import av
 import pytest
 from PIL import Image
 
-from slowfast_mlp.apps.predict.command import _ctrl_c_seen, files_for
+from slowfast_mlp.apps.predict.command import _catch_ctrl_c, output_files
 from slowfast_mlp.data.datasets.synthetic import CLASSES
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.stream import open_stream
@@ -205,7 +205,7 @@ def test_interrupting_a_stream_ends_it_and_writes_its_files(checkpoint, tmp_path
 
 def test_a_ctrl_c_that_is_lost_in_native_code_is_seen_all_the_same():
     before = signal.getsignal(signal.SIGINT)
-    with _ctrl_c_seen() as is_seen:
+    with _catch_ctrl_c() as is_seen:
         assert not is_seen()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -276,5 +276,5 @@ def test_a_video_is_not_written_over_by_itself_with_names_on_it(predict, write_n
 
 def test_every_video_has_a_file_of_its_own_whatever_the_others_are_called(tmp_path):
     sources = [Record(name, 0) for name in ("a.mp4", "x/a.mp4", "a_2.mp4", "y/a.mp4")]
-    names = [path.name for path in files_for(tmp_path, sources, ".json")]
+    names = [path.name for path in output_files(tmp_path, sources, ".json")]
     assert names == ["a.json", "a_2.json", "a_2_2.json", "a_3.json"]

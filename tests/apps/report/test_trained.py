@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import slowfast_mlp
-from slowfast_mlp.apps.visualize.explain import ONE_VIEW, look
+from slowfast_mlp.apps.visualize.explain import ONE_VIEW, explain_video
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.data.datasets.synthetic import CLASSES, render_video
 from slowfast_mlp.data.records import Record
@@ -25,10 +25,10 @@ def test_the_relevance_of_a_trained_model_lies_on_what_moves(tmp_path):
     for label, name in enumerate(CLASSES):
         path = tmp_path / f"{name}.mp4"
         write_video(path, render_video(label, seed=1000 + label), fps=30, options={"crf": "20"})
-        seen = look(predictor, Record(str(path), label), label=label)
-        background = seen.frames.float().median(dim=0).values
-        moves = (seen.frames.float() - background).abs().sum(dim=-1) > 60
-        shares.append(float(seen.relevance[moves].sum()))
+        explanation = explain_video(predictor, Record(str(path), label), label=label)
+        background = explanation.frames.float().median(dim=0).values
+        moves = (explanation.frames.float() - background).abs().sum(dim=-1) > 60
+        shares.append(float(explanation.saliency[moves].sum()))
         areas.append(float(moves.float().mean()))
     # Measured: about five times their share of the pixels.
     assert torch.tensor(shares).mean() > 2.5 * torch.tensor(areas).mean()

@@ -5,7 +5,7 @@ from PIL import Image
 
 from slowfast_mlp.apps.reproduce.plot import (
     BOTTOM,
-    COLOURS,
+    COLORS,
     LEFT,
     RIGHT,
     TOP,
@@ -17,7 +17,7 @@ from slowfast_mlp.apps.reproduce.plot import (
 )
 
 
-def colour(picture: Image.Image, x: float, y: float) -> str:
+def pixel_color(picture: Image.Image, x: float, y: float) -> str:
     return "#{:02X}{:02X}{:02X}".format(*picture.getpixel((round(x), round(y))))
 
 
@@ -30,8 +30,10 @@ def test_a_point_alone_stands_in_the_middle_a_ring_if_published_a_disc_if_measur
     middle = (LEFT + RIGHT) / 2, (TOP + BOTTOM) / 2
     ring = draw([point(published=50.0)])
     disc = draw([point(measured=50.0)])
-    assert colour(ring, *middle) == "#FFFFFF" and colour(ring, middle[0] + 6, middle[1]) == COLOURS[0]
-    assert colour(disc, *middle) == COLOURS[0]
+    assert (
+        pixel_color(ring, *middle) == "#FFFFFF" and pixel_color(ring, middle[0] + 6, middle[1]) == COLORS[0]
+    )
+    assert pixel_color(disc, *middle) == COLORS[0]
 
 
 def test_a_better_and_dearer_row_stands_above_and_to_the_right():
@@ -85,8 +87,8 @@ def test_gflops_are_round(low, high, expected):
 
 def test_boxes_that_share_an_edge_do_not_touch():
     box = Box(0, 0, 10, 10)
-    assert box.touches(Box(9, 9, 20, 20))
-    assert not box.touches(Box(10, 0, 20, 10))
+    assert box.overlaps(Box(9, 9, 20, 20))
+    assert not box.overlaps(Box(10, 0, 20, 10))
 
 
 def test_the_legend_goes_on_in_another_line_where_it_is_too_long():

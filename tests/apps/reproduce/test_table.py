@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slowfast_mlp.apps.reproduce.table import PAPERS, SYNTHETIC, matching, read_table
+from slowfast_mlp.apps.reproduce.table import PAPERS, SYNTHETIC, match_rows, read_table
 from slowfast_mlp.errors import UserError
 from tests.conftest import ROOT
 
@@ -51,9 +51,9 @@ def test_a_table_that_says_something_else_is_refused_with_its_line(table, text, 
 
 def test_names_of_rows_may_have_stars_and_the_nearest_is_named(table):
     rows = table("name,config\nA/S_16,s.yaml\nA/S_32,s.yaml\nB/S_16,s.yaml\n")
-    assert [row.name for row in matching(rows, "A/*", flag="--rows")] == ["A/S_16", "A/S_32"]
+    assert [row.name for row in match_rows(rows, "A/*", flag="--rows")] == ["A/S_16", "A/S_32"]
     with pytest.raises(UserError, match="--rows 'A/S16': no row .* Did you mean A/S_16"):
-        matching(rows, "A/S16", flag="--rows")
+        match_rows(rows, "A/S16", flag="--rows")
 
 
 def head_of(path: str | Path) -> str:

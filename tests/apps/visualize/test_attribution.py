@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mlp.apps.visualize.attribution import attributions, relevance, stage_relevance
+from slowfast_mlp.apps.visualize.attribution import integrated_gradients, saliency, stage_saliency
 from slowfast_mlp.apps.visualize.pictures import overlay
 from slowfast_mlp.apps.visualize.token_mixing import mixing_maps
 from slowfast_mlp.models import mobile_former, morphmlp, posmlp, posmlp_video, vast
@@ -43,7 +43,7 @@ def moving_square():
 
 @pytest.mark.parametrize("baseline", ["grey", "still"])
 def test_the_relevance_of_motion_follows_the_square_that_moves(baseline):
-    found = relevance(MotionModel(), moving_square(), 0, baseline=baseline)
+    found = saliency(MotionModel(), moving_square(), 0, baseline=baseline)
     assert found.shape == (5, 48, 48)
     assert abs(float(found.sum()) - 1) < 1e-5
     assert float(found[:, 24:].sum()) < 0.01  # where the other stands
@@ -57,14 +57,14 @@ def test_the_relevance_of_motion_follows_the_square_that_moves(baseline):
 def test_attributions_add_up_to_the_difference_of_the_answers():
     clip = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     weights = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    found = attributions(WeightedSum(weights), clip, 0, baseline="still", num_points=2)
+    found = integrated_gradients(WeightedSum(weights), clip, 0, baseline="still", num_points=2)
     still = clip.mean(dim=1, keepdim=True)
     # The answer is the logit less the mean of both logits, which is half of it.
     assert torch.allclose(found, 0.5 * (weights * (clip - still)).sum(dim=0), atol=1e-6)
 
 
 def test_an_answer_that_hangs_on_nothing_has_no_relevance():
-    assert relevance(WeightedSum(torch.zeros(3, 2, 8, 8)), torch.ones(3, 2, 8, 8), 0).sum() == 0
+    assert saliency(WeightedSum(torch.zeros(3, 2, 8, 8)), torch.ones(3, 2, 8, 8), 0).sum() == 0
 
 
 SMALL = dict(num_classes=4, num_frames=4, crop_size=32, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64))
@@ -87,14 +87,14 @@ def small_clip(num_frames=4, crop_size=32):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_family_has_a_relevance_over_all_frames(name):
     torch.manual_seed(0)
-    found = relevance(MODELS[name](), small_clip(), 1, num_points=2)
+    found = saliency(MODELS[name](), small_clip(), 1, num_points=2)
     assert found.shape == (4, 32, 32)
     assert (found >= 0).all() and abs(float(found.sum()) - 1) < 1e-4
 
 
 def test_a_look_leaves_no_hooks_and_no_gradients():
     model = MODELS["morphmlp"]()
-    stage_relevance(model, small_clip(), 0)
+    stage_saliency(model, small_clip(), 0)
     mixing_maps(model, small_clip())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -102,7 +102,7 @@ def test_a_look_leaves_no_hooks_and_no_gradients():
 
 def test_stages_tell_which_of_their_places_the_answer_hangs_on():
     torch.manual_seed(0)
-    maps = stage_relevance(MODELS["posmlp_video"](), small_clip(), 0)
+    maps = stage_saliency(MODELS["posmlp_video"](), small_clip(), 0)
     assert [tuple(one.values.shape) for one in maps] == [(4, 8, 8), (4, 4, 4), (4, 2, 2), (4, 1, 1)]
     assert all(abs(float(one.values.sum()) - 1) < 1e-4 for one in maps)
     assert maps[1].layer == "stage 2" and maps[1].names == ("time 1", "time 2", "time 3", "time 4")
@@ -124,7 +124,7 @@ def test_chunk_mixing_shows_which_place_takes_from_which():
 
 
 def test_branches_of_chunk_mixing_share_the_sum():
-    maps = [one for one in mixing_maps(MODELS["morphmlp"](), small_clip()) if "Share" in one.says]
+    maps = [one for one in mixing_maps(MODELS["morphmlp"](), small_clip()) if "Share" in one.description]
     assert [len(one.names) for one in maps] == [3, 3, 3, 2]
     assert all(torch.allclose(one.values.sum(dim=0), torch.ones(one.values.shape[1:])) for one in maps)
 
@@ -148,7 +148,9 @@ def test_relative_position_maps_show_where_is_taken_from():
 
 
 def test_time_maps_have_a_row_for_every_group():
-    maps = [one for one in mixing_maps(MODELS["posmlp_video"](), small_clip()) if "over time" in one.says]
+    maps = [
+        one for one in mixing_maps(MODELS["posmlp_video"](), small_clip()) if "over time" in one.description
+    ]
     assert [tuple(one.values.shape) for one in maps] == [(1, groups, 7) for groups in (2, 4, 8, 16)]
 
 
@@ -175,7 +177,7 @@ def test_gates_of_every_token_are_maps():
     maps = mixing_maps(vast.VAST(**SMALL, gate="token"), small_clip())
     assert maps[1].values.shape == (7, 8, 8)
     ungated = mixing_maps(vast.VAST(**SMALL, gate="none"), small_clip())
-    assert {one.says.split(":")[0] for one in ungated} == {"Shifts"}
+    assert {one.description.split(":")[0] for one in ungated} == {"Shifts"}
 
 
 def test_an_overlay_is_bright_where_the_relevance_is_and_a_dim_frame_elsewhere():

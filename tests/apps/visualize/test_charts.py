@@ -8,7 +8,14 @@ import torch
 
 from slowfast_mlp.apps.visualize import charts
 from slowfast_mlp.apps.visualize.calibration import Bin
-from slowfast_mlp.apps.visualize.charts import Line, legend, line_chart, nice_ticks, number_text, thinned
+from slowfast_mlp.apps.visualize.charts import (
+    Curve,
+    downsample,
+    format_number,
+    legend,
+    line_chart,
+    nice_ticks,
+)
 
 
 def parsed(svg):
@@ -38,25 +45,25 @@ def test_ticks_are_round_and_span_the_values(low, high, ticks):
     [(0, "0"), (0.0005, "5e-4"), (0.5, "0.5"), (1500.0, "1500"), (20000, "20k"), (30, "30")],
 )
 def test_numbers_on_axes_are_short(value, text):
-    assert number_text(value) == text
+    assert format_number(value) == text
 
 
 def test_long_lines_are_thinned_to_means_of_neighbours():
     points = [(float(x), float(x)) for x in range(600)]
-    assert thinned(points)[:2] == [(0.5, 0.5), (2.5, 2.5)]
-    assert len(thinned(points)) == charts.MAX_POINTS
-    assert thinned(points[:300]) == points[:300]
+    assert downsample(points)[:2] == [(0.5, 0.5), (2.5, 2.5)]
+    assert len(downsample(points)) == charts.MAX_POINTS
+    assert downsample(points[:300]) == points[:300]
 
 
 def test_a_line_has_a_gap_where_a_value_is_missing():
     points = [(0, 1.0), (1, 2.0), (2, None), (3, float("nan")), (4, 3.0), (5, 2.0)]
-    svg = line_chart([Line(name="loss", points=points)], title="Loss", x_name="epoch", y_name="nats")
+    svg = line_chart([Curve(name="loss", points=points)], title="Loss", x_name="epoch", y_name="nats")
     lines = [node.get("points").split() for node in parsed(svg).iter("polyline")]
     assert [len(places) for places in lines] == [2, 2]
 
 
 def test_values_are_where_the_axes_say():
-    line = Line(name="loss", points=[(0, 0.0), (10, 4.0)])
+    line = Curve(name="loss", points=[(0, 0.0), (10, 4.0)])
     svg = line_chart([line], title="Loss", x_name="epoch", y_name="loss (nats)")
     (places,) = [node.get("points") for node in parsed(svg).iter("polyline")]
     assert places == f"{charts.LEFT:.1f},{charts.BOTTOM:.1f} {charts.RIGHT:.1f},{charts.TOP:.1f}"
@@ -66,14 +73,14 @@ def test_values_are_where_the_axes_say():
 
 def test_lines_differ_in_colour_and_dashes():
     points = [(0, 1.0), (1, 2.0)]
-    svg = line_chart([Line(name=str(n), points=points) for n in range(8)], title="", x_name="", y_name="")
+    svg = line_chart([Curve(name=str(n), points=points) for n in range(8)], title="", x_name="", y_name="")
     looks = [(node.get("style"), node.get("stroke-dasharray")) for node in parsed(svg).iter("polyline")]
     assert len(set(looks)) == 8
     assert [name in legend(["a & b", "c"]) for name in ("a &amp; b", "c")] == [True, True]
 
 
 def test_a_chart_of_nothing_is_nothing():
-    assert line_chart([Line(name="a", points=[(0, None)])], title="", x_name="", y_name="") == ""
+    assert line_chart([Curve(name="a", points=[(0, None)])], title="", x_name="", y_name="") == ""
     assert line_chart([], title="", x_name="", y_name="") == ""
 
 
@@ -82,13 +89,13 @@ def test_a_chart_of_nothing_is_nothing():
     [(1.87386, ["0", "0.5", "1", "1.5", "2"]), (-3.0, ["-3", "-2", "-1", "0"]), (0.0, ["0", "0.2", "1"])],
 )
 def test_an_axis_of_one_value_leads_from_0_to_it(value, numbers):
-    svg = line_chart([Line(name="a", points=[(1, value)])], title="A", x_name="epoch", y_name="nats")
+    svg = line_chart([Curve(name="a", points=[(1, value)])], title="A", x_name="epoch", y_name="nats")
     shown = [node.text for node in parsed(svg).iter("text") if node.get("text-anchor") == "end"]
     assert set(numbers) <= set(shown)
 
 
 def test_a_single_point_is_a_dot():
-    svg = line_chart([Line(name="a", points=[(3, 7.0)])], title="", x_name="", y_name="")
+    svg = line_chart([Curve(name="a", points=[(3, 7.0)])], title="", x_name="", y_name="")
     assert not list(parsed(svg).iter("polyline"))
     assert len(list(parsed(svg).iter("circle"))) == 2  # seen, and its tooltip
 

@@ -37,7 +37,7 @@ def test_a_matrix_counts_videos_by_label_and_best_class_without_those_of_no_view
 
 def test_a_video_without_a_view_counts_as_wrong_for_its_class():
     rows = class_accuracies(SOME)
-    assert [(row.label, row.num_right, row.num_videos) for row in rows] == [(0, 1, 3), (1, 1, 2), (2, 1, 2)]
+    assert [(row.label, row.num_correct, row.num_videos) for row in rows] == [(0, 1, 3), (1, 1, 2), (2, 1, 2)]
     assert [round(row.percent, 1) for row in rows] == [33.3, 50.0, 50.0]
 
 

@@ -5,24 +5,24 @@ import io
 import torch
 from PIL import Image
 
-from slowfast_mlp.apps.visualize.colormap import coloured
+from slowfast_mlp.apps.visualize.colormap import apply_colormap
 from slowfast_mlp.apps.visualize.pictures import (
-    as_pixels,
+    color_limits,
     draw_maps,
     draw_matrix,
     draw_strip,
-    encoded,
-    scale_of,
+    encode_image,
+    image_to_tensor,
 )
-from slowfast_mlp.apps.visualize.token_mixing import Maps
+from slowfast_mlp.apps.visualize.token_mixing import LayerMaps
 
 BLACK, YELLOW, GREY = [0, 0, 4], [252, 255, 164], [128, 128, 128]
 
 
 def maps(values, *, is_signed):
-    return Maps(
+    return LayerMaps(
         layer="blocks1.0.fc",
-        says="what it does",
+        description="what it does",
         values=values,
         names=tuple(f"group {n}" for n in range(len(values))),
         rows="height",
@@ -32,23 +32,23 @@ def maps(values, *, is_signed):
 
 
 def colours_in(picture):
-    return {tuple(pixel) for pixel in as_pixels(picture).reshape(-1, 3).tolist()}
+    return {tuple(pixel) for pixel in image_to_tensor(picture).reshape(-1, 3).tolist()}
 
 
 def test_colours_rise_from_black_to_yellow_and_what_is_not_known_is_grey():
-    drawn = coloured(torch.tensor([[0.0, 1.0, torch.nan]]), is_signed=False)
+    drawn = apply_colormap(torch.tensor([[0.0, 1.0, torch.nan]]), is_signed=False)
     assert drawn.tolist() == [[BLACK, YELLOW, GREY]]
 
 
 def test_signed_colours_have_zero_in_a_pale_middle():
-    drawn = coloured(torch.tensor([[-1.0, 0.0, 1.0]]), is_signed=True)
+    drawn = apply_colormap(torch.tensor([[-1.0, 0.0, 1.0]]), is_signed=True)
     assert drawn.tolist() == [[[0, 60, 120], [245, 245, 245], [140, 50, 0]]]
 
 
 def test_a_scale_spans_the_values_and_is_even_around_zero_where_they_are_signed():
     values = torch.tensor([[[1.0, 3.0], [torch.nan, 2.0]]])
-    assert scale_of(maps(values, is_signed=False)) == (1.0, 3.0)
-    assert scale_of(maps(-values, is_signed=True)) == (-3.0, 3.0)
+    assert color_limits(maps(values, is_signed=False)) == (1.0, 3.0)
+    assert color_limits(maps(-values, is_signed=True)) == (-3.0, 3.0)
 
 
 def test_every_map_of_a_layer_is_drawn_in_the_colours_of_its_values():
@@ -75,7 +75,7 @@ def test_a_matrix_of_400_classes_has_two_pixels_a_class_and_numbers():
 
 def test_a_strip_shows_eight_frames_at_most_evenly_chosen():
     frames = torch.arange(15, dtype=torch.uint8).mul(17).reshape(15, 1, 1, 1).expand(15, 128, 128, 3)
-    drawn = as_pixels(draw_strip(frames.contiguous(), torch.zeros(15, 128, 128), ["one line"]))
+    drawn = image_to_tensor(draw_strip(frames.contiguous(), torch.zeros(15, 128, 128), ["one line"]))
     row = drawn[60, 12 + 64 :: 132][:8, 0].tolist()
     assert row == [0, 34, 68, 102, 136, 170, 204, 238]
 
@@ -88,5 +88,5 @@ def test_a_single_frame_leaves_room_for_the_words():
 def test_pictures_are_encoded_as_files():
     picture = Image.new("RGB", (4, 3), "white")
     for kind in ("png", "jpeg"):
-        with Image.open(io.BytesIO(encoded(picture, kind))) as read:
+        with Image.open(io.BytesIO(encode_image(picture, kind))) as read:
             assert (read.format, read.size) == (kind.upper(), (4, 3))

@@ -25,7 +25,7 @@ def test_labels_best_classes_probabilities_and_names_are_read(tmp_path):
     assert predictions.paths == ("a.mp4", "b.mp4", "c.mp4")
     assert predictions.labels.tolist() == [0, 2, 1]
     assert predictions.best.tolist() == [2, NO_CLASS, 1]
-    assert predictions.is_seen.tolist() == [True, False, True]
+    assert predictions.has_views.tolist() == [True, False, True]
     assert predictions.confidences[[0, 2]].tolist() == [0.875, 0.5]
     assert math.isnan(predictions.confidences[1])
     assert predictions.label_names == ("left", "right", "up", "class 3")

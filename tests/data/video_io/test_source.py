@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slowfast_mlp.data.records import Record, literal
+from slowfast_mlp.data.records import Record, escape_braces
 from slowfast_mlp.data.video_io import images
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.images import ImageError, decode_image, is_image
@@ -39,7 +39,7 @@ def write_folder(tmp_path):
         place.mkdir()
         for number, frame in enumerate(numbered_frames(num_frames), start=first_frame):
             Image.fromarray(frame.numpy()).save(place / template.format(number))
-        return Record(f"{literal(str(place))}/{template}", 3, num_frames, first_frame)
+        return Record(f"{escape_braces(str(place))}/{template}", 3, num_frames, first_frame)
 
     return write
 

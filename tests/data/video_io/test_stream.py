@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from slowfast_mlp.data.records import Record, literal
+from slowfast_mlp.data.records import Record, escape_braces
 from slowfast_mlp.data.sliding_window import slide
 from slowfast_mlp.data.video_io.decode_error import DecodeError
 from slowfast_mlp.data.video_io.frame_writer import FrameWriter
@@ -90,7 +90,7 @@ def test_pictures_of_a_folder_are_frames(tmp_path, caplog):
         Image.fromarray(frame.numpy()).save(tmp_path / f"{number:05d}.png")
     (tmp_path / "00003.png").write_bytes(b"no picture")
     with caplog.at_level(logging.WARNING):
-        video, frames, times = read_all(Record(f"{literal(str(tmp_path))}/{{:05d}}.png", 0, 5, 1))
+        video, frames, times = read_all(Record(f"{escape_braces(str(tmp_path))}/{{:05d}}.png", 0, 5, 1))
     assert (numbers_shown(frames), video.num_damaged) == ([0, 1, 3, 4], 1)
     assert times == pytest.approx([0, 1 / 30, 3 / 30, 4 / 30])
     assert "00003.png: is no picture" in caplog.text
