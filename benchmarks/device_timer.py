@@ -5,24 +5,24 @@ from collections.abc import Callable
 
 import torch
 
-from slowfast_mlp.apps.timing import Cost, cost_of
+from slowfast_mlp.apps.timing import CallTime, time_call
 
 MIN_CUDA_SEC = 1.0  # of work between two events; less says little of a GPU
 
 
-def cost_on(device: torch.device) -> Callable[[Callable[[], object]], Cost]:
+def timer_for(device: torch.device) -> Callable[[Callable[[], object]], CallTime]:
     """The measure of a call on the device: on a GPU the mean of as many calls as take MIN_CUDA_SEC."""
     if device.type == "cuda":
-        return _cost_by_events
-    return cost_of
+        return _time_with_cuda_events
+    return time_call
 
 
-def headline(cost: Cost, device: torch.device) -> float:
+def primary_sec(cost: CallTime, device: torch.device) -> float:
     """The seconds that count: the processor's on a CPU, those of the clock elsewhere."""
     return cost.cpu_sec if device.type == "cpu" else cost.wall_sec
 
 
-def _cost_by_events(work: Callable[[], object]) -> Cost:
+def _time_with_cuda_events(work: Callable[[], object]) -> CallTime:
     cpu, num_calls = time.process_time(), 1
     while True:
         torch.cuda.synchronize()
@@ -34,6 +34,6 @@ def _cost_by_events(work: Callable[[], object]) -> Cost:
         torch.cuda.synchronize()
         seconds = start.elapsed_time(end) / 1000
         if seconds >= MIN_CUDA_SEC:
-            return Cost((time.process_time() - cpu) / num_calls, seconds / num_calls)
+            return CallTime((time.process_time() - cpu) / num_calls, seconds / num_calls)
         num_calls = max(num_calls + 1, round(1.2 * num_calls * MIN_CUDA_SEC / max(seconds, 1e-6)))
         cpu = time.process_time()

@@ -9,22 +9,24 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 # Calls of a tensor that hand a value to Python.
-VALUES = {
+SYNC_METHODS = {
     getattr(Tensor, name)
     for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__")
 }
 
 
-def count_waits(work: Callable[[], object], device: torch.device, optimizer: torch.optim.Optimizer) -> int:
+def count_host_syncs(
+    work: Callable[[], object], device: torch.device, optimizer: torch.optim.Optimizer
+) -> int:
     """Waits during one call. On a GPU torch says where it waits; elsewhere what counts is every value that
     Python asks of a tensor, but for the optimiser, whose counters of steps lie on the host.
     """
     if device.type == "cuda":
-        return _count_by_cuda(work)
-    counter = _Values()
+        return _count_cuda_syncs(work)
+    counter = _SyncCounter()
     hooks = [
         optimizer.register_step_pre_hook(lambda *_: counter.pause()),
-        optimizer.register_step_post_hook(lambda *_: counter.go_on()),
+        optimizer.register_step_post_hook(lambda *_: counter.resume()),
     ]
     try:
         with counter:
@@ -35,19 +37,19 @@ def count_waits(work: Callable[[], object], device: torch.device, optimizer: tor
     return counter.count
 
 
-def _count_by_cuda(work: Callable[[], object]) -> int:
+def _count_cuda_syncs(work: Callable[[], object]) -> int:
     mode = torch.cuda.get_sync_debug_mode()
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             work()
     finally:
         torch.cuda.set_sync_debug_mode(mode)
-    return sum("synchroniz" in str(warning.message) for warning in said)
+    return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
-class _Values(TorchFunctionMode):
+class _SyncCounter(TorchFunctionMode):
     """Counts values that are asked of tensors."""
 
     def __init__(self):
@@ -56,16 +58,16 @@ class _Values(TorchFunctionMode):
         self._is_paused = False
 
     def pause(self) -> None:
-        """Counts nothing until `go_on`."""
+        """Counts nothing until `resume`."""
         self._is_paused = True
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Counts again."""
         self._is_paused = False
 
     def __torch_function__(
         self, function: Callable, types: Any, arguments: tuple = (), keywords: dict | None = None
     ) -> Any:
-        if function in VALUES and not self._is_paused:
+        if function in SYNC_METHODS and not self._is_paused:
             self.count += 1
         return function(*arguments, **(keywords or {}))

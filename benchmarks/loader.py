@@ -13,9 +13,9 @@ import torch
 
 from slowfast_mlp.apps import timing
 from slowfast_mlp.benchmarks import loader_passes, loader_profile, throughput
-from slowfast_mlp.benchmarks.loader_counts import counters_table
-from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus, size_in_kib
-from slowfast_mlp.benchmarks.tables import Report, Table, load_average, number, spread_cells
+from slowfast_mlp.benchmarks.loader_counts import counts_table
+from slowfast_mlp.benchmarks.synthetic_videos import SMALL, CorpusSizes, ensure_corpus, mean_size_kib
+from slowfast_mlp.benchmarks.tables import BenchmarkReport, Table, format_number, load_average, spread_cells
 from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.datasets.kinetics import parse_list
 from slowfast_mlp.data.records import Record
@@ -26,13 +26,13 @@ from slowfast_mlp.errors import UserError
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = "clips a second and core of the loader, by stage, beside the plain way and the bare decoder"
-PLAIN, BARE = "plain way", "bare decoder"
+REFERENCE, DECODE_ONLY = "plain way", "bare decoder"
 EXACT, FUSED = "exact", "fused"
-DEVICE, DEVICE_HERE = "device, the host's part", "device, all on this CPU"
+DEVICE, DEVICE_ON_CPU = "device, the host's part", "device, all on this CPU"
 DECORD = "fused, by decord"
 COPY = "re-encoded copy: "
 JPEG, WEBM = "jpg: ", "webm: "
-FOUR, THREE = "4x1 views", "1x3 views"
+FOUR_CLIPS, THREE_CROPS = "4x1 views", "1x3 views"
 
 # Ratios to the plain way: at least, and aimed at.
 KINETICS_TARGETS = {EXACT: (2.5, 3.0), FUSED: (3.5, 4.5), DEVICE: (5.0, 6.0)}
@@ -47,7 +47,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class LoaderGroup:
     """Loaders that are measured side by side, all against the one called `baseline`; each pass loads
     `num_clips`.
     """
@@ -55,7 +55,7 @@ class Group:
     title: str
     note: str
     baseline: str
-    subjects: dict[str, Callable[[], None]]
+    workloads: dict[str, Callable[[], None]]
     num_clips: int
     targets: Mapping[str, tuple[float, float]]
 
@@ -76,11 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(
     arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
-) -> Report:
+) -> BenchmarkReport:
     """Measures and returns the tables. Raises UserError, and RuntimeError when frames are not those of a
     naive decode.
     """
-    report, loader = Report(section="data"), reference("loader")
+    report, loader = BenchmarkReport(section="data"), reference("loader")
     for flag in ("videos", "decodes"):
         if getattr(arguments, flag) < 1:
             raise UserError(f"--{flag} {getattr(arguments, flag)}: give 1 or more.")
@@ -88,45 +88,56 @@ def run(
     crop_size = loader_passes.CROP_SIZE // 2 if arguments.quick else loader_passes.CROP_SIZE
     common = dict(num_epochs=num_epochs, crop_size=crop_size, report=report, reference=loader)
     if arguments.list:
-        records = _listed(arguments.list, arguments.separator, arguments.videos, report)
+        records = _read_listed(arguments.list, arguments.separator, arguments.videos, report)
         groups = [_video_group("videos of the list", records, targets=KINETICS_TARGETS, **common)]
         groups += _test_groups(records, crop_size, loader)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             folder = arguments.corpus or Path(temporary) / "corpus"
-            corpus = ensure_corpus(folder, SMALL if arguments.quick else Sizes())
+            corpus = ensure_corpus(folder, SMALL if arguments.quick else CorpusSizes())
             groups = _corpus_groups(corpus, common)
             rates = _measure(groups, arguments.rounds, report)
     if arguments.list:
         rates = _measure(groups, arguments.rounds, report)
-    report.remarks.append(_demand(arguments.model, rates, device))
+    report.remarks.append(_describe_model_demand(arguments.model, rates, device))
     return report
 
 
-def _measure(groups: Sequence[Group], num_rounds: int, report: Report) -> dict[str, float]:
+def _measure(groups: Sequence[LoaderGroup], num_rounds: int, report: BenchmarkReport) -> dict[str, float]:
     """Adds the tables; clips a second and core of the loaders of the first group."""
     for group in groups:
-        logger.info("measuring %s: %s", group.title, ", ".join(group.subjects))
-        report.tables.append(_table(group, timing.measure(group.subjects, num_rounds=num_rounds)))
+        logger.info("measuring %s: %s", group.title, ", ".join(group.workloads))
+        report.tables.append(_table(group, timing.measure(group.workloads, num_rounds=num_rounds)))
     first = report.tables[-len(groups)]
     return {str(row[0]): float(row[5]) for row in first.rows}
 
 
-def _table(group: Group, costs: Mapping[str, list[timing.Cost]]) -> Table:
+def _table(group: LoaderGroup, costs: Mapping[str, list[timing.CallTime]]) -> Table:
     base = [cost.cpu_sec for cost in costs[group.baseline]]
     rows = []
     for name, passed in costs.items():
         cpu = [cost.cpu_sec for cost in passed]
-        ms = timing.summary([1000 * seconds / group.num_clips for seconds in cpu])
-        wall = timing.summary([1000 * cost.wall_sec / group.num_clips for cost in passed])
-        must, aimed = group.targets.get(name, ("", ""))
-        ratio = timing.ratio(cpu, base).median
-        rows.append((name, ms.median, *spread_cells(ms), wall.median, 1000 / ms.median, ratio, must, aimed))
+        ms = timing.summarize([1000 * seconds / group.num_clips for seconds in cpu])
+        wall = timing.summarize([1000 * cost.wall_sec / group.num_clips for cost in passed])
+        min_speedup, target_speedup = group.targets.get(name, ("", ""))
+        ratio = timing.speedup(cpu, base).median
+        rows.append(
+            (
+                name,
+                ms.median,
+                *spread_cells(ms),
+                wall.median,
+                1000 / ms.median,
+                ratio,
+                min_speedup,
+                target_speedup,
+            )
+        )
     note = f"{group.note} Load average after it: {load_average()}."
     return Table(title=group.title, note=note, columns=COLUMNS, rows=rows)
 
 
-def _corpus_groups(corpus: Mapping[str, list[Record]], common: dict) -> list[Group]:
+def _corpus_groups(corpus: Mapping[str, list[Record]], common: dict) -> list[LoaderGroup]:
     """What is measured of the corpus that the benchmark makes."""
     titles = {
         "gop250": "Kinetics-like, h264 340x256, 10 s, a keyframe in 250 frames",
@@ -139,7 +150,7 @@ def _corpus_groups(corpus: Mapping[str, list[Record]], common: dict) -> list[Gro
     groups.append(_copy_group(corpus["gop250"], corpus["fastdecode"], **common))
     groups.append(_something_group(corpus["jpg"], corpus["webm"], **common))
     groups += _test_groups(corpus["gop250"], common["crop_size"], common["reference"])
-    sizes = ", ".join(f"{kind} {size_in_kib(records):.0f} KiB" for kind, records in corpus.items())
+    sizes = ", ".join(f"{kind} {mean_size_kib(records):.0f} KiB" for kind, records in corpus.items())
     common["report"].remarks.append(f"A video has on average: {sizes}.")
     return groups
 
@@ -151,38 +162,40 @@ def _video_group(
     num_epochs: int,
     crop_size: int,
     targets: Mapping[str, tuple[float, float]],
-    report: Report,
+    report: BenchmarkReport,
     reference: ModuleType,
-) -> Group:
+) -> LoaderGroup:
     """Every way to load dense clips of videos; adds the stages and the counts to the report."""
     jobs = loader_passes.make_jobs(records, loader_passes.DENSE, num_epochs=num_epochs, crop_size=crop_size)
-    _demand_equal_frames(jobs, reference)
-    subjects = {
-        PLAIN: loader_passes.plain_pass(reference, jobs, loader_passes.DENSE),
+    _check_equal_frames(jobs, reference)
+    workloads = {
+        REFERENCE: loader_passes.reference_pass(reference, jobs, loader_passes.DENSE),
         **_our_subjects(records, jobs, loader_passes.DENSE, crop_size),
-        BARE: loader_passes.bare_pass(reference, jobs),
+        DECODE_ONLY: loader_passes.decode_only_pass(reference, jobs),
     }
     num_clips = len(jobs) * loader_passes.NUM_SAMPLES
     if importlib.util.find_spec("decord"):
         by_decord = loader_passes.train_videos(
             records, loader_passes.DENSE, FUSED, decoder="decord", crop_size=crop_size
         )
-        subjects[DECORD] = loader_passes.our_pass(by_decord, jobs)
+        workloads[DECORD] = loader_passes.our_pass(by_decord, jobs)
     else:
         report.remarks.append("decord is not installed and was left out.")
-    here = loader_passes.train_videos(records, loader_passes.DENSE, "device", crop_size=crop_size)
-    subjects[DEVICE_HERE] = loader_passes.our_pass(here, jobs, loader_passes.input_maker(torch.device("cpu")))
-    profiled = [PLAIN, EXACT, FUSED, DEVICE_HERE]
-    report.tables.append(_stage_table(title, {name: subjects[name] for name in profiled}, num_clips))
-    report.tables.append(counters_table(title, jobs, records, crop_size, reference))
+    on_cpu = loader_passes.train_videos(records, loader_passes.DENSE, "device", crop_size=crop_size)
+    workloads[DEVICE_ON_CPU] = loader_passes.our_pass(
+        on_cpu, jobs, loader_passes.make_device_transform(torch.device("cpu"))
+    )
+    profiled = [REFERENCE, EXACT, FUSED, DEVICE_ON_CPU]
+    report.tables.append(_stage_table(title, {name: workloads[name] for name in profiled}, num_clips))
+    report.tables.append(counts_table(title, jobs, records, crop_size, reference))
     note = (
         f"{len(jobs)} decodes of {len(records)} videos a pass, {loader_passes.NUM_SAMPLES} views each. "
         "Frames are "
         "bit for bit those of a naive decode. The plain way normalises on the host; ours does that on the "
         "device, and only the last row has it here."
     )
-    return Group(
-        title=title, note=note, baseline=PLAIN, subjects=subjects, num_clips=num_clips, targets=targets
+    return LoaderGroup(
+        title=title, note=note, baseline=REFERENCE, workloads=workloads, num_clips=num_clips, targets=targets
     )
 
 
@@ -204,22 +217,22 @@ def _copy_group(
     *,
     num_epochs: int,
     crop_size: int,
-    report: Report,
+    report: BenchmarkReport,
     reference: ModuleType,
-) -> Group:
+) -> LoaderGroup:
     """Our loader on copies that are quick to decode, against the plain way on the originals."""
     jobs = loader_passes.make_jobs(originals, loader_passes.DENSE, num_epochs=num_epochs, crop_size=crop_size)
     copied = loader_passes.make_jobs(copies, loader_passes.DENSE, num_epochs=num_epochs, crop_size=crop_size)
-    _demand_equal_frames(copied, reference)
+    _check_equal_frames(copied, reference)
     ours = _our_subjects(copies, copied, loader_passes.DENSE, crop_size)
-    return Group(
+    return LoaderGroup(
         title="A prepared copy: a keyframe in 12 frames, tune fastdecode",
         note="The plain way reads the originals (a keyframe in 250 frames).",
-        baseline=PLAIN,
-        subjects={
-            PLAIN: loader_passes.plain_pass(reference, jobs, loader_passes.DENSE),
+        baseline=REFERENCE,
+        workloads={
+            REFERENCE: loader_passes.reference_pass(reference, jobs, loader_passes.DENSE),
             **{COPY + name: load for name, load in ours.items()},
-            COPY + BARE: loader_passes.bare_pass(reference, copied),
+            COPY + DECODE_ONLY: loader_passes.decode_only_pass(reference, copied),
         },
         num_clips=len(jobs) * loader_passes.NUM_SAMPLES,
         targets=COPY_TARGETS,
@@ -232,46 +245,46 @@ def _something_group(
     *,
     num_epochs: int,
     crop_size: int,
-    report: Report,
+    report: BenchmarkReport,
     reference: ModuleType,
-) -> Group:
+) -> LoaderGroup:
     """Segments of the same videos as pictures and as vp9, against the plain way on the pictures."""
-    subjects: dict[str, Callable[[], None]] = {}
+    workloads: dict[str, Callable[[], None]] = {}
     for prefix, records in ((JPEG, pictures), (WEBM, videos)):
         jobs = loader_passes.make_jobs(
             records, loader_passes.SEGMENTS, num_epochs=num_epochs, crop_size=crop_size
         )
-        _demand_equal_frames(jobs, reference)
+        _check_equal_frames(jobs, reference)
         if prefix == JPEG:
-            subjects[PLAIN] = loader_passes.plain_pass(reference, jobs, loader_passes.SEGMENTS)
+            workloads[REFERENCE] = loader_passes.reference_pass(reference, jobs, loader_passes.SEGMENTS)
         ours = _our_subjects(records, jobs, loader_passes.SEGMENTS, crop_size)
-        subjects |= {prefix + name: load for name, load in ours.items()}
-        subjects[prefix + BARE] = loader_passes.bare_pass(reference, jobs)
-    return Group(
+        workloads |= {prefix + name: load for name, load in ours.items()}
+        workloads[prefix + DECODE_ONLY] = loader_passes.decode_only_pass(reference, jobs)
+    return LoaderGroup(
         title="Something-Something-like, 427x240, 48 frames at 12 a second, 16 segments",
         note="The plain way reads the pictures, also for webm.",
-        baseline=PLAIN,
-        subjects=subjects,
+        baseline=REFERENCE,
+        workloads=workloads,
         num_clips=len(jobs) * loader_passes.NUM_SAMPLES,
         targets=SOMETHING_TARGETS,
     )
 
 
-def _test_groups(records: Sequence[Record], crop_size: int, reference: ModuleType) -> list[Group]:
+def _test_groups(records: Sequence[Record], crop_size: int, reference: ModuleType) -> list[LoaderGroup]:
     """Tests with several views: one decode for all, against one a view."""
     groups = []
-    for title, num_clips, num_crops in ((FOUR, 4, 1), (THREE, 1, 3)):
+    for title, num_clips, num_crops in ((FOUR_CLIPS, 4, 1), (THREE_CROPS, 1, 3)):
         views = dict(num_clips=num_clips, num_crops=num_crops, crop_size=crop_size)
-        subjects = {
-            PLAIN: loader_passes.plain_test_pass(reference, records, **views),
+        workloads = {
+            REFERENCE: loader_passes.reference_test_pass(reference, records, **views),
             "one decode": loader_passes.our_test_pass(loader_passes.test_videos(records, **views)),
         }
         groups.append(
-            Group(
+            LoaderGroup(
                 title=f"Testing with {title}",
                 note="The plain way decodes a video once a view; a clip is a view.",
-                baseline=PLAIN,
-                subjects=subjects,
+                baseline=REFERENCE,
+                workloads=workloads,
                 num_clips=len(records) * num_clips * num_crops,
                 targets=TEST_TARGETS,
             )
@@ -279,12 +292,12 @@ def _test_groups(records: Sequence[Record], crop_size: int, reference: ModuleTyp
     return groups
 
 
-def _stage_table(title: str, subjects: Mapping[str, Callable[[], None]], num_clips: int) -> Table:
+def _stage_table(title: str, workloads: Mapping[str, Callable[[], None]], num_clips: int) -> Table:
     rows = []
-    for name, load in subjects.items():
+    for name, load in workloads.items():
         load()
         seconds = loader_profile.profile(
-            load, loader_profile.PLAIN if name == PLAIN else loader_profile.OURS
+            load, loader_profile.REFERENCE if name == REFERENCE else loader_profile.OURS
         ).seconds
         rows.append((name, *(f"{1000 * part / num_clips:.2f}" for part in seconds.values())))
     note = (
@@ -298,20 +311,20 @@ def _stage_table(title: str, subjects: Mapping[str, Callable[[], None]], num_cli
     )
 
 
-def _demand_equal_frames(jobs: Sequence[loader_passes.Job], reference: ModuleType) -> None:
+def _check_equal_frames(jobs: Sequence[loader_passes.Job], reference: ModuleType) -> None:
     """Raises RuntimeError where our frames are not byte for byte those of decoding everything."""
     for job in jobs:
         with open_record(job.record, "pyav") as video:
             ours = video.read(job.indices)
         if job.record.num_frames:
-            naive = reference.read_pictures(loader_passes.picture_paths(job))
+            naive = reference.read_images(loader_passes.image_paths(job))
         else:
             naive = reference.decode_all(job.record.path)[list(job.indices)]
         if not torch.equal(ours, naive):
             raise RuntimeError(f"{job.record.path}: the frames {job.indices} are not those of a naive decode")
 
 
-def _listed(path: Path, separator: str, num_videos: int, report: Report) -> list[Record]:
+def _read_listed(path: Path, separator: str, num_videos: int, report: BenchmarkReport) -> list[Record]:
     """Some videos of a list that can be decoded."""
     if not path.is_file():
         raise UserError(f"--list {path}: there is no such file.")
@@ -328,12 +341,16 @@ def _listed(path: Path, separator: str, num_videos: int, report: Report) -> list
     return readable
 
 
-def _demand(model: Sequence[str] | None, rates: Mapping[str, float], device: torch.device) -> str:
+def _describe_model_demand(
+    model: Sequence[str] | None, rates: Mapping[str, float], device: torch.device
+) -> str:
     """How many clips a second a backbone takes on the device, and how many cores that keeps busy."""
     if not model:
         return "What a model needs was not measured: give --model NAME VARIANT, such as --model morphmlp S."
     name, variant = model
     needed = throughput.clips_per_sec(name, variant, device)
-    cores = ", ".join(f"{loader} {needed / rate:.1f}" for loader, rate in rates.items() if loader != BARE)
-    rate = f"{name} {variant} trains with {number(needed)} clips/s on {device.type}"
+    cores = ", ".join(
+        f"{loader} {needed / rate:.1f}" for loader, rate in rates.items() if loader != DECODE_ONLY
+    )
+    rate = f"{name} {variant} trains with {format_number(needed)} clips/s on {device.type}"
     return f"{rate}; cores that load as many: {cores}."

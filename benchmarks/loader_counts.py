@@ -12,17 +12,17 @@ from slowfast_mlp.data.video_io.pyav_reader import PyAvReader
 from slowfast_mlp.data.video_io.source import open_record
 
 
-class Counts(NamedTuple):
+class LoaderCounts(NamedTuple):
     """Frames that a decode put out and that became RGB, and bytes of a clip on the way to the device."""
 
     decoded: float
     converted: float
-    bytes_of_clip: float
+    bytes_per_clip: float
 
 
-def our_counts(
+def count_loader(
     jobs: Sequence[loader_passes.Job], records: Sequence[Record], mode: str, crop_size: int
-) -> Counts:
+) -> LoaderCounts:
     """Means over the jobs, which are dense clips of video files, in AUG.MODE `mode`."""
     num_decoded = num_converted = num_bytes = 0
     videos = loader_passes.train_videos(records, loader_passes.DENSE, mode, crop_size=crop_size)
@@ -35,17 +35,17 @@ def our_counts(
         item = videos[job.key]
         pixels = item.frames if isinstance(item, RawFrames) else item.clips
         num_bytes += pixels.nbytes / len(job.params)
-    return Counts(num_decoded / len(jobs), num_converted / len(jobs), num_bytes / len(jobs))
+    return LoaderCounts(num_decoded / len(jobs), num_converted / len(jobs), num_bytes / len(jobs))
 
 
-def decodes_of_test(records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int) -> float:
+def count_test_decodes(records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int) -> float:
     """How often a video is read for all its views."""
     videos = loader_passes.test_videos(records, num_clips=num_clips, num_crops=num_crops, crop_size=crop_size)
     calls = loader_profile.profile(loader_passes.our_test_pass(videos), loader_profile.OURS).calls
     return calls["pyav_reader.py", "read"] / len(records)
 
 
-def counters_table(
+def counts_table(
     title: str,
     jobs: Sequence[loader_passes.Job],
     records: Sequence[Record],
@@ -58,8 +58,8 @@ def counters_table(
     plain_bytes = 4 * 3 * loader_passes.NUM_FRAMES * crop_size**2
     rows: list[tuple] = [("plain way", "-", plain_frames, plain_bytes / 1e6)]
     for mode in ("exact", "fused", "device"):
-        counts = our_counts(jobs, records, mode, crop_size)
-        rows.append((mode, counts.decoded, counts.converted, counts.bytes_of_clip / 1e6))
+        counts = count_loader(jobs, records, mode, crop_size)
+        rows.append((mode, counts.decoded, counts.converted, counts.bytes_per_clip / 1e6))
     return Table(
         title=f"Counts: {title}",
         note="Frames that one decode puts out and that it converts; its two views share both, and in "

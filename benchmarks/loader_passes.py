@@ -100,7 +100,7 @@ def make_jobs(
     for epoch in range(num_epochs):
         for index, record in enumerate(records):
             key = SampleKey(index, epoch)
-            start, span, indices = _drawn_clip(record, clips, mix_seeds(SEED, epoch, index, 0))
+            start, span, indices = _sample_clip(record, clips, mix_seeds(SEED, epoch, index, 0))
             item = videos[key]
             if item.failures:
                 raise DecodeError(record.path, item.failures[0].reason)
@@ -110,7 +110,7 @@ def make_jobs(
     return jobs
 
 
-def _drawn_clip(record: Record, clips: ClipSampler, seed: int) -> tuple[float, float, tuple[int, ...]]:
+def _sample_clip(record: Record, clips: ClipSampler, seed: int) -> tuple[float, float, tuple[int, ...]]:
     """Start and span of the clip that training draws from the seed (0 and the whole video for segments), and
     its frame numbers.
     """
@@ -138,12 +138,12 @@ def our_pass(
     return load
 
 
-def plain_pass(reference: ModuleType, jobs: Sequence[Job], clips: ClipSampler) -> Callable[[], None]:
+def reference_pass(reference: ModuleType, jobs: Sequence[Job], clips: ClipSampler) -> Callable[[], None]:
     """The same in the plain way."""
 
     def load_one(job: Job) -> torch.Tensor:
         if job.record.num_frames:
-            return reference.training_views_of_pictures(picture_paths(job), job.params)
+            return reference.training_views_from_images(image_paths(job), job.params)
         return reference.training_views(
             job.record.path, start=job.start, span=job.span, num_frames=clips.num_frames, plans=job.params
         )
@@ -155,25 +155,25 @@ def plain_pass(reference: ModuleType, jobs: Sequence[Job], clips: ClipSampler) -
     return load
 
 
-def bare_pass(reference: ModuleType, jobs: Sequence[Job]) -> Callable[[], None]:
+def decode_only_pass(reference: ModuleType, jobs: Sequence[Job]) -> Callable[[], None]:
     """Decodes the spans of the clips, or their pictures, and does nothing with them."""
 
     def load() -> None:
         for job in jobs:
             if job.record.num_frames:
-                reference.read_pictures(picture_paths(job))
+                reference.read_images(image_paths(job))
             else:
                 reference.decode_span(job.record.path, job.start, job.span)
 
     return load
 
 
-def input_maker(device: torch.device) -> DeviceTransform:
+def make_device_transform(device: torch.device) -> DeviceTransform:
     """The last steps to the model's clips, with those of AUG.MODE device."""
     return DeviceTransform(mean=(0.45,) * 3, std=(0.225,) * 3, device=device)
 
 
-def picture_paths(job: Job) -> list[str]:
+def image_paths(job: Job) -> list[str]:
     """The files of a clip of pictures."""
     return [job.record.path.format(job.record.first_frame + index) for index in job.indices]
 
@@ -203,11 +203,11 @@ def our_test_pass(videos: EvalVideos) -> Callable[[], None]:
     return load
 
 
-def plain_test_pass(
+def reference_test_pass(
     reference: ModuleType, records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int
 ) -> Callable[[], None]:
     """The same views, each from a decode of its own."""
-    clips = plain_test_clips(
+    clips = reference_test_clips(
         reference, records, num_clips=num_clips, num_crops=num_crops, crop_size=crop_size
     )
 
@@ -218,7 +218,7 @@ def plain_test_pass(
     return load
 
 
-def plain_test_clips(
+def reference_test_clips(
     reference: ModuleType, records: Sequence[Record], *, num_clips: int, num_crops: int, crop_size: int
 ) -> list[Callable[[], Tensor]]:
     """A call for every view of every record that loads it in the plain way: clips [1, 3, T, S, S] float32."""

@@ -15,13 +15,13 @@ from torch.utils._pytree import tree_leaves
 
 COPIES = {"clone", "copy_", "_to_copy", "contiguous"}
 # Operators that compute nothing: what they give is memory without content, or known to the host.
-IDLE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "is_same_size"}
+NO_TRAFFIC = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "is_same_size"}
 # In-place operators that only write their first argument.
 WRITE_ONLY = {"copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_"}
 
 
 @dataclass
-class Traffic:
+class MemoryTraffic:
     """`names`: operators that compute or copy, in order. `bytes_moved`: what each reads and writes, once,
     were it to find nothing in a cache. `permute_copies`: elements of every copy that lays its elements out in
     another order, one number a copy. `peak_bytes`: the most that was alive at once of what the operators
@@ -39,9 +39,9 @@ class Traffic:
         return len(self.names)
 
 
-def traffic_of(work: Callable[[], object]) -> Traffic:
+def measure_traffic(work: Callable[[], object]) -> MemoryTraffic:
     """The traffic of one call. Compiled code shows none of its operators here."""
-    counter = _Counter()
+    counter = _TrafficCounter()
     with counter:
         result = work()
     del result
@@ -53,24 +53,24 @@ def saved_bytes() -> Iterator[Callable[[], int]]:
     """Within it, what autograd keeps for the backward pass adds up: the call that it yields gives the bytes,
     without parameters, of memory that several operators keep counted once.
     """
-    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses their own
+    storages: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses their own
 
-    def keep(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> Tensor:
         if not isinstance(tensor, torch.nn.Parameter) and not isinstance(tensor._base, torch.nn.Parameter):
             storage = tensor.untyped_storage()
-            kept[storage._cdata] = storage
+            storages[storage._cdata] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield lambda: sum(storage.nbytes() for storage in kept.values())
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield lambda: sum(storage.nbytes() for storage in storages.values())
 
 
-class _Counter(TorchDispatchMode):
+class _TrafficCounter(TorchDispatchMode):
     """Sees every operator below autograd and autocast."""
 
     def __init__(self):
         super().__init__()
-        self.traffic = Traffic()
+        self.traffic = MemoryTraffic()
         self._alive: dict[int, int] = {}
         self._alive_bytes = 0
 
@@ -79,24 +79,24 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         result = operator(*arguments, **(keywords or {}))
         name = operator.overloadpacket.__name__
-        read = _tensors((arguments, _not_out(operator, keywords or {})))
+        read = _tensors((arguments, _without_out(operator, keywords or {})))
         written = _tensors(result)
         for tensor in written:
-            self._follow(tensor)
+            self._track(tensor)
         is_inplace = name.endswith("_") and not name.startswith("_")
         known = {tensor.untyped_storage()._cdata for tensor in read}
         is_view = not is_inplace and all(tensor.untyped_storage()._cdata in known for tensor in written)
-        if name in IDLE or not written or (is_view and not _writes(operator)):
+        if name in NO_TRAFFIC or not written or (is_view and not _writes(operator)):
             return result
         if name in WRITE_ONLY:
             read = [tensor for tensor in read if tensor is not arguments[0]]
         self.traffic.names.append(name)
         self.traffic.bytes_moved += sum(map(_distinct_bytes, read)) + sum(map(_distinct_bytes, written))
-        if name in COPIES and read and _order(read[-1]) != _order(written[0]):
+        if name in COPIES and read and _axis_order(read[-1]) != _axis_order(written[0]):
             self.traffic.permute_copies.append(written[0].numel())
         return result
 
-    def _follow(self, tensor: Tensor) -> None:
+    def _track(self, tensor: Tensor) -> None:
         """Counts the memory of a tensor as alive until it goes."""
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -105,9 +105,9 @@ class _Counter(TorchDispatchMode):
         self._alive[key] = storage.nbytes()
         self._alive_bytes += storage.nbytes()
         self.traffic.peak_bytes = max(self.traffic.peak_bytes, self._alive_bytes)
-        weakref.finalize(storage, self._forget, key)
+        weakref.finalize(storage, self._untrack, key)
 
-    def _forget(self, key: int) -> None:
+    def _untrack(self, key: int) -> None:
         self._alive_bytes -= self._alive.pop(key, 0)
 
 
@@ -117,7 +117,7 @@ def _tensors(tree: Any) -> list[Tensor]:
     return list(found.values())
 
 
-def _not_out(operator: Any, keywords: dict) -> dict:
+def _without_out(operator: Any, keywords: dict) -> dict:
     """The keywords without those that take a result (`out=`), which are written alone."""
     outs = {argument.name for argument in operator._schema.arguments if argument.is_out}
     return {name: value for name, value in keywords.items() if name not in outs}
@@ -138,7 +138,7 @@ def _distinct_bytes(tensor: Tensor) -> int:
     return count
 
 
-def _order(tensor: Tensor) -> list[int]:
+def _axis_order(tensor: Tensor) -> list[int]:
     """The axes with more than one element in the order in which memory holds them."""
     axes = [axis for axis, size in enumerate(tensor.shape) if size > 1]
     return sorted(axes, key=lambda axis: -tensor.stride(axis))

@@ -13,7 +13,7 @@ import torch
 import torchvision.transforms
 from torchvision.transforms import _functional_tensor
 
-from slowfast_mlp.apps.timing import measure, ratio, summary
+from slowfast_mlp.apps.timing import measure, speedup, summarize
 from slowfast_mlp.benchmarks import loader_passes
 from slowfast_mlp.data.records import Record
 
@@ -73,17 +73,17 @@ def main(corpus: str) -> None:
         paths = [str(path) for path in sorted((Path(corpus) / name).glob("*.mp4"))[:NUM_VIDEOS]]
         records = [Record(path=path, label=0) for path in paths]
         jobs = loader_passes.make_jobs(records, loader_passes.DENSE, num_epochs=1)
-        subjects = {title: their_pass(recipe, paths) for title, recipe in RECIPES.items()}
-        clips = dict.fromkeys(subjects, len(paths))
+        workloads = {title: their_pass(recipe, paths) for title, recipe in RECIPES.items()}
+        clips = dict.fromkeys(workloads, len(paths))
         for mode in ("exact", "fused", "device"):
             videos = loader_passes.train_videos(records, loader_passes.DENSE, mode)
-            subjects[f"ours, {mode}"] = partial(loader_passes.our_pass(videos, jobs))
+            workloads[f"ours, {mode}"] = partial(loader_passes.our_pass(videos, jobs))
             clips[f"ours, {mode}"] = loader_passes.NUM_SAMPLES * len(paths)
-        costs = measure(subjects, num_rounds=NUM_ROUNDS)
-        seconds = {title: [cost.cpu_sec / clips[title] for cost in costs[title]] for title in subjects}
+        costs = measure(workloads, num_rounds=NUM_ROUNDS)
+        seconds = {title: [cost.cpu_sec / clips[title] for cost in costs[title]] for title in workloads}
         for title, values in seconds.items():
-            ms = summary([1000 * value for value in values])
-            ratios = [f"{ratio(values, seconds[theirs]).median:.2f} x {theirs}" for theirs in RECIPES]
+            ms = summarize([1000 * value for value in values])
+            ratios = [f"{speedup(values, seconds[theirs]).median:.2f} x {theirs}" for theirs in RECIPES]
             sys.stdout.write(
                 f"{name:7} {title:22} {ms.median:6.1f} ms/clip, spread {ms.spread:.0f} %; {ratios}\n"
             )

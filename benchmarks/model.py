@@ -17,21 +17,27 @@ from torch import Tensor, nn
 
 from slowfast_mlp.apps import timing
 from slowfast_mlp.benchmarks import history
-from slowfast_mlp.benchmarks.device_timer import cost_on, headline
+from slowfast_mlp.benchmarks.device_timer import primary_sec, timer_for
 from slowfast_mlp.benchmarks.model_passes import (
     FORWARD,
     PASSES,
-    Counts,
-    Subject,
-    count,
+    BenchModel,
+    PassCounts,
+    compute_logits,
     count_flops,
-    logits_of,
-    pass_of,
+    count_pass,
+    make_pass,
 )
-from slowfast_mlp.benchmarks.other_codebases import PEERS, build_peer, weights_of_peer
+from slowfast_mlp.benchmarks.other_codebases import PEERS, build_peer, peer_weights
 from slowfast_mlp.benchmarks.reference_model import ReferenceModel
-from slowfast_mlp.benchmarks.roofline import MODES, Floor, measure_floor
-from slowfast_mlp.benchmarks.tables import Report, Table, describe_machine, load_average, spread_cells
+from slowfast_mlp.benchmarks.roofline import MODES, Roofline, measure_roofline
+from slowfast_mlp.benchmarks.tables import (
+    BenchmarkReport,
+    Table,
+    describe_machine,
+    load_average,
+    spread_cells,
+)
 from slowfast_mlp.benchmarks.throughput import CROP_SIZE, NUM_CLASSES, NUM_FRAMES, build_model
 from slowfast_mlp.builders import model
 from slowfast_mlp.config.schema import Model
@@ -62,13 +68,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A backbone with what it is measured on; `subjects[0]` is the baseline."""
+    """A backbone with what it is measured on; `bench_models[0]` is the baseline."""
 
     name: str
     variant: str
     clips: Tensor
     labels: Tensor
-    subjects: Sequence[Subject]
+    bench_models: Sequence[BenchModel]
     # Row -> precision -> the difference of its logits, taken before any training moves batch statistics.
     differences: dict[str, dict[str, float]]
 
@@ -101,30 +107,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(
     arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
-) -> Report:
+) -> BenchmarkReport:
     """Measures and returns the tables. Raises UserError."""
     if len(arguments.model) % 2:
         raise UserError(f"model {' '.join(arguments.model)}: give pairs of a name and a variant.")
     if arguments.sweep and device.type != "cuda":
         raise UserError("--sweep looks for the end of a GPU's memory, and there is no GPU; leave it out.")
     peers = dict(map(_parse_peer, arguments.peer))
-    report = Report(section="model")
-    floors = {
-        mode: measure_floor(device, mode, num_rounds=arguments.rounds, quick=arguments.quick)
+    report = BenchmarkReport(section="model")
+    rooflines = {
+        mode: measure_roofline(device, mode, num_rounds=arguments.rounds, quick=arguments.quick)
         for mode in arguments.precision
     }
-    lines: list[dict] = []
+    history_rows: list[dict] = []
     for name, variant in zip(arguments.model[::2], arguments.model[1::2]):
         case = make_case(name, variant, arguments, reference, peers, device, report)
         for mode in arguments.precision:
             for kind in arguments.passes:
-                table, rows = _measure(case, mode, kind, floors[mode], arguments.rounds, device)
+                table, rows = _measure(case, mode, kind, rooflines[mode], arguments.rounds, device)
                 report.tables.append(table)
-                lines += rows
+                history_rows += rows
             if arguments.sweep:
                 report.tables.append(_sweep(case, mode, arguments.passes))
     if arguments.history:
-        history.append(arguments.history, lines)
+        history.append(arguments.history, history_rows)
     return report
 
 
@@ -135,13 +141,15 @@ def make_case(
     reference: Callable[[str], ModuleType],
     peers: dict[str, Path],
     device: torch.device,
-    report: Report,
+    report: BenchmarkReport,
 ) -> Case:
     """The networks of a backbone; what is missing is a remark of the report. Raises UserError."""
-    usual = QUICK_CLIP if arguments.quick else (NUM_FRAMES, CROP_SIZE)
-    num_frames, crop_size = (arguments.frames or usual[0], arguments.crop or usual[1])
-    small = QUICK_ARGUMENTS.get(name) if arguments.quick else None
-    ours = build_model(name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=small)
+    default_clip = QUICK_CLIP if arguments.quick else (NUM_FRAMES, CROP_SIZE)
+    num_frames, crop_size = (arguments.frames or default_clip[0], arguments.crop or default_clip[1])
+    quick_args = QUICK_ARGUMENTS.get(name) if arguments.quick else None
+    ours = build_model(
+        name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=quick_args
+    )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in ours.parameters():
@@ -150,51 +158,58 @@ def make_case(
     shape = (batch_size, 3, num_frames, crop_size, crop_size)
     clips = torch.randn(shape, generator=generator).to(device)
     labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator).to(device)
-    subjects = _rows(REFERENCE, ReferenceModel(ours), is_compiled_too=arguments.compile_reference)
-    subjects += _rows(OURS, ours, is_compiled_too=arguments.compile)
-    expected = logits_of(subjects[0], clips, "fp32")
+    bench_models = _rows(REFERENCE, ReferenceModel(ours), with_compiled=arguments.compile_reference)
+    bench_models += _rows(OURS, ours, with_compiled=arguments.compile)
+    expected = compute_logits(bench_models[0], clips, "fp32")
     modes = arguments.precision
     differences = {
-        subject.name: {mode: _difference(logits_of(subject, clips, mode), expected) for mode in modes}
-        for subject in subjects
+        bench_model.name: {
+            mode: _difference(compute_logits(bench_model, clips, mode), expected) for mode in modes
+        }
+        for bench_model in bench_models
     }
     for peer, checkout in peers.items():
         if PEERS[peer].family in (name, None):
-            subject, difference = _peer_row(peer, checkout, ours, name, clips)
-            subjects.append(subject)
+            bench_model, difference = _peer_row(peer, checkout, ours, name, clips)
+            bench_models.append(bench_model)
             if difference:
-                differences[subject.name] = {mode: difference(mode) for mode in modes}
+                differences[bench_model.name] = {mode: difference(mode) for mode in modes}
     return Case(
-        name=name, variant=variant, clips=clips, labels=labels, subjects=subjects, differences=differences
+        name=name,
+        variant=variant,
+        clips=clips,
+        labels=labels,
+        bench_models=bench_models,
+        differences=differences,
     )
 
 
-def _rows(name: str, net: nn.Module, *, is_compiled_too: bool) -> list[Subject]:
-    rows = [Subject(name=name, net=net, call=net)]
-    if is_compiled_too:
-        rows.append(Subject(name=name + COMPILED, net=net, call=torch.compile(net), is_compiled=True))
+def _rows(name: str, net: nn.Module, *, with_compiled: bool) -> list[BenchModel]:
+    rows = [BenchModel(name=name, net=net, call=net)]
+    if with_compiled:
+        rows.append(BenchModel(name=name + COMPILED, net=net, call=torch.compile(net), is_compiled=True))
     return rows
 
 
 def _peer_row(
     peer: str, checkout: Path, ours: nn.Module, name: str, clips: Tensor
-) -> tuple[Subject, Callable[[str], float] | None]:
+) -> tuple[BenchModel, Callable[[str], float] | None]:
     """A row of another program; of the same architecture, with the difference to ours with its weights."""
     net, call = build_peer(peer, checkout, ours)
-    subject = Subject(name=PEERS[peer].title, net=net.to(clips.device), call=call)
+    bench_model = BenchModel(name=PEERS[peer].title, net=net.to(clips.device), call=call)
     if PEERS[peer].family is None:
-        return subject, None
-    with_its_weights = copy.deepcopy(ours)
+        return bench_model, None
+    ours_with_peer_weights = copy.deepcopy(ours)
     weights = model.official_weights(
-        Model(name=name), {"model_state": weights_of_peer(net)}, f"--peer {peer}={checkout}"
+        Model(name=name), {"model_state": peer_weights(net)}, f"--peer {peer}={checkout}"
     )
-    with_its_weights.load_state_dict(weights)
-    twin = Subject(name=OURS, net=with_its_weights, call=with_its_weights)
+    ours_with_peer_weights.load_state_dict(weights)
+    twin = BenchModel(name=OURS, net=ours_with_peer_weights, call=ours_with_peer_weights)
 
     def difference(mode: str) -> float:
-        return _difference(logits_of(subject, clips, mode), logits_of(twin, clips, mode))
+        return _difference(compute_logits(bench_model, clips, mode), compute_logits(twin, clips, mode))
 
-    return subject, difference
+    return bench_model, difference
 
 
 def _difference(logits: Tensor, expected: Tensor) -> float:
@@ -202,70 +217,84 @@ def _difference(logits: Tensor, expected: Tensor) -> float:
 
 
 def _measure(
-    case: Case, mode: str, kind: str, floor: Floor, num_rounds: int, device: torch.device
+    case: Case, mode: str, kind: str, roofline: Roofline, num_rounds: int, device: torch.device
 ) -> tuple[Table, list[dict]]:
     """The table of a precision and a pass, and its lines of the history."""
     logger.info("measuring %s %s, %s, %s", case.name, case.variant, kind, mode)
     batch = len(case.clips)
-    flops = count_flops(case.subjects[0], kind, case.clips) / batch
-    counts = {subject.name: count(subject, kind, case.clips, case.labels, mode) for subject in case.subjects}
-    works = {subject.name: pass_of(subject, kind, case.clips, case.labels, mode) for subject in case.subjects}
-    costs = timing.measure(works, num_rounds=num_rounds, cost=cost_on(device))
-    seconds = {name: [headline(cost, device) / batch for cost in passed] for name, passed in costs.items()}
-    base = seconds[case.subjects[0].name]
-    rows, lines = [], []
+    flops = count_flops(case.bench_models[0], kind, case.clips) / batch
+    counts = {
+        bench_model.name: count_pass(bench_model, kind, case.clips, case.labels, mode)
+        for bench_model in case.bench_models
+    }
+    calls = {
+        bench_model.name: make_pass(bench_model, kind, case.clips, case.labels, mode)
+        for bench_model in case.bench_models
+    }
+    costs = timing.measure(calls, num_rounds=num_rounds, cost=timer_for(device))
+    seconds = {name: [primary_sec(cost, device) / batch for cost in passed] for name, passed in costs.items()}
+    base = seconds[case.bench_models[0].name]
+    rows, history_rows = [], []
     for name, taken in seconds.items():
         difference = case.differences[name][mode] if kind == FORWARD and name in case.differences else None
-        row = _row(name, taken, base, counts[name], batch, flops, floor, difference)
+        row = _row(name, taken, base, counts[name], batch, flops, roofline, difference)
         rows.append(row)
-        lines.append(_line(case, mode, kind, name, row, counts[name], batch, device))
+        history_rows.append(_history_row(case, mode, kind, name, row, counts[name], batch, device))
     _, _, T, size, _ = case.clips.shape
     clock = "CPU time of one thread" if device.type == "cpu" else "time by events"
     note = (
         f"{clock}; load average after it: {load_average()}. A clip has {flops / 2e9:.1f} G multiply-adds; "
-        f"at {floor.flops_per_sec / 1e9:.0f} GFLOP/s that is the floor of `x matmul`. `x copy` is beside "
-        f"moving the row's own bytes at {floor.bytes_per_sec / 1e9:.1f} GB/s. Differences are of logits, to "
+        f"at {roofline.flops_per_sec / 1e9:.0f} GFLOP/s that is the floor of `x matmul`. `x copy` is beside "
+        f"moving the row's own bytes at {roofline.bytes_per_sec / 1e9:.1f} GB/s. Differences are of logits, "
+        "to "
         "the first row in fp32; those of another program to ours with its weights."
     )
     title = f"{case.name} {case.variant}, {kind}, {mode}, batches of {batch}, {T}x{size}x{size}"
-    return Table(title=title, note=note, columns=COLUMNS, rows=rows), lines
+    return Table(title=title, note=note, columns=COLUMNS, rows=rows), history_rows
 
 
 def _row(
     name: str,
     seconds: list[float],
     base: list[float],
-    counts: Counts,
+    counts: PassCounts,
     batch: int,
     flops: float,
-    floor: Floor,
+    roofline: Roofline,
     difference: float | None,
 ) -> tuple:
-    ms = timing.summary([1000 * value for value in seconds])
+    ms = timing.summarize([1000 * value for value in seconds])
     per_clip = None if counts.bytes_moved is None else counts.bytes_moved / batch
     return (
         name,
         ms.median,
         *spread_cells(ms),
         1000 / ms.median,
-        timing.ratio(seconds, base).median,
-        ms.median / 1000 / (flops / floor.flops_per_sec),
-        _or_dash(per_clip and ms.median / 1000 / (per_clip / floor.bytes_per_sec)),
-        _or_dash(counts.kernels),
-        _or_dash(counts.permute_copies),
-        _or_dash(per_clip and per_clip / 1e9),
-        _or_dash(counts.saved_bytes and counts.saved_bytes / batch / 2**20),
-        _or_dash(counts.peak_bytes and counts.peak_bytes / 2**20),
+        timing.speedup(seconds, base).median,
+        ms.median / 1000 / (flops / roofline.flops_per_sec),
+        _dash_if_none(per_clip and ms.median / 1000 / (per_clip / roofline.bytes_per_sec)),
+        _dash_if_none(counts.kernels),
+        _dash_if_none(counts.permute_copies),
+        _dash_if_none(per_clip and per_clip / 1e9),
+        _dash_if_none(counts.saved_bytes and counts.saved_bytes / batch / 2**20),
+        _dash_if_none(counts.peak_bytes and counts.peak_bytes / 2**20),
         "-" if difference is None else f"{difference:.1e}",
     )
 
 
-def _or_dash(value: float | int | None) -> float | int | str:
+def _dash_if_none(value: float | int | None) -> float | int | str:
     return "-" if value is None else value
 
 
-def _line(
-    case: Case, mode: str, kind: str, name: str, row: tuple, counts: Counts, batch: int, device: torch.device
+def _history_row(
+    case: Case,
+    mode: str,
+    kind: str,
+    name: str,
+    row: tuple,
+    counts: PassCounts,
+    batch: int,
+    device: torch.device,
 ) -> dict:
     """A line of the history, of the same figures."""
     machine = describe_machine(device)
@@ -294,19 +323,19 @@ def _line(
 def _sweep(case: Case, mode: str, passes: Iterable[str]) -> Table:
     """Clips a second of every row at batches that double until the GPU's memory ends."""
     rows: list[tuple] = []
-    for subject in case.subjects:
+    for bench_model in case.bench_models:
         for kind in passes:
             batch = 1
             while True:
                 clips = case.clips[:1].expand(batch, *case.clips.shape[1:]).contiguous()
-                work = pass_of(subject, kind, clips, case.labels[:1].expand(batch), mode)
+                work = make_pass(bench_model, kind, clips, case.labels[:1].expand(batch), mode)
                 try:
                     work()
-                    cost = cost_on(clips.device)(work)
+                    cost = timer_for(clips.device)(work)
                 except torch.cuda.OutOfMemoryError:
                     torch.cuda.empty_cache()
                     break
-                rows.append((subject.name, kind, batch, batch / cost.wall_sec))
+                rows.append((bench_model.name, kind, batch, batch / cost.wall_sec))
                 batch *= 2
     return Table(
         title=f"Batches of {case.name} {case.variant}, {mode}, up to the end of the memory",

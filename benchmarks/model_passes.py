@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
+from slowfast_mlp.benchmarks.memory_traffic import measure_traffic, saved_bytes
 from slowfast_mlp.engine.precision import Precision
 
 FORWARD, TRAIN = "forward", "train"
@@ -17,7 +17,7 @@ PASSES = (FORWARD, TRAIN)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class BenchModel:
     """A row of a table: a network, and how it takes clips [B, 3, T, H, W] to logits. Compiled code does not
     show its operators, so nothing of it can be counted.
     """
@@ -29,7 +29,7 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class PassCounts:
     """What a pass of one batch does, whatever the machine's load; None where it cannot be counted."""
 
     kernels: int | None
@@ -39,58 +39,70 @@ class Counts:
     peak_bytes: int | None
 
 
-def pass_of(
-    subject: Subject, kind: str, clips: Tensor, labels: Tensor, mode: str, *, is_counted: bool = False
+def make_pass(
+    bench_model: BenchModel,
+    kind: str,
+    clips: Tensor,
+    labels: Tensor,
+    mode: str,
+    *,
+    for_counting: bool = False,
 ) -> Callable[[], object]:
     """A call that runs the subject once: the forward pass of an evaluation, or forward and backward of a
     step, without the optimiser. `mode` is fp32, bf16 or fp16.
 
-    `is_counted` leaves out the inference mode, in which reshapes do not show whether they copy.
+    `for_counting` leaves out the inference mode, in which reshapes do not show whether they copy.
     """
 
-    def arithmetic() -> AbstractContextManager:
+    def precision_context() -> AbstractContextManager:
         # Meta tensors know no autocast.
         return nullcontext() if mode == "fp32" else Precision(mode, clips.device).autocast()
 
     def forward() -> Tensor:
-        with torch.no_grad() if is_counted else torch.inference_mode(), arithmetic():
-            return subject.call(clips)
+        with torch.no_grad() if for_counting else torch.inference_mode(), precision_context():
+            return bench_model.call(clips)
 
     def train() -> None:
-        for parameter in subject.net.parameters():
+        for parameter in bench_model.net.parameters():
             parameter.grad = None
-        with arithmetic():
-            logits = subject.call(clips)
+        with precision_context():
+            logits = bench_model.call(clips)
         F.cross_entropy(logits.float(), labels).backward()
 
     def run() -> object:
-        if subject.net.training != (kind == TRAIN):  # else it would let go of what an evaluation keeps
-            subject.net.train(kind == TRAIN)  # subjects take turns, and a compiled net may be another's
-            for parameter in subject.net.parameters():
+        if bench_model.net.training != (kind == TRAIN):  # else it would let go of what an evaluation keeps
+            bench_model.net.train(kind == TRAIN)  # subjects take turns, and a compiled net may be another's
+            for parameter in bench_model.net.parameters():
                 parameter.grad = None  # beside which an evaluation keeps nothing
         return train() if kind == TRAIN else forward()
 
     return run
 
 
-def logits_of(subject: Subject, clips: Tensor, mode: str) -> Tensor:
+def compute_logits(bench_model: BenchModel, clips: Tensor, mode: str) -> Tensor:
     """Logits [B, K] of an evaluation, in float32 on the host."""
-    return pass_of(subject, FORWARD, clips, torch.zeros(len(clips), dtype=torch.int64), mode)().float().cpu()
+    return (
+        make_pass(bench_model, FORWARD, clips, torch.zeros(len(clips), dtype=torch.int64), mode)()
+        .float()
+        .cpu()
+    )
 
 
-def count(subject: Subject, kind: str, clips: Tensor, labels: Tensor, mode: str) -> Counts:
+def count_pass(bench_model: BenchModel, kind: str, clips: Tensor, labels: Tensor, mode: str) -> PassCounts:
     """The counts of one pass, of an evaluation not the first; on a GPU the peak is the allocator's, with the
     weights and gradients in it.
     """
-    work = pass_of(subject, kind, clips, labels, mode, is_counted=True)
+    work = make_pass(bench_model, kind, clips, labels, mode, for_counting=True)
     peak = _cuda_peak(work) if clips.device.type == "cuda" else None
-    if subject.is_compiled:
-        return Counts(kernels=None, bytes_moved=None, permute_copies=None, saved_bytes=None, peak_bytes=peak)
+    if bench_model.is_compiled:
+        return PassCounts(
+            kernels=None, bytes_moved=None, permute_copies=None, saved_bytes=None, peak_bytes=peak
+        )
     if kind == FORWARD:
         work()  # makes what an evaluation then keeps
     with saved_bytes() as saved:
-        traffic = traffic_of(work)
-    return Counts(
+        traffic = measure_traffic(work)
+    return PassCounts(
         kernels=traffic.kernels,
         bytes_moved=traffic.bytes_moved,
         permute_copies=len(traffic.permute_copies),
@@ -99,15 +111,15 @@ def count(subject: Subject, kind: str, clips: Tensor, labels: Tensor, mode: str)
     )
 
 
-def count_flops(subject: Subject, kind: str, clips: Tensor) -> int:
+def count_flops(bench_model: BenchModel, kind: str, clips: Tensor) -> int:
     """Floating-point operations (two a multiply-add) of the products and convolutions of a pass; those of a
     training step are three times those of its forward pass, for torch counts the gradients of convolutions
     with groups as if they had none.
     """
-    subject.net.eval()
+    bench_model.net.eval()
     with FlopCounterMode(display=False) as counter:
         # With a graph: without one, it cannot follow a parameter that modules hand on, as tokens.
-        subject.call(clips)
+        bench_model.call(clips)
     return counter.get_total_flops() * (3 if kind == TRAIN else 1)
 
 

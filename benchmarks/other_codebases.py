@@ -54,25 +54,25 @@ def build_peer(name: str, checkout: Path, ours: nn.Module) -> tuple[nn.Module, C
 
 
 @contextmanager
-def importing(checkout: Path, *bare_packages: str) -> Iterator[None]:
+def import_from_checkout(checkout: Path, *bare_packages: str) -> Iterator[None]:
     """Within it, the packages named are those of the checkout, without running their `__init__`: what that
     would import, one network does not need. Afterwards no module of theirs can be imported, so that
     checkouts with packages of one name do not mix.
     """
     root = bare_packages[0]
-    finder = _BareFinder(checkout, bare_packages)
-    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_of(name, root)}
+    finder = _NamespaceFinder(checkout, bare_packages)
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_in_package(name, root)}
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        for name in [name for name in sys.modules if _is_of(name, root)]:
+        for name in [name for name in sys.modules if _is_in_package(name, root)]:
             del sys.modules[name]
         sys.modules.update(hidden)
 
 
-class _BareFinder:
+class _NamespaceFinder:
     """Finds the named packages of a checkout as folders of modules and no more."""
 
     def __init__(self, checkout: Path, packages: tuple[str, ...]):
@@ -88,16 +88,16 @@ class _BareFinder:
         return spec
 
 
-def _is_of(name: str, root: str) -> bool:
+def _is_in_package(name: str, root: str) -> bool:
     return name == root or name.startswith(f"{root}.")
 
 
-def _of_list(net: nn.Module, clips: Tensor) -> Tensor:
+def _call_with_pathways(net: nn.Module, clips: Tensor) -> Tensor:
     """PySlowFast's networks take a list of pathways."""
     return net([clips])
 
 
-def _settings(ours: nn.Module, sections: Mapping[str, Any]) -> SimpleNamespace:
+def _pyslowfast_config(ours: nn.Module, sections: Mapping[str, Any]) -> SimpleNamespace:
     """A config of PySlowFast as far as a network reads it."""
     shared = {
         "MODEL": {"NUM_CLASSES": ours.num_classes},
@@ -134,9 +134,11 @@ def _morphmlp(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
         "QKV_BIAS": True, "QKV_SCALE": None, "ATTENTION_DROPOUT_RATE": 0.0,
     }  # fmt: skip
     is_long = ours.num_frames > 16  # the authors have a file for 32 frames
-    with importing(checkout, "slowfast", "slowfast.models"):
+    with import_from_checkout(checkout, "slowfast", "slowfast.models"):
         module = importlib.import_module(f"slowfast.models.morphmlp{'_32' if is_long else ''}")
-    return getattr(module, f"MorphMLP{'_32' if is_long else ''}")(_settings(ours, {"MORPH": morph})), _of_list
+    return getattr(module, f"MorphMLP{'_32' if is_long else ''}")(
+        _pyslowfast_config(ours, {"MORPH": morph})
+    ), _call_with_pathways
 
 
 def _posmlp(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
@@ -146,7 +148,7 @@ def _posmlp(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
     tokens = [state[f"blocks{n}.0.fc.{unit}.token_proj_n_bias"].shape[1] for n in stages]
     times = [state[f"blocks{n}.0.t_fc.{unit}.token_proj_n_bias"].shape[1] for n in stages]
     table = "window_relative_position_bias_table"
-    settings = _settings(
+    settings = _pyslowfast_config(
         ours,
         {
             "POSMLP_VIDEO": {**_stage_sizes(ours), "SHIFT": False},
@@ -155,16 +157,16 @@ def _posmlp(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
             "POSGAMMA": [state[f"blocks{n}.0.fc.{unit}.{table}"].shape[1] for n in stages],
         },
     )
-    with importing(checkout, "slowfast", "slowfast.models"):
+    with import_from_checkout(checkout, "slowfast", "slowfast.models"):
         module = importlib.import_module("slowfast.models.posmlp")
-    return module.PosMLP_Video(settings), _of_list
+    return module.PosMLP_Video(settings), _call_with_pathways
 
 
 def _slowfast(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
     config = checkout / MVIT_CONFIG
     if not config.is_file():
         raise FileNotFoundError(2, "no such file", str(config))
-    with importing(checkout, "slowfast", "slowfast.models"):
+    with import_from_checkout(checkout, "slowfast", "slowfast.models"):
         settings = importlib.import_module("slowfast.config.defaults").get_cfg()
         settings.merge_from_file(str(config))
         settings.NUM_GPUS = 0  # where the network lies is our part
@@ -172,11 +174,11 @@ def _slowfast(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
         settings.DATA.NUM_FRAMES = ours.num_frames
         settings.DATA.TRAIN_CROP_SIZE = settings.DATA.TEST_CROP_SIZE = ours.crop_size
         backbone = importlib.import_module("slowfast.models.video_model_builder")
-        return backbone.MViT(settings), _of_list
+        return backbone.MViT(settings), _call_with_pathways
 
 
 def _mmaction2(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
-    with importing(checkout, "mmaction", "mmaction.models", "mmaction.models.backbones"):
+    with import_from_checkout(checkout, "mmaction", "mmaction.models", "mmaction.models.backbones"):
         module = importlib.import_module("mmaction.models.backbones.swin")
         backbone = module.SwinTransformer3D(arch="tiny", pretrained2d=False)
     net = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(SWIN_DIM, ours.num_classes)})
@@ -191,6 +193,6 @@ PEERS = {
 }
 
 
-def weights_of_peer(net: nn.Module) -> dict[str, Tensor]:
+def peer_weights(net: nn.Module) -> dict[str, Tensor]:
     """A copy of its weights, as a checkpoint would hold them."""
     return {name: torch.clone(value) for name, value in net.state_dict().items()}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from slowfast_mlp.apps import timing
-from slowfast_mlp.benchmarks.device_timer import cost_on, headline
-from slowfast_mlp.benchmarks.tables import Report, Table
+from slowfast_mlp.benchmarks.device_timer import primary_sec, timer_for
+from slowfast_mlp.benchmarks.tables import BenchmarkReport, Table
 from slowfast_mlp.engine.precision import DTYPES
 
 DESCRIPTION = "how quickly the machine multiplies matrices and copies memory"
@@ -21,7 +21,7 @@ MODES = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
-class Floor:
+class Roofline:
     """A second's floating-point operations of a matrix product (two a multiply-add), and bytes that a copy
     reads and writes.
     """
@@ -34,22 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The section has no flags of its own."""
 
 
-def run(arguments: argparse.Namespace, *, reference: Callable, device: torch.device) -> Report:
+def run(arguments: argparse.Namespace, *, reference: Callable, device: torch.device) -> BenchmarkReport:
     """Measures and returns the table."""
     rows = []
     for mode in MODES:
-        floor = measure_floor(device, mode, num_rounds=arguments.rounds, quick=arguments.quick)
-        rows.append((mode, floor.flops_per_sec / 1e9, floor.bytes_per_sec / 1e9))
+        roofline = measure_roofline(device, mode, num_rounds=arguments.rounds, quick=arguments.quick)
+        rows.append((mode, roofline.flops_per_sec / 1e9, roofline.bytes_per_sec / 1e9))
     table = Table(
         title="Floor",
         note="Of one thread on a CPU: the best pass. A copy reads and writes every byte.",
         columns=("precision", "matrix product GFLOP/s", "copy GB/s"),
         rows=rows,
     )
-    return Report(section="floor", tables=[table])
+    return BenchmarkReport(section="floor", tables=[table])
 
 
-def measure_floor(device: torch.device, mode: str, *, num_rounds: int, quick: bool) -> Floor:
+def measure_roofline(device: torch.device, mode: str, *, num_rounds: int, quick: bool) -> Roofline:
     """The best rates of some rounds, in the precision `mode`: what the machine can do is what it did once."""
     side = QUICK_SIDE if quick else CUDA_SIDE if device.type == "cuda" else CPU_SIDE
     dtype = DTYPES[mode]
@@ -57,10 +57,10 @@ def measure_floor(device: torch.device, mode: str, *, num_rounds: int, quick: bo
     product = torch.empty(side, side, device=device, dtype=dtype)
     source = torch.randn((QUICK_COPY_MIB if quick else COPY_MIB) * 2**18, device=device)
     target = torch.empty_like(source)
-    subjects = {
+    workloads = {
         "product": lambda: torch.mm(left, right, out=product),
         "copy": lambda: target.copy_(source),
     }
-    costs = timing.measure(subjects, num_rounds=num_rounds, cost=cost_on(device))
-    seconds = {name: min(headline(cost, device) for cost in passed) for name, passed in costs.items()}
-    return Floor(2 * side**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])
+    costs = timing.measure(workloads, num_rounds=num_rounds, cost=timer_for(device))
+    seconds = {name: min(primary_sec(cost, device) for cost in passed) for name, passed in costs.items()}
+    return Roofline(2 * side**3 / seconds["product"], 2 * source.nbytes / seconds["copy"])

@@ -21,14 +21,14 @@ from slowfast_mlp.errors import UserError
 logger = logging.getLogger(__name__)
 
 VERSION = 1  # raise it when the pictures or the files change
-NOTE_NAME = "corpus.json"
+MANIFEST_NAME = "corpus.json"
 NUM_ENCODERS = 2  # at a time; each holds the frames of a video
-SOFT_CELLS = (4, 12, 40, 120)  # of the textures, coarse to fine
-GRAIN = 0.02  # deviation of a camera's noise, of 0 to 1; makes files as large as those of Kinetics
+TEXTURE_CELLS = (4, 12, 40, 120)  # of the textures, coarse to fine
+NOISE_STD = 0.02  # deviation of a camera's noise, of 0 to 1; makes files as large as those of Kinetics
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class CorpusSizes:
     """How many videos of a kind, and how large they are."""
 
     num_videos: int = 4
@@ -36,7 +36,7 @@ class Sizes:
     something: tuple[int, int, int] = (48, 240, 427)
 
 
-SMALL = Sizes(num_videos=1, kinetics=(100, 128, 170), something=(24, 120, 214))
+SMALL = CorpusSizes(num_videos=1, kinetics=(100, 128, 170), something=(24, 120, 214))
 
 KINETICS_FPS, SOMETHING_FPS = 30, 12
 # Kind of file -> the encoder's options; all videos of 10 seconds as Kinetics has them.
@@ -49,29 +49,29 @@ VP9 = {"crf": "35", "b": "0", "deadline": "good", "cpu-used": "5", "g": "128"}
 KINDS = (*H264_KINDS, "webm", "jpg")
 
 
-def ensure_corpus(folder: Path, sizes: Sizes) -> dict[str, list[Record]]:
+def ensure_corpus(folder: Path, sizes: CorpusSizes) -> dict[str, list[Record]]:
     """The records of every kind in the folder, which is filled first if it is empty or not there.
 
     Raises UserError for a folder that holds something else.
     """
-    note = json.dumps({"version": VERSION, "sizes": repr(sizes)})
-    marked = folder / NOTE_NAME
-    if not marked.is_file() or marked.read_text(encoding="utf-8") != note:
+    manifest = json.dumps({"version": VERSION, "sizes": repr(sizes)})
+    manifest_path = folder / MANIFEST_NAME
+    if not manifest_path.is_file() or manifest_path.read_text(encoding="utf-8") != manifest:
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"--corpus {folder} holds other files, or the videos of another version or of --quick; give "
                 "an empty folder."
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+        temp_dir = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
         try:
-            _make(beside, sizes)
-            (beside / NOTE_NAME).write_text(note, encoding="utf-8")
+            _make_videos(temp_dir, sizes)
+            (temp_dir / MANIFEST_NAME).write_text(manifest, encoding="utf-8")
             if folder.is_dir():
                 folder.rmdir()
-            beside.rename(folder)
+            temp_dir.rename(folder)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temp_dir, ignore_errors=True)
     return {kind: _records(folder / kind, kind, sizes) for kind in KINDS}
 
 
@@ -93,7 +93,7 @@ def render(num_frames: int, height: int, width: int, seed: int) -> Tensor:
             rows, columns = thing.shape[1:]
             top, left = int(y * (height - rows)), int(x * (width - columns))
             frame[:, top : top + rows, left : left + columns] = thing
-        frame += GRAIN * torch.randn(1, height, width, generator=generator)
+        frame += NOISE_STD * torch.randn(1, height, width, generator=generator)
         frames[number] = (frame.clamp(0, 1) * 255).to(torch.uint8).permute(1, 2, 0)
     return frames
 
@@ -101,13 +101,13 @@ def render(num_frames: int, height: int, width: int, seed: int) -> Tensor:
 def _texture(height: int, width: int, generator: torch.Generator) -> Tensor:
     """A pattern [3, H, W] on several scales, each with half of the contrast of the one before."""
     pattern = torch.zeros(3, height, width)
-    for octave, cells in enumerate(SOFT_CELLS):
+    for octave, cells in enumerate(TEXTURE_CELLS):
         coarse = torch.rand(1, 3, cells, cells, generator=generator)
         pattern += F.interpolate(coarse, (height, width), mode="bicubic")[0] / 2 ** (octave + 1)
     return pattern.clamp(0, 1)
 
 
-def _make(folder: Path, sizes: Sizes) -> None:
+def _make_videos(folder: Path, sizes: CorpusSizes) -> None:
     logger.info("making the benchmark's videos (a minute or two)")
     for kind in KINDS:
         (folder / kind).mkdir()
@@ -122,13 +122,13 @@ def _make(folder: Path, sizes: Sizes) -> None:
             job.result()
 
 
-def _write_kinetics(folder: Path, number: int, sizes: Sizes) -> None:
+def _write_kinetics(folder: Path, number: int, sizes: CorpusSizes) -> None:
     frames = render(*sizes.kinetics, seed=number)
     for kind, options in H264_KINDS.items():
         write_video(folder / kind / f"{number}.mp4", frames, fps=KINETICS_FPS, options=options)
 
 
-def _write_something(folder: Path, number: int, sizes: Sizes) -> None:
+def _write_something(folder: Path, number: int, sizes: CorpusSizes) -> None:
     num_frames, height, width = sizes.something
     frames = render(num_frames, height, width, seed=1000 + number)
     even = frames[:, :, : width // 2 * 2]
@@ -137,7 +137,7 @@ def _write_something(folder: Path, number: int, sizes: Sizes) -> None:
     write_images(str(folder / "jpg" / str(number) / "{:05d}.jpg"), frames)
 
 
-def _records(folder: Path, kind: str, sizes: Sizes) -> list[Record]:
+def _records(folder: Path, kind: str, sizes: CorpusSizes) -> list[Record]:
     """Of one kind; labels are of no interest."""
     if kind == "jpg":
         templates = [escape_braces(str(folder / str(number))) for number in range(sizes.num_videos)]
@@ -146,7 +146,7 @@ def _records(folder: Path, kind: str, sizes: Sizes) -> list[Record]:
     return [Record(str(folder / f"{number}.{suffix}"), 0) for number in range(sizes.num_videos)]
 
 
-def size_in_kib(records: Sequence[Record]) -> float:
+def mean_size_kib(records: Sequence[Record]) -> float:
     """The mean size of a record's files."""
     paths = [
         [Path(record.path.format(number)) for number in range(1, record.num_frames + 1)]

@@ -24,7 +24,7 @@ class Table:
 
 
 @dataclass(kw_only=True)
-class Report:
+class BenchmarkReport:
     """The tables of a section, lines that say what was left out and why, and the machine."""
 
     section: str
@@ -53,7 +53,7 @@ def load_average() -> str:
     return " ".join(f"{load:.2f}" for load in os.getloadavg())
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three figures that matter."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
@@ -61,10 +61,13 @@ def number(value: float) -> str:
 def spread_cells(figures: Summary, *, decimals: int = 0) -> tuple[str, str]:
     """Cells of a table beside a median: quartiles, and the spread in percent, marked where it is noisy."""
     noisy = " noisy" if figures.is_noisy else ""
-    return f"{number(figures.p25)}-{number(figures.p75)}", f"{figures.spread:.{decimals}f}{noisy}"
+    return (
+        f"{format_number(figures.p25)}-{format_number(figures.p75)}",
+        f"{figures.spread:.{decimals}f}{noisy}",
+    )
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: BenchmarkReport) -> str:
     """Tables of GitHub's markdown, which also line up in a terminal."""
     parts = ["; ".join(f"{name} {value}" for name, value in report.machine.items())]
     for table in report.tables:
@@ -80,13 +83,13 @@ def as_markdown(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def write_json(report: Report, path: Path) -> None:
+def write_json(report: BenchmarkReport, path: Path) -> None:
     """The whole report, numbers as measured."""
     path.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
 
 
 def _cell(cell: str | float | int) -> str:
-    return number(cell) if isinstance(cell, float) else str(cell)
+    return format_number(cell) if isinstance(cell, float) else str(cell)
 
 
 def _processor() -> str:

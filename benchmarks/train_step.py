@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from slowfast_mlp.apps import timing
-from slowfast_mlp.benchmarks.host_syncs import count_waits
-from slowfast_mlp.benchmarks.loader_passes import DENSE, NUM_SAMPLES, input_maker, train_videos
-from slowfast_mlp.benchmarks.optimizers import steps_table
-from slowfast_mlp.benchmarks.step_timer import Marks
-from slowfast_mlp.benchmarks.synthetic_videos import SMALL, Sizes, ensure_corpus
-from slowfast_mlp.benchmarks.tables import Report, Table, load_average, spread_cells
+from slowfast_mlp.benchmarks.host_syncs import count_host_syncs
+from slowfast_mlp.benchmarks.loader_passes import DENSE, NUM_SAMPLES, make_device_transform, train_videos
+from slowfast_mlp.benchmarks.optimizers import optimizer_table
+from slowfast_mlp.benchmarks.step_timer import StepTimer
+from slowfast_mlp.benchmarks.synthetic_videos import SMALL, CorpusSizes, ensure_corpus
+from slowfast_mlp.benchmarks.tables import BenchmarkReport, Table, load_average, spread_cells
 from slowfast_mlp.benchmarks.throughput import NUM_CLASSES, build_model
 from slowfast_mlp.builders import solver
 from slowfast_mlp.config.schema import Solver
@@ -46,14 +46,14 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION = "what the training loop adds to a bare one, and where the time of a step goes"
 BARE, OURS = "bare loop", "training loop"
-GOAL_PERCENT = 2.0
+TARGET_OVERHEAD_PERCENT = 2.0
 LOG_PERIOD = 10  # LOG_PERIOD's default
 QUICK_ARGUMENTS = {"dims": (8, 16, 32, 64)}
 NUM_LOADER_STEPS = 24  # of the passes over videos: what the workers load ahead shall not count for much
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class LoopSetup:
     """A model with its optimiser, and batches in memory, that both loops use."""
 
     model: nn.Module
@@ -61,10 +61,10 @@ class Setup:
     precision: Precision
     batches: Sequence[Views]
     device: torch.device
-    is_narrow: bool  # a backbone with fewer channels than its variant has
+    is_reduced: bool  # a backbone with fewer channels than its variant has
 
 
-class ThinModel(nn.Module):
+class TinyModel(nn.Module):
     """Logits of a clip's mean pixel: next to no work."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(
     arguments: argparse.Namespace, *, reference: Callable[[str], ModuleType], device: torch.device
-) -> Report:
+) -> BenchmarkReport:
     """Measures and returns the tables. Raises UserError."""
     if arguments.fake_data and arguments.fake_model:
         raise UserError("--fake-data and --fake-model together leave nothing to measure; give one of them.")
@@ -109,61 +109,69 @@ def run(
         device=device,
         quick=arguments.quick,
     )
-    report = Report(section="step")
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr), _log(folder) as log:
+    report = BenchmarkReport(section="step")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(sys.stderr),
+        _open_log(folder) as log,
+    ):
         if not arguments.fake_model:
-            report.tables += _of_batches_in_memory(arguments, setup, log, report.remarks)
+            report.tables += _measure_in_memory(arguments, setup, log, report.remarks)
         if not arguments.fake_data:
             corpus = arguments.corpus or Path(folder) / "corpus"
-            records = ensure_corpus(corpus, SMALL if arguments.quick else Sizes())["gop12"]
-            report.tables += _of_videos(arguments, setup, log, records, report.remarks)
+            records = ensure_corpus(corpus, SMALL if arguments.quick else CorpusSizes())["gop12"]
+            report.tables += _measure_videos(arguments, setup, log, records, report.remarks)
     return report
 
 
-def _of_batches_in_memory(
-    arguments: argparse.Namespace, setup: Setup, log: RunLog, remarks: list[str]
+def _measure_in_memory(
+    arguments: argparse.Namespace, setup: LoopSetup, log: RunLog, remarks: list[str]
 ) -> list[Table]:
     """The loop beside the bare one, the parts of its steps, and the optimiser by itself."""
     on_gpu, num_steps = setup.device.type == "cuda", len(setup.batches)
     train = partial(training_loop, setup, log)
-    subjects = {BARE: partial(bare_loop, setup), OURS: train}
-    cost = partial(_cost_on_gpu, setup.device) if on_gpu else timing.cost_of
-    logger.info("measuring %s", ", ".join(subjects))
-    costs = timing.measure(subjects, num_rounds=arguments.rounds, cost=cost)
-    marks = Marks(setup.model, setup.optimizer, setup.device)
-    train(marks=marks)
-    waits = count_waits(train, setup.device, setup.optimizer)
+    workloads = {BARE: partial(bare_loop, setup), OURS: train}
+    cost = partial(_time_on_gpu, setup.device) if on_gpu else timing.time_call
+    logger.info("measuring %s", ", ".join(workloads))
+    costs = timing.measure(workloads, num_rounds=arguments.rounds, cost=cost)
+    timer = StepTimer(setup.model, setup.optimizer, setup.device)
+    train(timer=timer)
+    num_syncs = count_host_syncs(train, setup.device, setup.optimizer)
     title, name = _title(arguments.model, setup), " ".join(arguments.model)
     batch = len(setup.batches[0].labels)
     num_lines = -(-num_steps // LOG_PERIOD)
     remarks.append(
-        f"The host waited for the device {waits} times in {num_steps} steps, {num_lines} of which wrote a "
+        f"The host waited for the device {num_syncs} times in {num_steps} steps, {num_lines} of them with a "
         f"line{'' if on_gpu else ' (on a CPU: values that Python asked of tensors)'}."
     )
     return [
         _loops_table(title, costs, num_steps, batch, on_gpu=on_gpu),
-        _parts_table(f"{title}; batches in memory", marks.seconds(), num_steps),
-        steps_table(name, setup.model, setup.optimizer, num_rounds=arguments.rounds, device=setup.device),
+        _parts_table(f"{title}; batches in memory", timer.seconds(), num_steps),
+        optimizer_table(name, setup.model, setup.optimizer, num_rounds=arguments.rounds, device=setup.device),
     ]
 
 
-def _of_videos(
-    arguments: argparse.Namespace, setup: Setup, log: RunLog, records: Sequence[Record], remarks: list[str]
+def _measure_videos(
+    arguments: argparse.Namespace,
+    setup: LoopSetup,
+    log: RunLog,
+    records: Sequence[Record],
+    remarks: list[str],
 ) -> list[Table]:
     """Clips a second of loader, backbone and both, and the parts of a step that waits for its loader."""
-    thin = ThinModel().to(setup.device)
-    without = replace(setup, model=thin, optimizer=torch.optim.AdamW(parameter_groups(thin, 0.0)))
+    tiny = TinyModel().to(setup.device)
+    tiny_setup = replace(setup, model=tiny, optimizer=torch.optim.AdamW(parameter_groups(tiny, 0.0)))
     num_steps = len(setup.batches)
     logger.info("measuring loader and loop with next to no model")
-    rates = {"loader": _clips_per_sec(without, log, records, NUM_LOADER_STEPS)}
+    rates = {"loader": _clips_per_sec(tiny_setup, log, records, NUM_LOADER_STEPS)}
     tables = []
     if not arguments.fake_model:
         logger.info("measuring the backbone alone, and with the loader")
-        marks = Marks(setup.model, setup.optimizer, setup.device)
+        timer = StepTimer(setup.model, setup.optimizer, setup.device)
         rates["backbone"] = _clips_per_sec(setup, log, None, num_steps)
-        rates["both"] = _clips_per_sec(setup, log, records, num_steps, marks=marks)
+        rates["both"] = _clips_per_sec(setup, log, records, num_steps, timer=timer)
         title = f"{_title(arguments.model, setup)}; h264 videos, mode fused, one worker"
-        tables.append(_parts_table(title, marks.seconds(), num_steps))
+        tables.append(_parts_table(title, timer.seconds(), num_steps))
         slower = min(("loader", "backbone"), key=rates.__getitem__)
         workers = rates["backbone"] / rates["loader"]
         remarks.append(
@@ -177,7 +185,12 @@ def _of_videos(
 
 
 def _clips_per_sec(
-    setup: Setup, log: RunLog, records: Sequence[Record] | None, num_steps: int, *, marks: Marks | None = None
+    setup: LoopSetup,
+    log: RunLog,
+    records: Sequence[Record] | None,
+    num_steps: int,
+    *,
+    timer: StepTimer | None = None,
 ) -> float:
     """Of some steps of the training loop over videos, or over batches in memory, after the first batch."""
     setup = replace(setup, batches=[setup.batches[0]] * num_steps)
@@ -188,21 +201,21 @@ def _clips_per_sec(
             started.append(time.perf_counter())
             yield views
 
-    training_loop(setup, log, marks=marks, loader=batches())
+    training_loop(setup, log, timer=timer, loader=batches())
     return num_steps * len(setup.batches[0].labels) / (time.perf_counter() - started[0])
 
 
-def _title(model: Sequence[str], setup: Setup) -> str:
+def _title(model: Sequence[str], setup: LoopSetup) -> str:
     batch = len(setup.batches[0].labels)
     _, _, T, size, _ = setup.batches[0].clips.shape
-    narrow = ", narrowed," if setup.is_narrow else ""
+    narrow = ", narrowed," if setup.is_reduced else ""
     shape = f"{batch} clips of {T}x{size}x{size} each"
     return f"{len(setup.batches)} steps of {' '.join(model)}{narrow} {shape}, {setup.precision.mode}"
 
 
 def make_setup(
     name: str, variant: str, *, num_steps: int, batch_size: int, device: torch.device, quick: bool
-) -> Setup:
+) -> LoopSetup:
     """The model and its batches; small ones if `quick`. Raises UserError."""
     num_frames, crop_size = (4, 32) if quick else (16, 224)
     small = QUICK_ARGUMENTS if quick and name == "morphmlp" else None
@@ -213,19 +226,19 @@ def make_setup(
     labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator)
     if device.type == "cuda":
         clips, labels = clips.pin_memory(), labels.pin_memory()
-    return Setup(
+    return LoopSetup(
         model=model,
         optimizer=solver.optimizer(Solver(base_lr=1e-4), model, shard=False),
         precision=Precision("auto", device),
         batches=[Views(clips, labels, labels, ())] * num_steps,
         device=device,
-        is_narrow=small is not None,
+        is_reduced=small is not None,
     )
 
 
-def bare_loop(setup: Setup) -> None:
+def bare_loop(setup: LoopSetup) -> None:
     """The least that trains: input, forward, loss, backward and optimiser."""
-    device_transform = input_maker(setup.device)
+    device_transform = make_device_transform(setup.device)
     setup.model.train()
     for views in setup.batches:
         views = views.to(setup.device, non_blocking=True)
@@ -238,7 +251,7 @@ def bare_loop(setup: Setup) -> None:
         setup.optimizer.step()
 
 
-def video_loader(setup: Setup, records: Sequence[Record]) -> DataLoader:
+def video_loader(setup: LoopSetup, records: Sequence[Record]) -> DataLoader:
     """Clips of videos, as many and as large as those of the batches in memory, from one worker."""
     batch_size, _, num_frames, crop_size, _ = setup.batches[0].clips.shape
     rate = DENSE.sampling_rate * DENSE.num_frames / num_frames  # the same span of the video
@@ -257,27 +270,27 @@ def video_loader(setup: Setup, records: Sequence[Record]) -> DataLoader:
 
 
 def training_loop(
-    setup: Setup, log: RunLog, *, marks: Marks | None = None, loader: Iterable[Views] | None = None
+    setup: LoopSetup, log: RunLog, *, timer: StepTimer | None = None, loader: Iterable[Views] | None = None
 ) -> None:
     """An epoch of the engine over the batches in memory, or over a loader with as many, with its lines;
-    `marks` notes when each part of a step ends.
+    `timer` notes when each part of a step ends.
     """
     num_steps = len(setup.batches)
     batches = loader or setup.batches
     failed = FailedVideos(log.output_dir, max_fraction=0.1)
     progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
     skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
-    device_transform = input_maker(setup.device)
+    device_transform = make_device_transform(setup.device)
     batch_size = setup.batches[0].clips.shape[0]
     training = Training(
         model=setup.model,
         optimizer=setup.optimizer,
         precision=setup.precision,
-        loader=marks.loader(batches) if marks else batches,
+        loader=timer.wrap_loader(batches) if timer else batches,
         sampler=TrainSampler(
             torch.zeros(num_steps * batch_size), batch_size=batch_size, rank=0, world_size=1, seed=0
         ),
-        device_transform=marks.after("to device", device_transform) if marks else device_transform,
+        device_transform=timer.wrap("to device", device_transform) if timer else device_transform,
         make_targets=_targets,
         lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
         progress=progress,
@@ -294,23 +307,23 @@ def _targets(labels: Tensor) -> Tensor:
     return soft_targets(labels, NUM_CLASSES, 0.1)
 
 
-def _log(folder: str) -> RunLog:
+def _open_log(folder: str) -> RunLog:
     return RunLog(folder, enabled=True, tensorboard=True)
 
 
-def _cost_on_gpu(device: torch.device, work: Callable[[], object]) -> timing.Cost:
+def _time_on_gpu(device: torch.device, work: Callable[[], object]) -> timing.CallTime:
     """With the device idle before and after."""
 
-    def until_idle() -> None:
+    def call_and_sync() -> None:
         work()
         torch.cuda.synchronize(device)
 
     torch.cuda.synchronize(device)
-    return timing.cost_of(until_idle)
+    return timing.time_call(call_and_sync)
 
 
 def _loops_table(
-    title: str, costs: dict[str, list[timing.Cost]], num_steps: int, batch: int, *, on_gpu: bool
+    title: str, costs: dict[str, list[timing.CallTime]], num_steps: int, batch: int, *, on_gpu: bool
 ) -> Table:
     """Both loops; the headline is the processor's time on a CPU and the clock's on a GPU."""
     times = {
@@ -318,9 +331,9 @@ def _loops_table(
     }
     rows = []
     for name, seconds in times.items():
-        ms = timing.summary([1000 * value / num_steps for value in seconds])
-        wall = timing.summary([1000 * cost.wall_sec / num_steps for cost in costs[name]])
-        overhead = 100 * (1 / timing.ratio(seconds, times[BARE]).median - 1)
+        ms = timing.summarize([1000 * value / num_steps for value in seconds])
+        wall = timing.summarize([1000 * cost.wall_sec / num_steps for cost in costs[name]])
+        overhead = 100 * (1 / timing.speedup(seconds, times[BARE]).median - 1)
         rows.append(
             (
                 name,
@@ -333,7 +346,8 @@ def _loops_table(
         )
     return Table(
         title=title,
-        note=f"Goal: at most {GOAL_PERCENT:g} % over the bare loop. Load average after it: {load_average()}.",
+        note=f"Goal: at most {TARGET_OVERHEAD_PERCENT:g} % over the bare loop. "
+        f"Load average after it: {load_average()}.",
         columns=(
             "loop", f"{'wall' if on_gpu else 'CPU'} ms/step", "p25-p75", "spread %", "wall ms/step",
             "clips/s", "over bare %",

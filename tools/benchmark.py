@@ -73,15 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     sections = parser.add_subparsers(dest="section", required=True, metavar="SECTION")
     for name, section in SECTIONS.items():
-        of_section = sections.add_parser(name, help=section.DESCRIPTION, allow_abbrev=False)
-        of_section.add_argument(
+        section_parser = sections.add_parser(name, help=section.DESCRIPTION, allow_abbrev=False)
+        section_parser.add_argument(
             "--rounds", type=whole_number(1), help=f"rounds of A B B A ({MIN_ROUNDS}; 1 with --quick)"
         )
-        of_section.add_argument(
+        section_parser.add_argument(
             "--quick", action="store_true", help="small and short: whether it runs at all"
         )
-        of_section.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-        section.add_arguments(of_section)
+        section_parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+        section.add_arguments(section_parser)
     return parser
 
 

@@ -44,8 +44,8 @@ def main(argv: list[str]) -> int:
         for finding in examine(arguments.output_dir):
             findings.append(finding)
             if finding.state != OK or not arguments.quiet:
-                as_words = in_words(finding, colours=has_colours())
-                say(json.dumps(finding._asdict()) if arguments.json else as_words)
+                text = in_words(finding, colours=has_colours())
+                say(json.dumps(finding._asdict()) if arguments.json else text)
         return 0 if is_usable(findings) else 1
 
     return run_tool(work)

@@ -38,11 +38,11 @@ def _export(arguments: argparse.Namespace) -> int:
         num_rounds=arguments.rounds,
         compiled=not arguments.no_compile,
     )
-    say(json.dumps(asdict(exported)) if arguments.json else _in_words(exported, arguments))
+    say(json.dumps(asdict(exported)) if arguments.json else _describe(exported, arguments))
     return 0
 
 
-def _in_words(exported: Exported, arguments: argparse.Namespace) -> str:
+def _describe(exported: Exported, arguments: argparse.Namespace) -> str:
     lines = [
         f"{exported.path}: {exported.num_bytes / 2**20:.1f} MiB, logits within {exported.max_difference:.2g} "
         "of the model's"

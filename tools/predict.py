@@ -38,10 +38,10 @@ def _predict(arguments: argparse.Namespace) -> int:
         label_names=arguments.labels,
         device=arguments.device,
     )
-    sources = find_inputs(_words(arguments), folders_are_videos=not predictor.is_image_model)
+    sources = find_inputs(_expand_inputs(arguments), folders_are_videos=not predictor.is_image_model)
     command = Command(
         predictor,
-        _wanted(arguments),
+        _output_options(arguments),
         print_line=say,
         is_terminal=sys.stdout.isatty(),
         use_color=has_colours(),
@@ -52,18 +52,18 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _words(arguments: argparse.Namespace) -> list[str]:
-    words = []
+def _expand_inputs(arguments: argparse.Namespace) -> list[str]:
+    inputs = []
     for word in [*arguments.videos, *(["-"] if arguments.list == "-" else [])]:
-        words += read_list(sys.stdin.readlines(), name="standard input") if word == "-" else [word]
+        inputs += read_list(sys.stdin.readlines(), name="standard input") if word == "-" else [word]
     if arguments.list not in (None, "-"):
         try:
             lines = Path(arguments.list).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise UserError(f"--list {arguments.list} cannot be read ({reason}).") from error
-        words += read_list(lines, name=arguments.list)
-    return words
+        inputs += read_list(lines, name=arguments.list)
+    return inputs
 
 
 def _summary(failed: list[FailedVideo], num_sources: int) -> str:
@@ -74,7 +74,7 @@ def _summary(failed: list[FailedVideo], num_sources: int) -> str:
     return f"{num_failed} of {num_sources} could not be read, or not all of it:\n" + "\n".join(lines) + "\n"
 
 
-def _wanted(arguments: argparse.Namespace) -> PredictOptions:
+def _output_options(arguments: argparse.Namespace) -> PredictOptions:
     slides = (arguments.stride_sec, arguments.window_sec, arguments.max_sec, arguments.timeline)
     return PredictOptions(
         top_k=arguments.top_k,

@@ -22,7 +22,7 @@ from slowfast_mlp.apps.prepare_data.transcode import Encoding, TranscodeOptions
 from slowfast_mlp.apps.worker_pool import default_num_processes
 from slowfast_mlp.errors import UserError
 
-AFTERWARDS = """
+EPILOG = """
 docs/datasets.md shows the folders that go in and come out. An interrupted run goes on where it was. Exit
 status: 0 all is listed, 1 something was left out (missing.txt says what and why), 2 nothing could be done."""
 # Of the flags that belong to --reencode.
@@ -71,7 +71,7 @@ def _folders(arguments: argparse.Namespace) -> PrepareResult:
         videos=arguments.videos,
         out=arguments.out,
         val_share=arguments.val_share,
-        transcode_options=_treatment(arguments),
+        transcode_options=_transcode_options(arguments),
     )
 
 
@@ -81,7 +81,7 @@ def _kinetics(arguments: argparse.Namespace) -> PrepareResult:
         videos=arguments.videos,
         out=arguments.out,
         label_order=arguments.label_order,
-        transcode_options=_treatment(arguments),
+        transcode_options=_transcode_options(arguments),
     )
 
 
@@ -90,7 +90,7 @@ def _ssv1(arguments: argparse.Namespace) -> PrepareResult:
 
 
 def _ssv2(arguments: argparse.Namespace) -> PrepareResult:
-    transcode_options = _treatment(arguments)
+    transcode_options = _transcode_options(arguments)
     if not arguments.frames:
         return prepare_ssv2(
             annotations=arguments.annotations,
@@ -132,13 +132,15 @@ def _frames(arguments: argparse.Namespace) -> FrameFolders:
     )
 
 
-def _treatment(arguments: argparse.Namespace) -> TranscodeOptions:
-    given = {name: value for name in ENCODING_DEFAULTS if (value := getattr(arguments, name)) is not None}
-    if given and not arguments.reencode:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+def _transcode_options(arguments: argparse.Namespace) -> TranscodeOptions:
+    encoding_args = {
+        name: value for name in ENCODING_DEFAULTS if (value := getattr(arguments, name)) is not None
+    }
+    if encoding_args and not arguments.reencode:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in encoding_args)
         raise UserError(f"{flags} says how --reencode writes videos anew: add --reencode, or leave it out.")
     return TranscodeOptions(
-        encoding=Encoding(**{**ENCODING_DEFAULTS, **given}) if arguments.reencode else None,
+        encoding=Encoding(**{**ENCODING_DEFAULTS, **encoding_args}) if arguments.reencode else None,
         videos_per_shard=arguments.shards,
         num_processes=arguments.jobs,
         timeout_sec=arguments.timeout,
@@ -149,28 +151,30 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = make_parser(
         "prepare_data.py",
         description="Writes the lists that run_net.py reads, from class folders or official annotations.",
-        examples=f"examples:{''.join(EXAMPLES.values())}\n{AFTERWARDS}",
+        examples=f"examples:{''.join(EXAMPLES.values())}\n{EPILOG}",
     )
-    sets = parser.add_subparsers(required=True, metavar="folders|kinetics|ssv1|ssv2|imagenet")
-    for name, (meaning, prepare, add_flags) in DATASETS.items():
-        epilog = f"example:{EXAMPLES[name]}\n{AFTERWARDS}"
-        part = sets.add_parser(
+    subparsers = parser.add_subparsers(required=True, metavar="folders|kinetics|ssv1|ssv2|imagenet")
+    for name, (help_text, prepare, add_flags) in DATASETS.items():
+        epilog = f"example:{EXAMPLES[name]}\n{EPILOG}"
+        subparser = subparsers.add_parser(
             name,
-            help=meaning,
-            description=meaning,
+            help=help_text,
+            description=help_text,
             epilog=epilog,
             formatter_class=parser.formatter_class,
             allow_abbrev=False,
         )
-        part.set_defaults(prepare=prepare)
-        add_flags(part)
-        part.add_argument("--out", type=Path, required=True, help="folder to write into")
-        part.add_argument("--jobs", type=whole_number(1), default=default_num_processes(), help="processes")
-        part.add_argument(
+        subparser.set_defaults(prepare=prepare)
+        add_flags(subparser)
+        subparser.add_argument("--out", type=Path, required=True, help="folder to write into")
+        subparser.add_argument(
+            "--jobs", type=whole_number(1), default=default_num_processes(), help="processes"
+        )
+        subparser.add_argument(
             "--timeout", type=whole_number(1), default=600, help="seconds until a file is given up (600)"
         )
-        part.add_argument("--json", action="store_true", help="what was written as a line of JSON")
-        add_quiet(part)
+        subparser.add_argument("--json", action="store_true", help="what was written as a line of JSON")
+        add_quiet(subparser)
     return parser.parse_args(argv)
 
 
@@ -179,9 +183,9 @@ def _folders_flags(parser: argparse.ArgumentParser) -> None:
         "--videos", type=Path, required=True, help="folder with one for each class, or with train and val"
     )
     parser.add_argument(
-        "--val-share", type=_share, default=0.1, metavar="S", help="of a class that goes to val (0.1)"
+        "--val-share", type=_fraction, default=0.1, metavar="S", help="of a class that goes to val (0.1)"
     )
-    _add_treatment(parser)
+    _add_transcode_flags(parser)
     _add_shards(parser, "videos")
 
 
@@ -191,7 +195,7 @@ def _kinetics_flags(parser: argparse.ArgumentParser) -> None:
         "--videos", type=Path, required=True, help="folder of the videos, in class folders or not"
     )
     parser.add_argument("--label-order", type=Path, help="file with name<TAB>id lines; else alphabetical ids")
-    _add_treatment(parser)
+    _add_transcode_flags(parser)
     _add_shards(parser, "videos")
 
 
@@ -208,7 +212,7 @@ def _ssv2_flags(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--videos", type=Path, help="folder of the .webm or .mp4 videos")
     files.add_argument("--frames", type=Path, help="folder of the folders of extracted frames")
     _add_frame_names(parser, TEMPLATES[2])
-    _add_treatment(parser)
+    _add_transcode_flags(parser)
     _add_shards(parser, "videos, or folders of frames,")
 
 
@@ -228,7 +232,7 @@ def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
     parser.add_argument("--first-frame", type=int, default=1, help="number of the first frame (1)")
 
 
-def _add_treatment(parser: argparse.ArgumentParser) -> None:
+def _add_transcode_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reencode", action="store_true", help="write the videos anew into OUT/videos")
     parser.add_argument("--short-side", type=whole_number(1), help="most that the short side has (320)")
     parser.add_argument("--gop", type=whole_number(1), help="frames from keyframe to keyframe (12)")
@@ -247,11 +251,11 @@ def _add_shards(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 < share < 1:
+def _fraction(text: str) -> float:
+    fraction = float(text)
+    if not 0 < fraction < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return share
+    return fraction
 
 
 # name -> what goes in, the function, the flags of its own

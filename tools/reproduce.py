@@ -40,16 +40,18 @@ def _reproduce(arguments: argparse.Namespace, command: str) -> int:
     table = arguments.table or (SYNTHETIC if arguments.synthetic else PAPERS)
     rows = read_table(table, folder=table.parent if arguments.table else CONFIGS)
     if arguments.rows:
-        wanted = {row.name for pattern in arguments.rows for row in match_rows(rows, pattern, flag="--rows")}
-        rows = [row for row in rows if row.name in wanted]
-    given = TestInputs(
-        checkpoints=_pairs(arguments.checkpoint, "--checkpoint NAME=FILE"),
+        selected = {
+            row.name for pattern in arguments.rows for row in match_rows(rows, pattern, flag="--rows")
+        }
+        rows = [row for row in rows if row.name in selected]
+    inputs = TestInputs(
+        checkpoints=_parse_pairs(arguments.checkpoint, "--checkpoint NAME=FILE"),
         checkpoint_folder=arguments.checkpoints,
-        data=_pairs(arguments.data, "--data DATASET=FOLDER"),
+        data=_parse_pairs(arguments.data, "--data DATASET=FOLDER"),
         settings=[tuple(words) for words in arguments.set],
         overrides=arguments.opts,
     )
-    lines = reproduce(rows, given, output_dir=arguments.out, command=command, train=arguments.synthetic)
+    lines = reproduce(rows, inputs, output_dir=arguments.out, command=command, train=arguments.synthetic)
     failed = [line for line in lines if not line.result and not line.plan.missing]
     for line in failed:
         sys.stderr.write(f"{line.plan.row.name} could not be tested: {line.state}\n")
@@ -57,7 +59,7 @@ def _reproduce(arguments: argparse.Namespace, command: str) -> int:
     return 1 if failed else 0
 
 
-def _pairs(words: list[str], form: str) -> dict[str, str]:
+def _parse_pairs(words: list[str], form: str) -> dict[str, str]:
     pairs = {}
     for word in words:
         name, separator, value = word.partition("=")

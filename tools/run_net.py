@@ -31,14 +31,14 @@ def main(argv: list[str]) -> int:
             sys.stdout.write("---\n".join(map(dump_config, configs)))
             return 0
         # Processes that a launcher started meet once and stay together; else every config starts its own.
-        for together in [configs] if is_launched() else [[config] for config in configs]:
+        for group in [configs] if is_launched() else [[config] for config in configs]:
             launch(
-                partial(run_all, together, quiet=arguments.quiet, report_run=report_run),
-                num_gpus=together[0].num_gpus,
-                num_shards=together[0].num_shards,
-                shard_id=together[0].shard_id,
+                partial(run_all, group, quiet=arguments.quiet, report_run=report_run),
+                num_gpus=group[0].num_gpus,
+                num_shards=group[0].num_shards,
+                shard_id=group[0].shard_id,
                 init_method=arguments.init_method,
-                timeout_sec=together[0].dist_timeout_sec,
+                timeout_sec=group[0].dist_timeout_sec,
             )
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")

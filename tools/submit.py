@@ -39,23 +39,23 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--partition")
     parser.add_argument("--max-restarts", type=int, default=100, help="pieces of the job after its first")
     parser.add_argument("words", nargs="+", help="the command line of run_net.py")
-    given = parser.parse_args(argv)
-    return run_tool(lambda: _submit(given), wrong=1)
+    arguments = parser.parse_args(argv)
+    return run_tool(lambda: _submit(arguments), wrong=1)
 
 
-def _submit(given: argparse.Namespace) -> int:
-    with written_to(Path(given.folder), "--folder"):
+def _submit(arguments: argparse.Namespace) -> int:
+    with written_to(Path(arguments.folder), "--folder"):
         job = submit(
             str(RUN_NET),
-            given.words,
-            folder=given.folder,
-            nodes=given.nodes,
-            tasks_per_node=given.tasks_per_node or given.gpus_per_node or 1,
-            gpus_per_node=given.gpus_per_node,
-            cpus_per_task=given.cpus_per_task,
-            minutes=given.minutes,
-            partition=given.partition,
-            max_restarts=given.max_restarts,
+            arguments.words,
+            folder=arguments.folder,
+            nodes=arguments.nodes,
+            tasks_per_node=arguments.tasks_per_node or arguments.gpus_per_node or 1,
+            gpus_per_node=arguments.gpus_per_node,
+            cpus_per_task=arguments.cpus_per_task,
+            minutes=arguments.minutes,
+            partition=arguments.partition,
+            max_restarts=arguments.max_restarts,
         )
     say(str(job))
     return 0

@@ -24,17 +24,17 @@ FILL = (128, 128, 128)
 
 def training_views(path: str, *, start: float, span: float, num_frames: int, plans: Sequence[Any]) -> Tensor:
     """Views [V, 3, T, S, S] float32 of the clip of `span` frames from `start`, one of every plan."""
-    return augmented_views(clip(path, start=start, span=span, num_frames=num_frames), plans)
+    return augment_views(clip(path, start=start, span=span, num_frames=num_frames), plans)
 
 
-def training_views_of_pictures(paths: Sequence[str], plans: Sequence[Any]) -> Tensor:
+def training_views_from_images(paths: Sequence[str], plans: Sequence[Any]) -> Tensor:
     """As `training_views`, of a clip whose frames are picture files."""
-    return augmented_views(read_pictures(paths), plans)
+    return augment_views(read_images(paths), plans)
 
 
-def augmented_views(frames: Tensor, plans: Sequence[Any]) -> Tensor:
+def augment_views(frames: Tensor, plans: Sequence[Any]) -> Tensor:
     """Frames [T, H, W, 3] uint8 -> views [V, 3, T, S, S] float32."""
-    return torch.stack([augmented(frames, plan) for plan in plans])
+    return torch.stack([augment(frames, plan) for plan in plans])
 
 
 def test_view(
@@ -43,7 +43,7 @@ def test_view(
     """One view [3, T, S, S] float32 of a test, for which the video is decoded anew; crop 0 to 2 along the
     longer side.
     """
-    frames = normalised(clip(path, start=start, span=span, num_frames=num_frames).float() / 255)
+    frames = normalize(clip(path, start=start, span=span, num_frames=num_frames).float() / 255)
     clip_first = frames.permute(3, 0, 1, 2)  # 3 T H W
     height, width = clip_first.shape[2:]
     scale = short_size / min(height, width)
@@ -111,7 +111,7 @@ def stack(arrays: Sequence[numpy.ndarray]) -> Tensor:
     return torch.as_tensor(numpy.stack(arrays))
 
 
-def read_pictures(paths: Sequence[str]) -> Tensor:
+def read_images(paths: Sequence[str]) -> Tensor:
     """Frames [T, H, W, 3] uint8 of picture files."""
     arrays = []
     for path in paths:
@@ -120,12 +120,12 @@ def read_pictures(paths: Sequence[str]) -> Tensor:
     return torch.as_tensor(numpy.stack(arrays))
 
 
-def augmented(frames: Tensor, plan: Any) -> Tensor:
+def augment(frames: Tensor, plan: Any) -> Tensor:
     """A training view [3, T, S, S] float32: ops on the whole frames, normalising, crop, flip, erasing."""
     images = to_images(frames)
     for name, argument in plan.ops:
-        images = randaugmented(images, name, argument)
-    view = crop_and_flip(normalised(from_images(images)).permute(3, 0, 1, 2), plan)  # 3 T S S
+        images = apply_randaugment(images, name, argument)
+    view = crop_and_flip(normalize(from_images(images)).permute(3, 0, 1, 2), plan)  # 3 T S S
     if plan.erasure:
         erase(view, plan.erasure)
     return view
@@ -136,7 +136,7 @@ def to_images(frames: Tensor) -> list[Image.Image]:
     return [Image.fromarray(frame.numpy()) for frame in frames]
 
 
-def randaugmented(images: Sequence[Image.Image], name: str, argument: float) -> list[Image.Image]:
+def apply_randaugment(images: Sequence[Image.Image], name: str, argument: float) -> list[Image.Image]:
     """One op done to every image."""
     return [OPS[name](image, argument) for image in images]
 
@@ -148,7 +148,7 @@ def from_images(images: Sequence[Image.Image]) -> Tensor:
     return torch.stack(tensors).permute(0, 2, 3, 1)
 
 
-def normalised(frames: Tensor) -> Tensor:
+def normalize(frames: Tensor) -> Tensor:
     """Frames [T, H, W, 3] less the mean, over the deviation."""
     return (frames - torch.full((3,), MEAN)) / torch.full((3,), STD)
 
@@ -179,7 +179,7 @@ def _solarize_add(image: Image.Image, amount: float) -> Image.Image:
     return image.point(table * 3)
 
 
-def _moved(image: Image.Image, *numbers: float) -> Image.Image:
+def _affine(image: Image.Image, *numbers: float) -> Image.Image:
     kind, kernel = Image.Transform.AFFINE, Image.Resampling.BICUBIC
     return image.transform(image.size, kind, numbers, resample=kernel, fillcolor=FILL)
 
@@ -196,8 +196,8 @@ OPS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "Contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
     "Brightness": lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
     "Sharpness": lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor),
-    "ShearX": lambda image, factor: _moved(image, 1, factor, 0, 0, 1, 0),
-    "ShearY": lambda image, factor: _moved(image, 1, 0, 0, factor, 1, 0),
-    "TranslateX": lambda image, share: _moved(image, 1, 0, share * image.width, 0, 1, 0),
-    "TranslateY": lambda image, share: _moved(image, 1, 0, 0, 0, 1, share * image.height),
+    "ShearX": lambda image, factor: _affine(image, 1, factor, 0, 0, 1, 0),
+    "ShearY": lambda image, factor: _affine(image, 1, 0, 0, factor, 1, 0),
+    "TranslateX": lambda image, share: _affine(image, 1, 0, share * image.width, 0, 1, 0),
+    "TranslateY": lambda image, share: _affine(image, 1, 0, 0, 0, 1, share * image.height),
 }

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mlp.apps.predict.predictor import Predictor
-from slowfast_mlp.apps.timing import Summary, measure, summary
+from slowfast_mlp.apps.timing import Summary, measure, summarize
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.kernels.fused import use_reference
 
@@ -85,8 +85,8 @@ def export(
     if num_rounds:
         compiler = {"torch.compile": torch.compile(model)} if compiled else {}
         name = "onnxruntime" if path.endswith(ONNX) else "torch.export"
-        subjects = {"eager": model, **compiler, name: runner(path)}
-        latency = _latency(subjects, _pixels(batch_size, clip.shape), num_rounds)
+        workloads = {"eager": model, **compiler, name: runner(path)}
+        latency = _latency(workloads, _pixels(batch_size, clip.shape), num_rounds)
     return Exported(
         path=path,
         num_bytes=Path(path).stat().st_size,
@@ -207,10 +207,10 @@ def _largest_difference(model: nn.Module, run: Runner, shape: Sequence[int]) -> 
         return max((model(clips) - run(clips)).abs().max().item() for clips in batches)
 
 
-def _latency(subjects: dict[str, Runner], clips: Tensor, num_rounds: int) -> dict[str, Summary]:
-    logger.info("measuring %s", ", ".join(subjects))
+def _latency(workloads: dict[str, Runner], clips: Tensor, num_rounds: int) -> dict[str, Summary]:
+    logger.info("measuring %s", ", ".join(workloads))
     with torch.inference_mode():
         costs = measure(
-            {name: lambda run=run: run(clips) for name, run in subjects.items()}, num_rounds=num_rounds
+            {name: lambda run=run: run(clips) for name, run in workloads.items()}, num_rounds=num_rounds
         )
-    return {name: summary([1000 * cost.wall_sec for cost in passed]) for name, passed in costs.items()}
+    return {name: summarize([1000 * cost.wall_sec for cost in passed]) for name, passed in costs.items()}

@@ -9,7 +9,7 @@ NOISY_PERCENT = 10.0  # spread over which a figure is called noisy
 
 
 @dataclass(frozen=True)
-class Cost:
+class CallTime:
     """What one pass took: seconds of the processor, over all threads of the process, and seconds passed."""
 
     cpu_sec: float
@@ -21,28 +21,28 @@ def now() -> float:
     return time.perf_counter()
 
 
-def cost_of(work: Callable[[], object]) -> Cost:
+def time_call(work: Callable[[], object]) -> CallTime:
     """The cost of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
-    return Cost(time.process_time() - cpu, time.perf_counter() - wall)
+    return CallTime(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 def measure(
-    subjects: Mapping[str, Callable[[], object]],
+    workloads: Mapping[str, Callable[[], object]],
     *,
     num_rounds: int,
-    cost: Callable[[Callable[[], object]], Cost] = cost_of,
-) -> dict[str, list[Cost]]:
+    cost: Callable[[Callable[[], object]], CallTime] = time_call,
+) -> dict[str, list[CallTime]]:
     """Costs of every subject, two a round: a round runs all in order and then all in reverse (A B B A), so
     that what slows the machine down for a while slows them alike. Each runs once before, unmeasured.
     """
-    for work in subjects.values():
+    for work in workloads.values():
         work()
-    costs: dict[str, list[Cost]] = {name: [] for name in subjects}
+    costs: dict[str, list[CallTime]] = {name: [] for name in workloads}
     for _ in range(num_rounds):
-        for name in [*subjects, *reversed(subjects)]:
-            costs[name].append(cost(subjects[name]))
+        for name in [*workloads, *reversed(workloads)]:
+            costs[name].append(cost(workloads[name]))
     return costs
 
 
@@ -67,7 +67,7 @@ class Summary:
         return self.spread > NOISY_PERCENT
 
 
-def summary(figures: list[float]) -> Summary:
+def summarize(figures: list[float]) -> Summary:
     """The summary of figures, at least one; quartiles as between the nearest two figures."""
     if len(figures) == 1:
         return Summary(figures[0], figures[0], figures[0])
@@ -75,8 +75,8 @@ def summary(figures: list[float]) -> Summary:
     return Summary(median, p25, p75)
 
 
-def ratio(costs: list[float], baseline: list[float]) -> Summary:
+def speedup(costs: list[float], baseline: list[float]) -> Summary:
     """How many times as cheap as the baseline: pass by pass, both of the same round, so that a slow minute
     cancels out.
     """
-    return summary([other / own for own, other in zip(costs, baseline, strict=True)])
+    return summarize([other / own for own, other in zip(costs, baseline, strict=True)])

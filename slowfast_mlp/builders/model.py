@@ -36,10 +36,10 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
         net = module.MODEL(**shared, **{**module.VARIANTS[section.variant], **section.args})
     except ValueError as error:
         raise UserError(f"{section.name} {section.variant}: {error}") from error
-    if not net.clip_sizes.takes(num_frames, test_crop_size):
+    if not net.clip_sizes.accepts(num_frames, test_crop_size):
         raise UserError(
             f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
-            f"{section.name} takes clips of {net.clip_sizes.in_words()}. Set DATA.TEST_CROP_SIZE {crop_size}."
+            f"{section.name} takes clips of {net.clip_sizes.describe()}. Set DATA.TEST_CROP_SIZE {crop_size}."
         )
     net.set_grad_checkpointing(section.act_checkpoint)
     if section.sync_bn:

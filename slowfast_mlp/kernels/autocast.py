@@ -15,19 +15,23 @@ from torch import Tensor
 
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The type in which the products of `x` are computed: autocast's where that is on, else its own."""
-    kind = x.device.type
-    if _knows_autocast(kind) and torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
-        return torch.get_autocast_dtype(kind)
+    device_type = x.device.type
+    if (
+        _supports_autocast(device_type)
+        and torch.is_autocast_enabled(device_type)
+        and x.dtype != torch.float64
+    ):
+        return torch.get_autocast_dtype(device_type)
     return x.dtype
 
 
-def without_autocast(x: Tensor) -> AbstractContextManager:
+def disable_autocast(x: Tensor) -> AbstractContextManager:
     """Within it, what is computed on the device of `x` has the types that it is given."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if _knows_autocast(kind) else nullcontext()
+    device_type = x.device.type
+    return torch.autocast(device_type, enabled=False) if _supports_autocast(device_type) else nullcontext()
 
 
-def chooses_types(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def custom_fwd(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Makes `forward(ctx, x, ...)` of an autograd Function one without autocast; `ctx.dtype` is the
     `compute_dtype` of x.
     """
@@ -35,12 +39,12 @@ def chooses_types(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(forward)
     def run(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
         ctx.dtype = compute_dtype(x)
-        with without_autocast(x):
+        with disable_autocast(x):
             return forward(ctx, x, *arguments)
 
     return run
 
 
-def _knows_autocast(device_type: str) -> bool:
+def _supports_autocast(device_type: str) -> bool:
     """The meta device does not."""
     return torch.amp.is_autocast_available(device_type)

@@ -12,7 +12,7 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 
-def two_slopes(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+def dynamic_relu(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """max(first · x, second · x): [B, T, C, H, W] with slopes [B, 1, C, 1, 1] -> [B, T, C, H, W].
 
     For the gradient x alone is kept, where PyTorch would keep both products too. At 0 the slope is the
@@ -20,7 +20,7 @@ def two_slopes(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """
     if not torch.is_grad_enabled():
         return _forward(x, first, second)
-    return _TwoSlopes.apply(x, torch.maximum(first, second), torch.minimum(first, second))
+    return _DynamicReLU.apply(x, torch.maximum(first, second), torch.minimum(first, second))
 
 
 def _forward(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def _forward(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return torch.maximum(product, second * x, out=product)
 
 
-class _TwoSlopes(Function):
+class _DynamicReLU(Function):
     """`_forward` with its gradient."""
 
     @staticmethod
@@ -44,7 +44,7 @@ class _TwoSlopes(Function):
         """Gradients of x and of both slopes."""
         x, upper, lower = ctx.saved_tensors
         product = grad * x
-        places = (1, 3, 4)
-        total = product.sum(places, keepdim=True)
-        of_upper = product.mul_(x > 0).sum(places, keepdim=True)
-        return grad * torch.where(x > 0, upper, lower), of_upper, total - of_upper
+        dims = (1, 3, 4)
+        total = product.sum(dims, keepdim=True)
+        d_upper = product.mul_(x > 0).sum(dims, keepdim=True)
+        return grad * torch.where(x > 0, upper, lower), d_upper, total - d_upper

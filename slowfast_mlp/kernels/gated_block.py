@@ -17,16 +17,16 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels.autocast import compute_dtype
 from slowfast_mlp.kernels.fused_residual import drop_path_scale
-from slowfast_mlp.kernels.gated_mixing import Form, Weights, gated_mixing
+from slowfast_mlp.kernels.gated_mixing import MixingConfig, Weights, gated_mixing
 
 
 class Branch(NamedTuple):
-    """narrow(P(u) · v) with u, v = GELU(widen(norm(x))); `position` is P, of D interleaved channels."""
+    """fc2(P(u) · v) with u, v = GELU(fc1(norm(x))); `position` is P, of D interleaved channels."""
 
     norm: nn.LayerNorm
-    widen: nn.Linear
+    fc1: nn.Linear
     position: nn.Module
-    narrow: nn.Linear
+    fc2: nn.Linear
 
 
 def gated_block(
@@ -50,34 +50,34 @@ def mix_branches(
     `cache` is of these branches alone.
     """
     dtype = compute_dtype(x)
-    weights = cache.get(_parameters(branches), dtype, lambda: fold(branches, dtype))
+    weights = cache.get(_parameters(branches), dtype, lambda: fuse_params(branches, dtype))
     num_tokens = x.shape[3]
     # A window (t, h, w) of less space than the map's is of time alone: what lies between its frames is inner.
     inner = tuple(num_tokens // math.prod(branch.position.window[1:]) for branch in branches)
-    form = Form(inner=inner, residual=residual, eps=branches[0].norm.eps)
+    config = MixingConfig(inner=inner, residual=residual, eps=branches[0].norm.eps)
     if scale is not None:
         scale = scale.flatten().repeat_interleave(x.shape[1])  # BR
-    return gated_mixing(x.flatten(0, 1), weights, scale=scale, form=form).view(x.shape)
+    return gated_mixing(x.flatten(0, 1), weights, scale=scale, config=config).view(x.shape)
 
 
-def fold(branches: Sequence[Branch], dtype: torch.dtype) -> Weights:
-    """The parameters of all branches: gains and biases of the norms within `widen`, groups outermost.
+def fuse_params(branches: Sequence[Branch], dtype: torch.dtype) -> Weights:
+    """The parameters of all branches: gains and biases of the norms within `fc1`, groups outermost.
 
     `dtype` is that of the products.
     """
     num_groups = [branch.position.num_groups for branch in branches]
-    # widen(gain · z + bias) = (widen · gain) z + widen bias
-    widen = [branch.widen.weight * branch.norm.weight for branch in branches]  # 2D C
-    widen_bias = [torch.addmv(b.widen.bias, b.widen.weight, b.norm.bias) for b in branches]  # 2D
-    widen, widen_bias = (
+    # fc1(gain · z + bias) = (fc1 · gain) z + fc1 bias
+    fc1 = [branch.fc1.weight * branch.norm.weight for branch in branches]  # 2D C
+    fc1_bias = [torch.addmv(b.fc1.bias, b.fc1.weight, b.norm.bias) for b in branches]  # 2D
+    fc1, fc1_bias = (
         torch.stack([_groups_first(value, 2, groups) for value, groups in zip(values, num_groups)], dim=1)
-        for values in (widen, widen_bias)
+        for values in (fc1, fc1_bias)
     )  # 2 I D C, 2 I D
-    narrow = [_groups_first(b.narrow.weight.t(), 1, groups)[0] for b, groups in zip(branches, num_groups)]
-    narrow_bias = sum(branch.narrow.bias for branch in branches)
+    fc2 = [_groups_first(b.fc2.weight.t(), 1, groups)[0] for b, groups in zip(branches, num_groups)]
+    fc2_bias = sum(branch.fc2.bias for branch in branches)
     maps = [branch.position.weights() for branch in branches]
     map_biases = [branch.position.token_proj_n_bias.flatten() for branch in branches]
-    tensors = [widen.flatten(0, 2), widen_bias.flatten(), torch.cat(narrow).t(), narrow_bias]
+    tensors = [fc1.flatten(0, 2), fc1_bias.flatten(), torch.cat(fc2).t(), fc2_bias]
     cast = [tensor.to(dtype) for tensor in (*tensors, *maps, *map_biases)]
     maps = cast[len(tensors) :]
     return Weights(*cast[: len(tensors)], tuple(maps[: len(branches)]), tuple(maps[len(branches) :]))

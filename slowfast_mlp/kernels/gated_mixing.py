@@ -3,8 +3,8 @@
 What it computes, for z (x normalised, without gain and bias) and branches i with a map A_i and a bias a_i
 over the tokens that they mix; models/posmlp_video.py says it branch by branch:
 
-    u_i, v_i = GELU(widen · z + widen_bias)
-    out = x + scale · (narrow_bias + sum over i of narrow_i · ((A_i u_i + a_i) · v_i))
+    u_i, v_i = GELU(fc1 · z + fc1_bias)
+    out = x + scale · (fc2_bias + sum over i of fc2_i · ((A_i u_i + a_i) · v_i))
 
 Why it is fast. Hidden channels are rows and tokens columns, groups outermost, so that every mixing is one
 batched product of contiguous matrices and nothing is permuted. One product widens for all branches and one
@@ -25,9 +25,9 @@ from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.autocast import without_autocast
-from slowfast_mlp.kernels.fused_residual import add_branch
-from slowfast_mlp.kernels.linear import by_onednn, input_grad, linear
+from slowfast_mlp.kernels.autocast import disable_autocast
+from slowfast_mlp.kernels.fused_residual import add_residual
+from slowfast_mlp.kernels.linear import input_grad, linear, uses_onednn
 
 # On a CPU hidden channels of so many bytes are worked on at a time: they stay in its cache, and memory that
 # was just given back is used again. 4 to 16 MiB do alike.
@@ -38,19 +38,19 @@ NUM_LAYERS = 4  # tensors of Weights before the maps
 class Weights(NamedTuple):
     """What the mixing takes besides x. Rows and columns of hidden channels are ordered (half, branch, G, V).
 
-    `widen` [2·I·D, C], `widen_bias` [2·I·D], `narrow` [C, I·D], `narrow_bias` [C]; of every branch the map
+    `fc1` [2·I·D, C], `fc1_bias` [2·I·D], `fc2` [C, I·D], `fc2_bias` [C]; of every branch the map
     [G, n, n] (output, input) and its bias [n].
     """
 
-    widen: Tensor
-    widen_bias: Tensor
-    narrow: Tensor
-    narrow_bias: Tensor
+    fc1: Tensor
+    fc1_bias: Tensor
+    fc2: Tensor
+    fc2_bias: Tensor
     maps: tuple[Tensor, ...]
     map_biases: tuple[Tensor, ...]
 
 
-class Form(NamedTuple):
+class MixingConfig(NamedTuple):
     """What is fixed: P of every branch, whether x is added, and the epsilon of the norm."""
 
     inner: tuple[int, ...]
@@ -58,21 +58,21 @@ class Form(NamedTuple):
     eps: float
 
 
-def gated_mixing(x: Tensor, weights: Weights, *, scale: Tensor | None, form: Form) -> Tensor:
+def gated_mixing(x: Tensor, weights: Weights, *, scale: Tensor | None, config: MixingConfig) -> Tensor:
     """[S, T, N, C] -> the same; `scale` [S], or None for 1.
 
     Products are of the dtype of `weights`, the result is of that of x.
     """
     tensors = (*weights[:NUM_LAYERS], *weights.maps, *weights.map_biases)
-    with without_autocast(x):
+    with disable_autocast(x):
         if torch.is_grad_enabled():
-            return _GatedMixing.apply(form, scale, x, *tensors)
+            return _GatedMixing.apply(config, scale, x, *tensors)
         size = _tile_size(x, weights)
         if size >= len(x):
-            return _forward(x, scale, weights, form)[0]
+            return _forward(x, scale, weights, config)[0]
         whole = torch.empty_like(x, memory_format=torch.contiguous_format)
         for tile, rows in zip(_tiles(x, scale, size), whole.split(size)):
-            _forward(*tile, weights, form, into=rows)
+            _forward(*tile, weights, config, into=rows)
         return whole
 
 
@@ -80,16 +80,18 @@ class _GatedMixing(Function):
     """`gated_mixing` with its gradient; `scale`, which is drawn, gets none."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, form: Form, scale: Tensor | None, x: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, config: MixingConfig, scale: Tensor | None, x: Tensor, *tensors: Tensor
+    ) -> Tensor:
         """As gated_mixing."""
-        weights = _weights(tensors)
-        ctx.form, ctx.num_weights, ctx.tile_size = form, len(tensors), _tile_size(x, weights)
-        outs, kept = [], []
+        weights = _unpack_weights(tensors)
+        ctx.config, ctx.num_weights, ctx.tile_size = config, len(tensors), _tile_size(x, weights)
+        outs, activations = [], []
         for tile in _tiles(x, scale, ctx.tile_size):
-            out, *own = _forward(*tile, weights, form, keeps=True)
+            out, *tile_activations = _forward(*tile, weights, config, save_activations=True)
             outs.append(out)
-            kept += own
-        ctx.save_for_backward(scale, *tensors, *kept)
+            activations += tile_activations
+        ctx.save_for_backward(scale, *tensors, *activations)
         return _join(outs)
 
     @staticmethod
@@ -97,16 +99,16 @@ class _GatedMixing(Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x and of the weights."""
         scale, *saved = ctx.saved_tensors
-        weights, kept = _weights(saved[: ctx.num_weights]), saved[ctx.num_weights :]
+        weights, activations = _unpack_weights(saved[: ctx.num_weights]), saved[ctx.num_weights :]
         tiles = _tiles(grad, scale, ctx.tile_size)
-        num_kept = len(kept) // len(tiles)
+        num_activations = len(activations) // len(tiles)
         outs, sums = [], None
         for number, (part, part_scale) in enumerate(tiles):
-            own = kept[number * num_kept : (number + 1) * num_kept]
-            grad_x, grads = _backward(part, part_scale, own, weights, ctx.form)
+            tile_activations = activations[number * num_activations : (number + 1) * num_activations]
+            grad_x, grads = _backward(part, part_scale, tile_activations, weights, ctx.config)
             outs.append(grad_x)
             # fp32: the sum over tiles would lose its small terms in half precision.
-            sums = grads if sums is None else [a.to(_wide(a)).add_(b) for a, b in zip(sums, grads)]
+            sums = grads if sums is None else [a.to(_sum_dtype(a)).add_(b) for a, b in zip(sums, grads)]
         return None, None, _join(outs), *sums
 
 
@@ -114,151 +116,154 @@ def _forward(
     x: Tensor,
     scale: Tensor | None,
     weights: Weights,
-    form: Form,
+    config: MixingConfig,
     *,
-    keeps: bool = False,
+    save_activations: bool = False,
     into: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """[S, T, N, C] -> the result [S, T, N, C]; if it `keeps` them also z [M, C], 1 / the standard deviation
+    """[S, T, N, C] -> the result [S, T, N, C]; with `save_activations` also z [M, C], 1 / standard deviation
     [M, 1], what GELU gets [2·I·D, M] and, for every branch, what is mixed [D, M] or, where computing it again
     is cheap, nothing. The result is written `into` that, where given.
     """
     tokens = x.flatten(0, 2)  # M C
-    normal, _, inverse = torch.native_layer_norm(tokens, tokens.shape[1:], None, None, form.eps)
-    normal = normal.to(weights.widen.dtype)
-    hidden = _widened(normal, weights)  # 2·I·D M
-    active = F.gelu(hidden) if keeps else torch.ops.aten.gelu_(hidden)
+    normed, _, rstd = torch.native_layer_norm(tokens, tokens.shape[1:], None, None, config.eps)
+    normed = normed.to(weights.fc1.dtype)
+    hidden = _apply_fc1(normed, weights)  # 2·I·D M
+    active = F.gelu(hidden) if save_activations else torch.ops.aten.gelu_(hidden)
     sources, gates = active.chunk(2)  # I·D M
     mixed = []
-    for u, gate, mixer in zip(_branches(sources, form), _branches(gates, form), _mixers(weights, form)):
-        mixed.append(_mixed(u, *mixer))
+    for u, gate, mixer in zip(
+        _split_branches(sources, config), _split_branches(gates, config), _mixers(weights, config)
+    ):
+        mixed.append(_mix_tokens(u, *mixer))
         gate.mul_(mixed[-1])
     gated = gates  # by now
-    if scale is None and form.residual and x.dtype == gated.dtype and not by_onednn(gated):
+    if scale is None and config.residual and x.dtype == gated.dtype and not uses_onednn(gated):
         rows = None if into is None else into.view(tokens.shape)
-        out = torch.add(tokens, weights.narrow_bias, out=rows)
-        out = out.addmm_(gated.t(), weights.narrow.t()).view(x.shape)
+        out = torch.add(tokens, weights.fc2_bias, out=rows)
+        out = out.addmm_(gated.t(), weights.fc2.t()).view(x.shape)
     else:
-        out = linear(gated.t(), weights.narrow, weights.narrow_bias).view(x.shape)
+        out = linear(gated.t(), weights.fc2, weights.fc2_bias).view(x.shape)
         scale = None if scale is None else scale.to(x.dtype)[:, None, None, None]
-        if form.residual and scale is None and into is not None:
+        if config.residual and scale is None and into is not None:
             out = torch.add(x, out, out=into)
         else:
-            out = add_branch(x, out, scale) if form.residual else _scaled(out, scale).to(x.dtype)
+            out = add_residual(x, out, scale) if config.residual else _apply_scale(out, scale).to(x.dtype)
             out = out if into is None else into.copy_(out)
-    kept = [rows if inner == 1 else None for rows, inner in zip(mixed, form.inner)]
-    return (out, normal, inverse, hidden, *kept) if keeps else (out,)
+    activations = [rows if inner == 1 else None for rows, inner in zip(mixed, config.inner)]
+    return (out, normed, rstd, hidden, *activations) if save_activations else (out,)
 
 
-def _scaled(out: Tensor, scale: Tensor | None) -> Tensor:
+def _apply_scale(out: Tensor, scale: Tensor | None) -> Tensor:
     return out if scale is None else out * scale
 
 
-def _widened(normal: Tensor, weights: Weights) -> Tensor:
+def _apply_fc1(normed: Tensor, weights: Weights) -> Tensor:
     """z [M, C] -> what GELU gets [2·I·D, M]."""
-    bias = weights.widen_bias[:, None]
-    if by_onednn(normal):  # where it is twice as fast that pays for the pass of the bias
-        return linear(weights.widen, normal, None).add_(bias)
-    return torch.addmm(bias, weights.widen, normal.t())
+    bias = weights.fc1_bias[:, None]
+    if uses_onednn(normed):  # where it is twice as fast that pays for the pass of the bias
+        return linear(weights.fc1, normed, None).add_(bias)
+    return torch.addmm(bias, weights.fc1, normed.t())
 
 
 def _backward(
-    grad: Tensor, scale: Tensor | None, kept: Sequence[Tensor], weights: Weights, form: Form
+    grad: Tensor, scale: Tensor | None, activations: Sequence[Tensor], weights: Weights, config: MixingConfig
 ) -> tuple[Tensor, list[Tensor]]:
     """From the gradient of the result [S, T, N, C] and what _forward kept: those of x and of the weights."""
-    normal, inverse, hidden, *mixed = kept
+    normed, rstd, hidden, *mixed = activations
     scaled = grad if scale is None else grad * scale.to(grad.dtype)[:, None, None, None]
     scaled = scaled.flatten(0, 2).to(hidden.dtype)  # M C
     active = F.gelu(hidden)
     sources, gates = active.chunk(2)  # I·D M
-    of_gated = linear(weights.narrow.t(), scaled, None)  # I·D M
-    of_active, gated = torch.empty_like(active), torch.empty_like(gates)
-    of_sources, of_gates = of_active.chunk(2)
-    of_maps, of_map_biases = [], []
-    for index, mixer in enumerate(_mixers(weights, form)):
-        u, v, product, of_u, of_v, of_product = (
-            _branches(rows, form)[index] for rows in (sources, gates, gated, of_sources, of_gates, of_gated)
+    grad_gated = linear(weights.fc2.t(), scaled, None)  # I·D M
+    grad_active, gated = torch.empty_like(active), torch.empty_like(gates)
+    grad_sources, grad_gates = grad_active.chunk(2)
+    grad_maps, grad_map_biases = [], []
+    for index, mixer in enumerate(_mixers(weights, config)):
+        u, v, product, grad_u, grad_v, grad_product = (
+            _split_branches(rows, config)[index]
+            for rows in (sources, gates, gated, grad_sources, grad_gates, grad_gated)
         )
-        of_tokens = mixed[index] if mixed[index] is not None else _mixed(u, *mixer)
-        torch.mul(of_tokens, v, out=product)
-        torch.mul(of_tokens, of_product, out=of_v)
-        of_mixed = of_product.mul_(v)
-        _put_unmixed(of_u, of_mixed, *mixer)
-        of_maps.append(_map_gradient(of_mixed, u, *mixer))
-        of_map_biases.append(_tokens(of_mixed, *mixer).sum((0, 1, 3)))
-    of_narrow = linear(scaled.t(), gated, None)
-    of_hidden = torch.ops.aten.gelu_backward(of_active, hidden)
-    of_widen = linear(of_hidden, normal.t(), None)
-    of_normal = input_grad(of_hidden.t(), weights.widen)  # M C
-    within, inverse = _norm_gradient(of_normal, normal).view(grad.shape), inverse.view(*grad.shape[:-1], 1)
-    of_x = torch.empty_like(grad)
-    if form.residual:
-        torch.addcmul(grad, within, inverse, out=of_x)
+        mixed_u = mixed[index] if mixed[index] is not None else _mix_tokens(u, *mixer)
+        torch.mul(mixed_u, v, out=product)
+        torch.mul(mixed_u, grad_product, out=grad_v)
+        grad_mixed = grad_product.mul_(v)
+        _write_input_grad(grad_u, grad_mixed, *mixer)
+        grad_maps.append(_map_grad(grad_mixed, u, *mixer))
+        grad_map_biases.append(_as_tokens(grad_mixed, *mixer).sum((0, 1, 3)))
+    grad_fc2 = linear(scaled.t(), gated, None)
+    grad_hidden = torch.ops.aten.gelu_backward(grad_active, hidden)
+    grad_fc1 = linear(grad_hidden, normed.t(), None)
+    grad_normed = input_grad(grad_hidden.t(), weights.fc1)  # M C
+    grad_tokens, rstd = _norm_grad(grad_normed, normed).view(grad.shape), rstd.view(*grad.shape[:-1], 1)
+    grad_x = torch.empty_like(grad)
+    if config.residual:
+        torch.addcmul(grad, grad_tokens, rstd, out=grad_x)
     else:
-        torch.mul(within, inverse, out=of_x)
-    return of_x, [of_widen, of_hidden.sum(1), of_narrow, scaled.sum(0), *of_maps, *of_map_biases]
+        torch.mul(grad_tokens, rstd, out=grad_x)
+    return grad_x, [grad_fc1, grad_hidden.sum(1), grad_fc2, scaled.sum(0), *grad_maps, *grad_map_biases]
 
 
-def _norm_gradient(grad: Tensor, normal: Tensor) -> Tensor:
+def _norm_grad(grad: Tensor, normed: Tensor) -> Tensor:
     """The gradient of z, what layer norm gave, for what it took, times the deviation of this: [M, C]."""
     # To the kernel z is the input, whose mean is 0 and whose deviation is 1. It wants these in the input's
     # dtype on a CPU, elsewhere in the one that it adds up in.
-    dtype = grad.dtype if grad.device.type == "cpu" else _wide(grad)
+    dtype = grad.dtype if grad.device.type == "cpu" else _sum_dtype(grad)
     ones = torch.ones(len(grad), 1, dtype=dtype, device=grad.device)
-    wanted = [True, False, False]
+    output_mask = [True, False, False]
     return torch.ops.aten.native_layer_norm_backward(
-        grad, normal, normal.shape[1:], torch.zeros_like(ones), ones, None, None, wanted
+        grad, normed, normed.shape[1:], torch.zeros_like(ones), ones, None, None, output_mask
     )[0]
 
 
-def _mixed(u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
+def _mix_tokens(u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
     """A u + a, [D, M] -> the same."""
-    tokens = _tokens(u, weight, bias, inner)  # G rows n P
+    tokens = _as_tokens(u, weight, bias, inner)  # G rows n P
     if inner == 1:
         rows = tokens.squeeze(3)  # G rows n
         return torch.baddbmm(bias.expand_as(rows), rows, weight.mT).view(u.shape)
     rows = tokens.flatten(0, 1)  # G·rows n P
-    return torch.baddbmm(bias[:, None].expand_as(rows), _repeated(weight, tokens), rows).view(u.shape)
+    return torch.baddbmm(bias[:, None].expand_as(rows), _expand_map(weight, tokens), rows).view(u.shape)
 
 
-def _put_unmixed(out: Tensor, grad: Tensor, weight: Tensor, bias: Tensor, inner: int) -> None:
+def _write_input_grad(out: Tensor, grad: Tensor, weight: Tensor, bias: Tensor, inner: int) -> None:
     """Writes the gradient of u, Aᵀ · grad, into `out`: two of [D, M]."""
-    out, tokens = (_tokens(rows, weight, bias, inner) for rows in (out, grad))
+    out, tokens = (_as_tokens(rows, weight, bias, inner) for rows in (out, grad))
     if inner == 1:
         torch.bmm(tokens.squeeze(3), weight, out=out.squeeze(3))
         return
-    torch.bmm(_repeated(weight.mT, tokens), tokens.flatten(0, 1), out=out.flatten(0, 1))
+    torch.bmm(_expand_map(weight.mT, tokens), tokens.flatten(0, 1), out=out.flatten(0, 1))
 
 
-def _map_gradient(grad: Tensor, u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
+def _map_grad(grad: Tensor, u: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
     """The gradient of the map A: two of [D, M] -> [G, n, n]."""
-    grad, tokens = (_tokens(rows, weight, bias, inner) for rows in (grad, u))  # G rows n P
+    grad, tokens = (_as_tokens(rows, weight, bias, inner) for rows in (grad, u))  # G rows n P
     if inner == 1:
         return torch.bmm(grad.squeeze(3).mT, tokens.squeeze(3))
     return torch.matmul(grad, tokens.mT).sum(1)
 
 
-def _repeated(weight: Tensor, tokens: Tensor) -> Tensor:
+def _expand_map(weight: Tensor, tokens: Tensor) -> Tensor:
     """The map [G, n, n] for every row of `tokens` [G, rows, n, P]: [G·rows, n, n], small beside these."""
     return weight[:, None].expand(-1, tokens.shape[1], -1, -1).flatten(0, 1)
 
 
-def _tokens(rows: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
+def _as_tokens(rows: Tensor, weight: Tensor, bias: Tensor, inner: int) -> Tensor:
     """[D, M] -> [G, rows, n, P]: a view."""
     return rows.view(len(weight), -1, len(bias), inner)
 
 
-def _branches(rows: Tensor, form: Form) -> Sequence[Tensor]:
+def _split_branches(rows: Tensor, config: MixingConfig) -> Sequence[Tensor]:
     """[I·D, M] -> I times [D, M]: views."""
-    return rows.chunk(len(form.inner))
+    return rows.chunk(len(config.inner))
 
 
-def _mixers(weights: Weights, form: Form) -> list[tuple[Tensor, Tensor, int]]:
+def _mixers(weights: Weights, config: MixingConfig) -> list[tuple[Tensor, Tensor, int]]:
     """Map, bias and P of every branch."""
-    return list(zip(weights.maps, weights.map_biases, form.inner))
+    return list(zip(weights.maps, weights.map_biases, config.inner))
 
 
-def _weights(tensors: Sequence[Any]) -> Weights:
+def _unpack_weights(tensors: Sequence[Any]) -> Weights:
     """Weights out of a flat sequence."""
     maps = tensors[NUM_LAYERS:]
     half = len(maps) // 2
@@ -269,7 +274,7 @@ def _tile_size(x: Tensor, weights: Weights) -> int:
     """How many of the sequences x [S, T, N, C] are worked on at a time: all, but on a CPU."""
     if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return len(x)
-    bytes_of_sequence = len(weights.widen) * x.shape[1] * x.shape[2] * weights.widen.itemsize
+    bytes_of_sequence = len(weights.fc1) * x.shape[1] * x.shape[2] * weights.fc1.itemsize
     return max(1, min(len(x), CPU_TILE_BYTES // bytes_of_sequence))
 
 
@@ -283,5 +288,5 @@ def _join(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
+def _sum_dtype(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)

@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.autocast import chooses_types
+from slowfast_mlp.kernels.autocast import custom_fwd
 
 
-class ActivatedConv(torch.autograd.Function):
+class GeluConv(torch.autograd.Function):
     """conv(GELU(x)) of maps or clips, channels first."""
 
     @staticmethod
-    @chooses_types
+    @custom_fwd
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]
     ) -> Tensor:
@@ -33,10 +33,10 @@ class ActivatedConv(torch.autograd.Function):
         """The gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
         ones, zeros = [1] * len(ctx.stride), [0] * len(ctx.stride)
-        here = x.to(ctx.dtype)
+        x_cast = x.to(ctx.dtype)
         d_hidden, d_weight, d_bias = torch.ops.aten.convolution_backward(
-            grad.to(ctx.dtype), F.gelu(here), weight.to(ctx.dtype), [len(weight)], ctx.stride, ctx.padding,
+            grad.to(ctx.dtype), F.gelu(x_cast), weight.to(ctx.dtype), [len(weight)], ctx.stride, ctx.padding,
             ones, False, zeros, 1, [True, True, True],
         )  # fmt: skip
-        d_x = torch.ops.aten.gelu_backward(d_hidden, here).to(x.dtype)
+        d_x = torch.ops.aten.gelu_backward(d_hidden, x_cast).to(x.dtype)
         return d_x, d_weight.to(weight.dtype), d_bias.to(weight.dtype), None, None

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from slowfast_mlp.kernels.autocast import without_autocast
+from slowfast_mlp.kernels.autocast import disable_autocast
 
 
-class Norm(NamedTuple):
+class LayerNormState(NamedTuple):
     """A layer norm's input, statistics and weights: enough to compute its output anew, and its gradients."""
 
     x: Tensor
@@ -22,22 +22,22 @@ class Norm(NamedTuple):
     eps: float
 
 
-def normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Norm]:
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, LayerNormState]:
     """The normalised x, and what repeats it."""
     if x.device.type != "cpu":
         # GPUs want all of one type, and keep float32 statistics then; a CPU does so for float32 weights.
         weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-    with without_autocast(x):
+    with disable_autocast(x):
         out, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
-    return out, Norm(x.detach(), mean.detach(), rstd.detach(), weight.detach(), bias.detach(), eps)
+    return out, LayerNormState(x.detach(), mean.detach(), rstd.detach(), weight.detach(), bias.detach(), eps)
 
 
-def repeat_norm(norm: Norm) -> Tensor:
+def recompute_norm(norm: LayerNormState) -> Tensor:
     """The output again."""
     return torch.native_layer_norm(norm.x, norm.x.shape[-1:], norm.weight, norm.bias, norm.eps)[0]
 
 
-def norm_grads(grad: Tensor, norm: Norm) -> tuple[Tensor, Tensor, Tensor]:
+def layer_norm_backward(grad: Tensor, norm: LayerNormState) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of input, weight and bias, for that of the output."""
     x, mean, rstd, weight, bias, _ = norm
     return torch.ops.aten.native_layer_norm_backward(

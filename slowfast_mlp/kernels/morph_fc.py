@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from slowfast_mlp.kernels.autocast import chooses_types
-from slowfast_mlp.kernels.layer_norm import Norm, repeat_norm
+from slowfast_mlp.kernels.autocast import custom_fwd
+from slowfast_mlp.kernels.layer_norm import LayerNormState, recompute_norm
 from slowfast_mlp.kernels.linear import input_grad, linear, sum_dtype, weight_grad
 
 
@@ -53,7 +53,7 @@ def strided(x: Tensor, chunk_len: int) -> Tensor:
 ORDERS = {"rows": rows, "columns": columns, "strided": strided}
 
 
-def fits(order: str, shape: torch.Size, chunk_len: int) -> bool:
+def can_view(order: str, shape: torch.Size, chunk_len: int) -> bool:
     """Whether the chunks of maps [B, T, H, W, C] are views."""
     H, W = shape[2:4]
     if order == "columns":
@@ -67,12 +67,12 @@ def frame_mean(x: Tensor) -> Tensor:
     return x.sum(dim=1, keepdim=True, dtype=sum_dtype(x)) / x.shape[1]
 
 
-def place_means(frame: Tensor, order: str, chunk_len: int) -> Tensor:
+def position_means(frame: Tensor, order: str, chunk_len: int) -> Tensor:
     """A mean frame [B, 1, H, W, C] -> the mean over all chunks [B, G, D] of every place and channel."""
-    return gather(frame, order, chunk_len).mean(dim=2)
+    return gather_chunks(frame, order, chunk_len).mean(dim=2)
 
 
-def mean_of_branch(means: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def branch_mean(means: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The mean over all tokens [B, C] of what a layer [D, D] makes of chunks with the means [B, G, D]."""
     B, G, D = means.shape
     # Averaged over the places of the output: S rows are left.
@@ -81,7 +81,7 @@ def mean_of_branch(means: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return (means @ weight.t() + bias).reshape(B, D)
 
 
-class MixedSum(torch.autograd.Function):
+class GatedBranchSum(torch.autograd.Function):
     """The weighted sum of the branches of one clip-wise re-weighting: [B, T, H, W, C] -> the same.
 
     sum over k of gates[k]·branch k, the last branch being the plain linear layer. What is kept for the
@@ -89,7 +89,7 @@ class MixedSum(torch.autograd.Function):
     """
 
     @staticmethod
-    @chooses_types
+    @custom_fwd
     def forward(
         ctx: Any,
         normed: Tensor,
@@ -100,17 +100,17 @@ class MixedSum(torch.autograd.Function):
         *layers: Tensor,
     ) -> Tensor:
         """`gates` [K, B, C], `orders` of the branches before the last, `layers` weight and bias of each."""
-        gates_here = gates.to(normed.dtype)
-        mixed = _gated_linear(normed, gates_here[-1], layers[-2], layers[-1])
-        keeps = _keeps_branches(normed, chunk_len)
-        kept = []
+        gates_cast = gates.to(normed.dtype)
+        mixed = _gated_linear(normed, gates_cast[-1], layers[-2], layers[-1])
+        save_branches = _should_save_branches(normed, chunk_len)
+        saved_branches = []
         for k, order in enumerate(orders):
-            chunks = gather(normed, order, chunk_len)  # B G M D
+            chunks = gather_chunks(normed, order, chunk_len)  # B G M D
             branch = linear(chunks, layers[2 * k], layers[2 * k + 1])
-            _add_scattered(mixed, branch, gates_here[k], order, chunk_len)
-            if keeps:
-                kept.append(branch)
-        ctx.save_for_backward(gates, *norm[:5], *layers, *kept)
+            _scatter_add(mixed, branch, gates_cast[k], order, chunk_len)
+            if save_branches:
+                saved_branches.append(branch)
+        ctx.save_for_backward(gates, *norm[:5], *layers, *saved_branches)
         ctx.eps, ctx.orders, ctx.chunk_len = norm[5], orders, chunk_len
         return mixed.view(normed.shape)
 
@@ -120,41 +120,41 @@ class MixedSum(torch.autograd.Function):
         """The gradients of input, gates and layers."""
         gates, x, mean, rstd, norm_weight, norm_bias, *rest = ctx.saved_tensors
         num_layers = 2 * (len(ctx.orders) + 1)
-        layers, kept = rest[:num_layers], rest[num_layers:]
-        normed = repeat_norm(Norm(x, mean, rstd, norm_weight, norm_bias, ctx.eps)).to(ctx.dtype)
+        layers, saved_branches = rest[:num_layers], rest[num_layers:]
+        normed = recompute_norm(LayerNormState(x, mean, rstd, norm_weight, norm_bias, ctx.eps)).to(ctx.dtype)
         grad = grad.to(ctx.dtype).contiguous()
-        here = gates.to(ctx.dtype)
-        out, d_gate, d_weight, d_bias = _linear_grads(grad, normed, here[-1], layers[-2], layers[-1])
+        gates_cast = gates.to(ctx.dtype)
+        out, d_gate, d_weight, d_bias = _linear_grads(grad, normed, gates_cast[-1], layers[-2], layers[-1])
         d_gates, d_layers = [d_gate], [d_weight, d_bias]
         for k in reversed(range(len(ctx.orders))):
             order = ctx.orders[k]
-            d_chunks = gather(grad, order, ctx.chunk_len)
-            chunks = gather(normed, order, ctx.chunk_len)
+            d_chunks = gather_chunks(grad, order, ctx.chunk_len)
+            chunks = gather_chunks(normed, order, ctx.chunk_len)
             weights = (layers[2 * k], layers[2 * k + 1])
-            if kept:
-                parts = _grads_with_branch(d_chunks, chunks, kept[k], here[k], *weights)
+            if saved_branches:
+                parts = _grads_with_branch(d_chunks, chunks, saved_branches[k], gates_cast[k], *weights)
             else:
-                parts = _grads_by_group(d_chunks, chunks, here[k], *weights)
+                parts = _grads_by_group(d_chunks, chunks, gates_cast[k], *weights)
             d_input, d_gate, d_weight, d_bias = parts
-            _add_scattered(out, d_input, None, order, ctx.chunk_len)
+            _scatter_add(out, d_input, None, order, ctx.chunk_len)
             d_gates.insert(0, d_gate)
             d_layers = [d_weight, d_bias, *d_layers]
-        d_layers = [found.to(layer.dtype) for found, layer in zip(d_layers, layers)]
+        d_layers = [d_layer.to(layer.dtype) for d_layer, layer in zip(d_layers, layers)]
         return out, torch.stack(d_gates).to(gates.dtype), None, None, None, *d_layers
 
 
-def gather(x: Tensor, order: str, chunk_len: int) -> Tensor:
+def gather_chunks(x: Tensor, order: str, chunk_len: int) -> Tensor:
     """[B, T, H, W, C] -> chunks [B, G, M, D], contiguous: one copy."""
     view = ORDERS[order](x, chunk_len)
     # Of a single chunk or group the reshaped tensor may still be a view in another order.
     return view.reshape(x.shape[0], chunk_len, -1, x.shape[-1]).contiguous()
 
 
-def _add_scattered(target: Tensor, chunks: Tensor, gate: Tensor | None, order: str, chunk_len: int) -> None:
+def _scatter_add(target: Tensor, chunks: Tensor, gate: Tensor | None, order: str, chunk_len: int) -> None:
     """Adds chunks [B, G, M, D], times their gate [B, C], to a map [B, T, H, W, C] in place."""
     B, C = target.shape[0], target.shape[-1]
-    places = ORDERS[order](target, chunk_len)
-    chunks = chunks.view(places.shape)
+    target_view = ORDERS[order](target, chunk_len)
+    chunks = chunks.view(target_view.shape)
     if target.device.type == "cpu" and target.dtype != torch.float32:
         # torch has no vector code on a CPU for strided arithmetic in half precision, but has it for a copy.
         ordered = torch.empty_like(target)
@@ -164,10 +164,10 @@ def _add_scattered(target: Tensor, chunks: Tensor, gate: Tensor | None, order: s
         else:
             target.addcmul_(ordered, gate.view(B, 1, 1, 1, C))
     elif gate is None:
-        places.add_(chunks)
+        target_view.add_(chunks)
     else:
-        gate = gate.view(B, chunk_len, *[1] * (places.ndim - 3), C // chunk_len)
-        places.addcmul_(chunks, gate)
+        gate = gate.view(B, chunk_len, *[1] * (target_view.ndim - 3), C // chunk_len)
+        target_view.addcmul_(chunks, gate)
 
 
 def _gated_linear(x: Tensor, gate: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ def _linear_grads(
     return d_input.view(x.shape), d_gate, d_weight, (gate * sums).sum(dim=0)
 
 
-def _keeps_branches(x: Tensor, num_groups: int) -> bool:
+def _should_save_branches(x: Tensor, num_groups: int) -> bool:
     """Whether the outputs of the branches are smaller than the products that would stand in for them."""
     B, C = x.shape[0], x.shape[-1]
     return num_groups * C * C > 2 * x.numel() // B
@@ -228,8 +228,8 @@ def _grads_by_group(
     sums = d_chunks.sum(dim=1, dtype=wide).view(B * G, G, D // G)
     by_row = torch.bmm(products, weight.unsqueeze(2)).to(wide).view(G, D // G, B * G).permute(2, 0, 1)
     d_gate = (by_row + sums * bias.view(G, D // G)).sum(dim=1)  # BG S, summed over the places of the output
-    of_row = gate.expand(-1, G, -1, -1).reshape(B * G, D).t().unsqueeze(1)  # D 1 BG
-    d_weight = torch.bmm(of_row, products).view(D, D)
+    gate_by_row = gate.expand(-1, G, -1, -1).reshape(B * G, D).t().unsqueeze(1)  # D 1 BG
+    d_weight = torch.bmm(gate_by_row, products).view(D, D)
     d_bias = (sums * gate.to(wide).squeeze(-1)).sum(dim=0).view(D)
     return d_input, d_gate.view(B, D), d_weight, d_bias
 

@@ -13,27 +13,27 @@ from slowfast_mlp.layers.mlp import Mlp
 
 # Zeros before and after the axes C, W, H, T, as F.pad takes them; -1 cuts one off. (1, -1) moves a group on:
 # out[i] = in[i - 1], out[0] = 0.
-SPACE_STEPS = (
+SPATIAL_SHIFTS = (
     (0, 0, 0, 0, 1, -1),  # H+
     (0, 0, 0, 0, -1, 1),  # H-
     (0, 0, 1, -1),  # W+
     (0, 0, -1, 1),  # W-
 )
-TIME_STEPS = (
+TEMPORAL_SHIFTS = (
     (0, 0, 0, 0, 0, 0, 1, -1),  # T+
     (0, 0, 0, 0, 0, 0, -1, 1),  # T-
 )
 
 
-def shift(x: Tensor, fold: int, steps: Sequence[tuple[int, ...]]) -> Tensor:
-    """Moves `fold` channels by each of `steps`, in their order, and keeps the rest. [B, T, H, W, C] -> the
+def shift(x: Tensor, fold: int, shifts: Sequence[tuple[int, ...]]) -> Tensor:
+    """Moves `fold` channels by each of `shifts`, in their order, and keeps the rest. [B, T, H, W, C] -> the
     same.
 
     What enters at a border is zero, so on an axis of one position both groups of that axis are zero.
     """
-    num_kept = x.shape[-1] - fold * len(steps)
-    *groups, kept = x.split([fold] * len(steps) + [num_kept], dim=-1)
-    return torch.cat([*(F.pad(group, step) for group, step in zip(groups, steps)), kept], dim=-1)
+    num_unshifted = x.shape[-1] - fold * len(shifts)
+    *groups, unshifted = x.split([fold] * len(shifts) + [num_unshifted], dim=-1)
+    return torch.cat([*(F.pad(group, step) for group, step in zip(groups, shifts)), unshifted], dim=-1)
 
 
 def frame_conv(
@@ -65,7 +65,7 @@ def convolve_frames(conv: nn.Module, x: Tensor) -> Tensor:
     return frames.reshape(*x.shape[:2], *frames.shape[1:])
 
 
-class DepthwiseConv(nn.Module):
+class DepthwiseConvCL(nn.Module):
     """Depthwise convolution over `kernel_size` places a side and `kernel_frames` frames, zeros around."""
 
     def __init__(self, dim: int, *, kernel_size: int, kernel_frames: int):
@@ -88,7 +88,7 @@ class AffineShift(nn.Module):
         self,
         dim: int,
         *,
-        steps: Sequence[tuple[int, ...]],
+        shifts: Sequence[tuple[int, ...]],
         shift_divisor: int,
         gate: str,
         reduction: int,
@@ -97,24 +97,24 @@ class AffineShift(nn.Module):
         out_proj: bool,
     ):
         super().__init__()
-        self.steps = steps
+        self.shifts = shifts
         self.fold = dim // shift_divisor
         self.is_pooled = gate == "pooled"
         self.value = nn.Linear(dim, dim)
         self.gate = Mlp(dim, dim // reduction, dim) if gate != "none" else None
         self.bias = None
         if bias_kernel is not None:
-            self.bias = DepthwiseConv(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
+            self.bias = DepthwiseConvCL(dim, kernel_size=bias_kernel, kernel_frames=bias_kernel_frames)
         self.proj = nn.Linear(dim, dim) if out_proj else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
         values = self.value(x)
-        mixed = shift(values, self.fold, self.steps)
+        mixed = shift(values, self.fold, self.shifts)
         if self.gate is not None:
             # B 1 1 1 C (one gate a clip) or B T H W C
-            seen = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
-            mixed = mixed * self.gate(seen).sigmoid()
+            gate_input = values.mean(dim=(1, 2, 3), keepdim=True) if self.is_pooled else values
+            mixed = mixed * self.gate(gate_input).sigmoid()
         if self.bias is not None:
             mixed = mixed + self.bias(values)
         return self.proj(mixed)

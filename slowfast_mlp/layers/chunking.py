@@ -9,22 +9,22 @@ RELEASED_CHUNK_LENS = (14, 28, 28, 49)
 CHUNK_ROWS = (0.25, 1, 2, None)
 
 
-def time_positions(num_frames: int) -> int:
+def num_time_positions(num_frames: int) -> int:
     """Time positions after the stem, whose kernel of 3 goes over the frames with stride 2."""
     return (num_frames - 1) // 2 + 1
 
 
-def fitting_chunk_lens(
-    crop_size: int, dims: tuple[int, ...], given: tuple[int, ...] | None
+def resolve_chunk_lens(
+    crop_size: int, dims: tuple[int, ...], requested: tuple[int, ...] | None
 ) -> tuple[int, ...]:
-    """The chunk length of every stage, given or derived, checked against map and width. Raises ValueError."""
-    lens = given or _derived_chunk_lens(crop_size, dims)
+    """The chunk length of every stage, requested or derived. Raises ValueError if it does not fit."""
+    lens = requested or _derive_chunk_lens(crop_size, dims)
     legal = [divisors(math.gcd(size * size, dim)) for size, dim in zip(map_sizes(crop_size), dims)]
     if lens is None:
-        fitting = [size for size in range(32, 513, 4) if _derived_chunk_lens(size, dims)]
+        valid = [size for size in range(32, 513, 4) if _derive_chunk_lens(size, dims)]
         raise ValueError(
             f"DATA.TRAIN_CROP_SIZE {crop_size}: the maps of {map_sizes(crop_size)} tokens a side cannot be "
-            f"cut into chunks that divide the widths {tuple(dims)}. Use one of {fitting}, or set "
+            f"cut into chunks that divide the widths {tuple(dims)}. Use one of {valid}, or set "
             f"MODEL.ARGS.chunk_lens; for this crop the legal lengths by stage are {legal}."
         )
     for stage, (length, allowed) in enumerate(zip(lens, legal), start=1):
@@ -36,7 +36,7 @@ def fitting_chunk_lens(
     return tuple(lens)
 
 
-def _derived_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
+def _derive_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> tuple[int, ...] | None:
     """The released lengths, else those of the same share of the map, else None."""
     sizes = map_sizes(crop_size)
     shares = [size * size if rows is None else size * rows for size, rows in zip(sizes, CHUNK_ROWS)]
@@ -46,16 +46,16 @@ def _derived_chunk_lens(crop_size: int, dims: tuple[int, ...]) -> tuple[int, ...
     return None
 
 
-def fitting_temporal_groups(
-    num_frames: int, dims: tuple[int, ...], given: tuple[int, ...] | None
+def resolve_temporal_groups(
+    num_frames: int, dims: tuple[int, ...], requested: tuple[int, ...] | None
 ) -> tuple[int, ...]:
-    """The number of channel groups of the temporal mixing of every stage, given or derived, checked against
+    """The number of channel groups of the temporal mixing of every stage, requested or derived, checked with
     the widths. Raises ValueError.
     """
-    positions = time_positions(num_frames)
+    positions = num_time_positions(num_frames)
     if positions < 2:
         raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or 3 and more for video.")
-    groups = given or [max(n for n in divisors(dim) if n <= positions) for dim in dims]
+    groups = requested or [max(n for n in divisors(dim) if n <= positions) for dim in dims]
     for stage, (dim, num_groups) in enumerate(zip(dims, groups), start=1):
         if dim % num_groups:
             raise ValueError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mlp.kernels import fused
-from slowfast_mlp.kernels.dynamic_relu import two_slopes
+from slowfast_mlp.kernels.dynamic_relu import dynamic_relu
 from slowfast_mlp.kernels.token_attention import attend_to_map, attend_to_tokens
 
 NUM_BRIDGE_HEADS = 2
@@ -37,11 +37,11 @@ class DynamicReLU(nn.Module):
         second = second - 1
         clips = x.unflatten(0, (tokens.shape[0], -1))  # B T C H W
         if fused.enabled(self):
-            return two_slopes(clips, first, second).flatten(0, 1)
+            return dynamic_relu(clips, first, second).flatten(0, 1)
         return torch.maximum(first * clips, second * clips).flatten(0, 1)
 
 
-def positions(x: Tensor, num_clips: int) -> Tensor:
+def flatten_map(x: Tensor, num_clips: int) -> Tensor:
     """The map of all frames [B·T, C, H, W] as positions of the clip [B, N, C]."""
     return x.permute(0, 2, 3, 1).reshape(num_clips, -1, x.shape[1])
 
@@ -63,17 +63,17 @@ class MobileToFormer(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> tokens [B, M, D]."""
-        queries, places = self.scale * self.q(tokens), positions(x, tokens.shape[0])  # B M C, B N C
+        queries, features = self.scale * self.q(tokens), flatten_map(x, tokens.shape[0])  # B M C, B N C
         if fused.enabled(self):
-            seen = attend_to_map(places, queries, NUM_BRIDGE_HEADS)
+            attended = attend_to_map(features, queries, NUM_BRIDGE_HEADS)
         else:
-            seen = self._attend(queries, places)
+            attended = self._attend(queries, features)
         gate = 2 * self.alpha(tokens)  # B M C
-        return self.layer_norm(tokens + self.proj(gate * seen))
+        return self.layer_norm(tokens + self.proj(gate * attended))
 
-    def _attend(self, queries: Tensor, places: Tensor) -> Tensor:
+    def _attend(self, queries: Tensor, features: Tensor) -> Tensor:
         """Head by head: [B, M, C], [B, N, C] -> [B, M, C]."""
-        heads = zip(queries.chunk(NUM_BRIDGE_HEADS, dim=-1), places.chunk(NUM_BRIDGE_HEADS, dim=-1))
+        heads = zip(queries.chunk(NUM_BRIDGE_HEADS, dim=-1), features.chunk(NUM_BRIDGE_HEADS, dim=-1))
         return torch.cat([(query @ key.mT).softmax(dim=-1) @ key for query, key in heads], dim=-1)
 
 
@@ -97,9 +97,9 @@ class Former(nn.Module):
         """[B, M, D] -> [B, M, D]."""
         queries = self._heads(self.scale * self.q(tokens))  # B heads M d
         keys = self._heads(tokens)
-        seen = (queries @ keys.mT).softmax(dim=-1) @ keys  # B heads M d
-        seen = seen.transpose(1, 2).flatten(2)  # B M D
-        tokens = self.layer_norm(tokens + self.channel_mlp(seen))
+        attended = (queries @ keys.mT).softmax(dim=-1) @ keys  # B heads M d
+        attended = attended.transpose(1, 2).flatten(2)  # B M D
+        tokens = self.layer_norm(tokens + self.channel_mlp(attended))
         return self.ffn_norm(tokens + self.ffn(tokens))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -121,15 +121,15 @@ class FormerToMobile(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
-        places = positions(x, tokens.shape[0])  # B N C
+        features = flatten_map(x, tokens.shape[0])  # B N C
         keys, values = self.scale * self.k(tokens), self.proj(tokens)  # B M C
         if fused.enabled(self):
-            out = attend_to_tokens(places, keys, values, NUM_BRIDGE_HEADS)
+            out = attend_to_tokens(features, keys, values, NUM_BRIDGE_HEADS)
         else:
-            out = places + self._attend(places, keys, values)
+            out = features + self._attend(features, keys, values)
         return out.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)  # BT C H W
 
-    def _attend(self, places: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def _attend(self, features: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Head by head: [B, N, C], twice [B, M, C] -> [B, N, C]."""
-        heads = zip(*(rows.chunk(NUM_BRIDGE_HEADS, dim=-1) for rows in (places, keys, values)))
+        heads = zip(*(rows.chunk(NUM_BRIDGE_HEADS, dim=-1) for rows in (features, keys, values)))
         return torch.cat([(query @ key.mT).softmax(dim=-1) @ value for query, key, value in heads], dim=-1)

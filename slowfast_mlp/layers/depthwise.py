@@ -18,7 +18,7 @@ TEMPORAL_STD = {"dw3d": 0.0, "dw1+2d": 0.5, "none": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Time:
+class TemporalKernel:
     """How a depth-wise convolution sees the `num_frames` frames of a clip: see DepthwiseConv."""
 
     num_frames: int
@@ -34,7 +34,7 @@ class DepthwiseConv(nn.Conv2d):
     a kernel of L frames, `time_weight`, before the 3 x 3 one. "none": frames are images.
     """
 
-    def __init__(self, dim: int, out_dim: int, *, stride: int, time: Time):
+    def __init__(self, dim: int, out_dim: int, *, stride: int, time: TemporalKernel):
         super().__init__(dim, out_dim, 3, stride=stride, padding=1, groups=dim, bias=False)
         self.time = time
         if time.kind == "dw3d":
@@ -65,17 +65,17 @@ class DepthwiseConv(nn.Conv2d):
     def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         """As `forward`, with a kernel in the place of its own and a bias [C']."""
         if self.time.kind == "none":
-            return self._over_space(x, kernel, bias)
+            return self._spatial_conv(x, kernel, bias)
         side = self.time.kernel_len // 2
         clips = x.unflatten(0, (-1, self.time.num_frames)).transpose(1, 2)  # B C T H W
         if self.time.kind == "dw1+2d":
             flat = clips.flatten(3)  # B C T (H W): a 2-D convolution with a kernel of L x 1
             timed = F.conv2d(flat, self.time_weight, padding=(side, 0), groups=self.groups)
             timed = timed.transpose(1, 2).flatten(0, 1)  # BT C (H W)
-            return self._over_space(timed.unflatten(2, x.shape[2:]), kernel, bias)
+            return self._spatial_conv(timed.unflatten(2, x.shape[2:]), kernel, bias)
         stride, padding = (1, *self.stride), (side, *self.padding)
         out = convolution(clips, kernel, bias, stride=stride, padding=padding, groups=self.groups)
         return out.transpose(1, 2).flatten(0, 1)  # BT C' H' W'
 
-    def _over_space(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    def _spatial_conv(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
         return convolution(x, kernel, bias, stride=self.stride, padding=self.padding, groups=self.groups)

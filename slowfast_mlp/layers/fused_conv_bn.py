@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.autocast import compute_dtype
-from slowfast_mlp.kernels.linear import convolution, sum_dtype, takes_wide_bias
+from slowfast_mlp.kernels.linear import convolution, sum_dtype, supports_fp32_bias
 from slowfast_mlp.layers.depthwise import DepthwiseConv
 from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 
 
-class Folded(NamedTuple):
+class FusedConv(NamedTuple):
     """A kernel [C', C/groups, ...] with a norm in it, in the type of the products, and its bias [C'], which
     stays float32 beside one of bf16.
     """
@@ -28,54 +28,54 @@ class Folded(NamedTuple):
     bias: Tensor
 
 
-class FoldedNorm:
-    """A batch norm folded into the convolution before it, in float32 or its own wider type, kept as long as
+class FusedConvBN:
+    """A batch norm fused into the convolution before it, in float32 or its own wider type, kept as long as
     both stay as they are.
     """
 
     def __init__(self) -> None:
         self._cache = ParameterCache()
 
-    def of(self, conv: nn.Module, norm: nn.Module, x: Tensor) -> Folded | None:
+    def get(self, conv: nn.Module, norm: nn.Module, x: Tensor) -> FusedConv | None:
         """The kernel and bias for `x`; None where both layers are to be called one after the other: in
         training, where a gradient is wanted, for who looks into layers, and for the compiler, which joins the
         norm to what follows.
         """
         is_fused = not torch.compiler.is_compiling() and fused.enabled(conv, norm)
         if norm.training or torch.is_grad_enabled() or not is_fused:
-            self.drop()
+            self.clear()
             return None
         dtype = compute_dtype(x)
-        if dtype.itemsize < 4 and not takes_wide_bias(x, dtype):
+        if dtype.itemsize < 4 and not supports_fp32_bias(x, dtype):
             # A bias of half precision is off by the same amount in all places, which no mean over them takes
             # away: the logits would be further from float32 than with the norm.
-            self.drop()
+            self.clear()
             return None
         sources = [*conv.parameters(), *norm.parameters(), norm.running_mean, norm.running_var]
-        return self._cache.get(sources, dtype, lambda: _fold(conv, norm, dtype))
+        return self._cache.get(sources, dtype, lambda: _fuse(conv, norm, dtype))
 
-    def drop(self) -> None:
+    def clear(self) -> None:
         """Gives the memory back."""
-        self._cache.drop()
+        self._cache.clear()
 
 
-class NormFolding(CachingModule):
-    """A module that calls `normed`; `caches` has one FoldedNorm for every norm that it calls it with."""
+class ConvBNModule(CachingModule):
+    """A module that calls `conv_bn`; `caches` has one FusedConvBN for every norm that it calls it with."""
 
-    caches: Sequence[FoldedNorm]
+    caches: Sequence[FusedConvBN]
 
-    def normed(self, index: int, x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+    def conv_bn(self, index: int, x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
         """norm(conv(x)), whose place in `caches` is `index`; for x see `convolve`."""
-        folded = self.caches[index].of(conv, norm, x)
-        return convolve(conv, x, folded.kernel, folded.bias) if folded else norm(convolve(conv, x))
+        fused = self.caches[index].get(conv, norm, x)
+        return convolve(conv, x, fused.kernel, fused.bias) if fused else norm(convolve(conv, x))
 
 
-class NormedConvs(NormFolding, nn.Sequential):
-    """A sequence of layers over images in which the batch norms of an evaluation are folded."""
+class ConvBNSequential(ConvBNModule, nn.Sequential):
+    """A sequence of layers over images in which the batch norms of an evaluation are fused."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__(*layers)
-        self.caches = [FoldedNorm() for _ in layers]
+        self.caches = [FusedConvBN() for _ in layers]
         self.has_norm = [
             isinstance(layer, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d)
             for layer, follower in pairwise(layers)
@@ -86,7 +86,7 @@ class NormedConvs(NormFolding, nn.Sequential):
         layers = iter(enumerate(self))
         for index, layer in layers:
             if index < len(self.has_norm) and self.has_norm[index]:
-                x = self.normed(index, x, layer, next(layers)[1])
+                x = self.conv_bn(index, x, layer, next(layers)[1])
             else:
                 x = layer(x)
         return x
@@ -109,7 +109,7 @@ def convolve(conv: nn.Module, x: Tensor, kernel: Tensor | None = None, bias: Ten
     return convolution(x, kernel, bias, **geometry)
 
 
-def _fold(conv: nn.Module, norm: nn.Module, dtype: torch.dtype) -> Folded:
+def _fuse(conv: nn.Module, norm: nn.Module, dtype: torch.dtype) -> FusedConv:
     kernel = conv.kernel() if isinstance(conv, DepthwiseConv) else conv.weight
     wide = sum_dtype(kernel)
     mean, variance, weight, bias = (
@@ -118,4 +118,4 @@ def _fold(conv: nn.Module, norm: nn.Module, dtype: torch.dtype) -> Folded:
     gain = weight * torch.rsqrt(variance + norm.eps)  # C'
     shift = -mean if conv.bias is None else conv.bias.to(wide) - mean
     kernel = kernel.to(wide) * gain.reshape(-1, *[1] * (kernel.ndim - 1))
-    return Folded(kernel.to(dtype), gain * shift + bias)
+    return FusedConv(kernel.to(dtype), gain * shift + bias)

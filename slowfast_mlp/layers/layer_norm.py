@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from slowfast_mlp.kernels import fused
-from slowfast_mlp.kernels.layer_norm import normalise
+from slowfast_mlp.kernels.layer_norm import layer_norm
 
 
-class MapNorm(nn.LayerNorm):
+class LayerNormCL(nn.LayerNorm):
     """Layer norm over the channels of a map, in the type of the map.
 
     Autocast on a GPU would make it float32, and with the norm that a stage starts with all its residuals:
@@ -18,4 +18,4 @@ class MapNorm(nn.LayerNorm):
         """[..., C] -> [..., C]."""
         if not fused.enabled(self) or x.dtype == torch.float16:
             return super().forward(x)
-        return normalise(x, self.weight, self.bias, self.eps)[0]
+        return layer_norm(x, self.weight, self.bias, self.eps)[0]

@@ -15,10 +15,10 @@ from slowfast_mlp.layers.cross_attention_bridge import (
     Former,
     FormerToMobile,
     MobileToFormer,
-    positions,
+    flatten_map,
 )
-from slowfast_mlp.layers.depthwise import DepthwiseConv, Time
-from slowfast_mlp.layers.fused_conv_bn import NormedConvs
+from slowfast_mlp.layers.depthwise import DepthwiseConv, TemporalKernel
+from slowfast_mlp.layers.fused_conv_bn import ConvBNSequential
 
 HEAD_EXPANSION = 6
 
@@ -26,9 +26,11 @@ HEAD_EXPANSION = 6
 class Lite(nn.Module):
     """Depth-wise and linear point-wise convolution without tokens, with a residual where shapes allow."""
 
-    def __init__(self, dim: int, out_dim: int, *, hidden_dim: int, stride: int, groups: int, time: Time):
+    def __init__(
+        self, dim: int, out_dim: int, *, hidden_dim: int, stride: int, groups: int, time: TemporalKernel
+    ):
         super().__init__()
-        self.conv = NormedConvs(
+        self.conv = ConvBNSequential(
             DepthwiseConv(dim, hidden_dim, stride=stride, time=time),
             nn.BatchNorm2d(hidden_dim),
             relu6(),
@@ -53,7 +55,14 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, dim: int, out_dim: int, *, hidden_dims: Sequence[int], token_dim: int, groups: int, time: Time
+        self,
+        dim: int,
+        out_dim: int,
+        *,
+        hidden_dims: Sequence[int],
+        token_dim: int,
+        groups: int,
+        time: TemporalKernel,
     ):
         super().__init__()
         is_down = len(hidden_dims) == 2
@@ -76,7 +85,7 @@ class Block(nn.Module):
         self.skip_from = 2 if is_down else 0 if dim == out_dim else None
         for index, (conv, shuffle_groups, is_active) in enumerate(steps, start=1):
             shuffle = _shuffle(shuffle_groups if groups > 1 else 1)
-            unit = NormedConvs(conv, nn.BatchNorm2d(conv.out_channels), shuffle)
+            unit = ConvBNSequential(conv, nn.BatchNorm2d(conv.out_channels), shuffle)
             self.add_module(f"conv{index}", unit)
             if is_active:
                 self.add_module(f"hyper{index}", DynamicReLU(conv.out_channels, token_dim))
@@ -87,15 +96,15 @@ class Block(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """[B·T, C, H, W], [B, M, D] -> [B·T, C', H', W'], [B, M, D]."""
         tokens = self.global_block(self.local_global(x, tokens))
-        kept = x
+        skip = x
         for index in range(1, self.num_convs + 1):
             x = getattr(self, f"conv{index}")(x)
             if hasattr(self, f"hyper{index}"):
                 x = getattr(self, f"hyper{index}")(x, tokens)
             if index == self.skip_from:
-                kept = x
+                skip = x
         if self.skip_from is not None:
-            x = x + kept
+            x = x + skip
         return self.global_local(x, tokens), tokens
 
 
@@ -107,7 +116,7 @@ class Classifier(nn.Module):
     ):
         super().__init__()
         hidden_dim = HEAD_EXPANSION * dim
-        self.conv = NormedConvs(
+        self.conv = ConvBNSequential(
             _shuffle(groups), _pointwise(dim, hidden_dim, groups), nn.BatchNorm2d(hidden_dim), relu6()
         )
         self.act = nn.Hardswish()
@@ -123,7 +132,7 @@ class Classifier(nn.Module):
                 "TRAIN.BATCH_SIZE gives a process 1 clip, but Mobile-Former's head has a batch norm over "
                 "clips. Use 2 or more for every process."
             )
-        pooled = positions(self.conv(x), tokens.shape[0]).mean(dim=1)  # B 6C
+        pooled = flatten_map(self.conv(x), tokens.shape[0]).mean(dim=1)  # B 6C
         return self.fc(torch.cat([self.act(pooled), tokens[:, 0]], dim=-1))
 
 

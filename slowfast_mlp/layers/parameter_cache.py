@@ -19,7 +19,7 @@ class ParameterCache:
     def __init__(self) -> None:
         self._value: Any = None
         self._key: Any = None
-        self._seen: list[tuple[Tensor, int]] = []
+        self._versions: list[tuple[Tensor, int]] = []
 
     def get(self, sources: Iterable[Tensor], key: Any, make: Callable[[], Any]) -> Any:
         """The value of `make`, which reads `sources`."""
@@ -27,7 +27,7 @@ class ParameterCache:
             return make()
         sources = list(sources)
         if torch.is_grad_enabled() or any(source.grad is not None for source in sources):
-            self.drop()
+            self.clear()
             return make()
         # Inference tensors do not count how often they were written to; fake and meta ones have no values.
         kinds = (nn.Parameter, Tensor)
@@ -36,17 +36,17 @@ class ParameterCache:
         if self._value is None or key != self._key or not self._is_current(sources):
             self._value, self._key = make(), key
             # Aliases: they keep the memory from being given to another tensor, and share the count of writes.
-            self._seen = [(source.detach(), source._version) for source in sources]
+            self._versions = [(source.detach(), source._version) for source in sources]
         return self._value
 
-    def drop(self) -> None:
+    def clear(self) -> None:
         """Gives the memory back."""
-        self._value, self._key, self._seen = None, None, []
+        self._value, self._key, self._versions = None, None, []
 
     def _is_current(self, sources: list[Tensor]) -> bool:
-        return len(sources) == len(self._seen) and all(
+        return len(sources) == len(self._versions) and all(
             source._version == version and source.is_set_to(alias)
-            for source, (alias, version) in zip(sources, self._seen)
+            for source, (alias, version) in zip(sources, self._versions)
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ParameterCache":
@@ -64,5 +64,5 @@ class CachingModule(nn.Module):
     def train(self, mode: bool = True) -> "CachingModule":
         """As nn.Module.train; gives the memory of the caches back."""
         for cache in self.caches:
-            cache.drop()
+            cache.clear()
         return super().train(mode)

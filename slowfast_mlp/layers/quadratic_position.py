@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from slowfast_mlp.layers.relative_position import Window, mix_windows, relative_offsets
+from slowfast_mlp.layers.relative_position import WindowSize, mix_windows, relative_offsets
 
 QUADRATIC_STD = 0.01  # initial std of the centers around 0, and of the spreads around the identity
 
@@ -22,7 +22,7 @@ class QuadraticPosition(nn.Module):
     signs differ in the authors' code, and so in their weights.
     """
 
-    def __init__(self, window: Window, num_groups: int):
+    def __init__(self, window: WindowSize, num_groups: int):
         super().__init__()
         self.window = window
         self.num_groups = num_groups
@@ -48,7 +48,7 @@ class QuadraticPosition(nn.Module):
         return mix_windows(u, self.weights(), self.token_proj_n_bias, self.window)
 
 
-def _monomials(window: Window) -> Tensor:
+def _monomials(window: WindowSize) -> Tensor:
     """x, y, x², y², x·y of d for all tokens m, n: [5, N²]. The constant term cancels in the softmax."""
     _, y, x = relative_offsets(window).flatten(1).float()
     x = -x

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from slowfast_mlp.layers.clip_size import divisors
 
 TABLE_INITS = ("zeros", "trunc_normal")
-Window = tuple[int, int, int]
+WindowSize = tuple[int, int, int]
 
 
 class GatingUnit(nn.Module):
@@ -44,7 +44,7 @@ class LearnedPosition(nn.Module):
     first), or "trunc_normal" (std 0.02), which that code intends but never runs.
     """
 
-    def __init__(self, window: Window, num_groups: int, *, table_init: str):
+    def __init__(self, window: WindowSize, num_groups: int, *, table_init: str):
         super().__init__()
         if table_init not in TABLE_INITS:
             raise ValueError(f"MODEL.ARGS.table_init {table_init!r}: use one of {', '.join(TABLE_INITS)}.")
@@ -67,7 +67,7 @@ class LearnedPosition(nn.Module):
         return mix_windows(u, self.weights(), self.token_proj_n_bias, self.window)
 
 
-def mix_windows(u: Tensor, weights: Tensor, bias: Tensor, window: Window) -> Tensor:
+def mix_windows(u: Tensor, weights: Tensor, bias: Tensor, window: WindowSize) -> Tensor:
     """Mixes the tokens of every window of `u` with `weights` [G, N, N], then adds `bias` [1, N, 1].
 
     [B, T, H, W, C] -> the same. Groups are the batch of one matrix product; cutting into windows and groups
@@ -83,14 +83,14 @@ def mix_windows(u: Tensor, weights: Tensor, bias: Tensor, window: Window) -> Ten
     return mixed.reshape(B, T, H, W, C)
 
 
-def relative_offsets(window: Window) -> Tensor:
+def relative_offsets(window: WindowSize) -> Tensor:
     """m - n for all tokens m (output) and n (input) of a window, in time, height and width: [3, N, N]."""
     places = torch.stack(torch.meshgrid(*(torch.arange(side) for side in window), indexing="ij"))
     places = places.flatten(1)  # 3 N, tokens in raster order
     return places[:, :, None] - places[:, None, :]
 
 
-def relative_index(window: Window) -> Tensor:
+def relative_index(window: WindowSize) -> Tensor:
     """The row of the table for every pair of tokens m, n: [N, N]; the last axis of the window is fastest."""
     index = torch.zeros((), dtype=torch.int64)
     for side, offset in zip(window, relative_offsets(window)):
@@ -98,7 +98,7 @@ def relative_index(window: Window) -> Tensor:
     return index
 
 
-def demand_groups(num_groups: tuple[int, ...], mixed_dims: tuple[int, ...]) -> None:
+def check_groups(num_groups: tuple[int, ...], mixed_dims: tuple[int, ...]) -> None:
     """Raises ValueError unless the groups of every stage divide the width that is mixed there."""
     for stage, (groups, dim) in enumerate(zip(num_groups, mixed_dims), start=1):
         if dim % groups:
@@ -125,7 +125,7 @@ def resample_positions(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
         if bias_name not in state or table_name not in state:
             continue
         bias, table = state[bias_name], state[table_name]
-        window = window_of(bias.shape[1], table.shape[0])
+        window = infer_window(bias.shape[1], table.shape[0])
         if window is None or window == unit.window:
             continue
         fitted[bias_name] = _resample_bias(bias, window, unit.window)
@@ -133,7 +133,7 @@ def resample_positions(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     return fitted
 
 
-def window_of(num_tokens: int, num_offsets: int) -> Window | None:
+def infer_window(num_tokens: int, num_offsets: int) -> WindowSize | None:
     """The window (t, W, W) with as many tokens and table rows, or None: (196, 729) is (1, 14, 14)."""
     for side in range(1, math.isqrt(num_tokens) + 1):
         t, rest = divmod(num_tokens, side * side)
@@ -142,12 +142,12 @@ def window_of(num_tokens: int, num_offsets: int) -> Window | None:
     return None
 
 
-def _resample_bias(bias: Tensor, old: Window, new: Window) -> Tensor:
+def _resample_bias(bias: Tensor, old: WindowSize, new: WindowSize) -> Tensor:
     """[1, N, 1] -> [1, N', 1]."""
     return _resize(bias.reshape(*old, 1), new).reshape(1, -1, 1)
 
 
-def _resample_table(table: Tensor, old: Window, new: Window) -> Tensor:
+def _resample_table(table: Tensor, old: WindowSize, new: WindowSize) -> Tensor:
     """[rows, G] -> [rows', G]."""
     old_sides, (num_times, *new_sides) = ([2 * side - 1 for side in window] for window in (old, new))
     grid = table.reshape(*old_sides, -1)  # t h w G, now sides of the grid of offsets
@@ -157,7 +157,7 @@ def _resample_table(table: Tensor, old: Window, new: Window) -> Tensor:
     return _resize(grid, (num_times, *new_sides)).flatten(0, 2)
 
 
-def _resize(grid: Tensor, sides: Window) -> Tensor:
+def _resize(grid: Tensor, sides: WindowSize) -> Tensor:
     """[t, h, w, G] -> [t', h', w', G], bicubic over h and w, then linear over t; a side that fits stays."""
     if grid.shape[1:3] != sides[1:]:
         frames = F.interpolate(grid.permute(0, 3, 1, 2), size=sides[1:], mode="bicubic")  # t G h' w'

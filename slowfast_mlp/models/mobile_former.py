@@ -17,17 +17,17 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from slowfast_mlp.layers.activation_checkpointing import run_block
-from slowfast_mlp.layers.clip_size import ClipSizes, divisors, frames_of
+from slowfast_mlp.layers.clip_size import ClipSizes, clips_to_frames, divisors
 from slowfast_mlp.layers.cross_attention_bridge import NUM_BRIDGE_HEADS, MobileToFormer
-from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
-from slowfast_mlp.layers.fused_conv_bn import NormedConvs
+from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, TemporalKernel
+from slowfast_mlp.layers.fused_conv_bn import ConvBNSequential
 from slowfast_mlp.layers.mobile_former_block import Block, Classifier, Lite, relu6
 
 MIN_CROP_SIZE = 32  # the side is halved five times
 # Maps of 1/2, 1/4, ... 1/32 of the side.
 STAGES = (1, 2, 3, 4, 5)
 # Kind of block -> the numbers in its row of `blocks`, where C' is the width that it gives.
-ROWS = {"lite": ("h", "C'", "stride"), "M": ("h", "C'"), "D": ("h1", "C'", "h2")}
+BLOCK_FIELDS = {"lite": ("h", "C'", "stride"), "M": ("h", "C'"), "D": ("h1", "C'", "h2")}
 SMALL_BLOCKS = (
     ("lite", 24, 12, 2), ("M", 36, 12), ("D", 72, 24, 96), ("M", 72, 24), ("D", 144, 48, 192), ("M", 192, 48),
     ("M", 288, 64), ("D", 384, 96, 384), ("M", 576, 96),
@@ -80,15 +80,15 @@ class MobileFormer(nn.Module):
         temporal_std: float | None = None,
     ):
         super().__init__()
-        _demand_clip_size(num_frames, crop_size)
-        _demand_rows(stem_dim, blocks, groups)
+        _check_clip_size(num_frames, crop_size)
+        _check_blocks(stem_dim, blocks, groups)
         for name, number in dict(num_tokens=num_tokens, fc_dim=fc_dim).items():
-            _demand(number >= 1, name, number, "give 1 or more")
-        _demand(token_dim >= 4 and token_dim % 4 == 0, "token_dim", token_dim, "give a multiple of 4")
-        _demand(0 <= dropout < 1, "dropout", dropout, "give a rate from 0 up to, but not, 1")
-        time = _time(num_frames, temporal, temporal_kernel, temporal_std)
-        wrong = set(temporal_stages) - set(STAGES)
-        _demand(not wrong, "temporal_stages", list(temporal_stages), f"choose from {list(STAGES)}")
+            _check_argument(number >= 1, name, number, "give 1 or more")
+        _check_argument(token_dim >= 4 and token_dim % 4 == 0, "token_dim", token_dim, "give a multiple of 4")
+        _check_argument(0 <= dropout < 1, "dropout", dropout, "give a rate from 0 up to, but not, 1")
+        time = _make_temporal_kernel(num_frames, temporal, temporal_kernel, temporal_std)
+        unknown = set(temporal_stages) - set(STAGES)
+        _check_argument(not unknown, "temporal_stages", list(temporal_stages), f"choose from {list(STAGES)}")
         self.num_frames = num_frames
         self.crop_size = crop_size
         has_time = time.kind != "none" and bool(temporal_stages)
@@ -96,20 +96,20 @@ class MobileFormer(nn.Module):
         self.clip_sizes = ClipSizes(
             num_frames=num_frames,
             crop_size=crop_size,
-            frames_from=None if has_time or num_frames == 1 else 2,
-            crop_from=MIN_CROP_SIZE,
+            min_frames=None if has_time or num_frames == 1 else 2,
+            min_crop_size=MIN_CROP_SIZE,
         )
         self.num_classes = num_classes
         self.tokens = nn.Embedding(num_tokens, token_dim)
-        self.stem = NormedConvs(
+        self.stem = ConvBNSequential(
             nn.Conv2d(3, stem_dim, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(stem_dim), relu6()
         )
         self.features = nn.ModuleList()
         dim, stage = stem_dim, 1
         for kind, *widths in blocks:
             stage += kind == "D" or (kind == "lite" and widths[2] == 2)
-            here = time if stage in temporal_stages else replace(time, kind="none")
-            shared = dict(groups=groups, time=here)
+            block_time = time if stage in temporal_stages else replace(time, kind="none")
+            shared = dict(groups=groups, time=block_time)
             if kind == "lite":
                 block = Lite(dim, widths[1], hidden_dim=widths[0], stride=widths[2], **shared)
             else:
@@ -143,9 +143,9 @@ class MobileFormer(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the last linear layer sees [B, C], before its dropout."""
-        self.clip_sizes.demand(x)
+        self.clip_sizes.check(x)
         tokens = self.tokens.weight.expand(x.shape[0], -1, -1)  # B M D: of the clip, not of its frames
-        x = self.stem(frames_of(x))
+        x = self.stem(clips_to_frames(x))
         for block in self.features:
             x, tokens = run_block(block, x, tokens, recompute=self.grad_checkpointing)
         return self.classifier.features(x, self.local_global(x, tokens))
@@ -164,12 +164,12 @@ def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     return dict(state)
 
 
-def _demand(is_legal: bool, name: str, value: object, advice: str) -> None:
-    if not is_legal:
+def _check_argument(is_valid: bool, name: str, value: object, advice: str) -> None:
+    if not is_valid:
         raise ValueError(f"MODEL.ARGS.{name} {value!r}: {advice}.")
 
 
-def _demand_clip_size(num_frames: int, crop_size: int) -> None:
+def _check_clip_size(num_frames: int, crop_size: int) -> None:
     if num_frames < 1:
         raise ValueError(f"DATA.NUM_FRAMES {num_frames}: use 1 for the image model, or 2 and more for video.")
     if crop_size < MIN_CROP_SIZE:
@@ -178,42 +178,46 @@ def _demand_clip_size(num_frames: int, crop_size: int) -> None:
         )
 
 
-def _demand_rows(stem_dim: int, rows: Sequence[Sequence[str | int]], groups: int) -> None:
+def _check_blocks(stem_dim: int, rows: Sequence[Sequence[str | int]], groups: int) -> None:
     """Raises ValueError unless each row of `blocks` has its widths, and these fit together and `groups`."""
-    _demand(stem_dim >= 1, "stem_dim", stem_dim, "give 1 or more")
-    _demand(len(rows) >= 1, "blocks", list(rows), "give one row or more")
+    _check_argument(stem_dim >= 1, "stem_dim", stem_dim, "give 1 or more")
+    _check_argument(len(rows) >= 1, "blocks", list(rows), "give one row or more")
     dim, grouped = stem_dim, []
     for row in map(list, rows):
         kind, *widths = row or [None]
-        _demand(kind in ROWS, "blocks", row, f"use one of {list(ROWS)} as its kind")
-        meaning = f"give {kind!r}, {', '.join(ROWS[kind])}, each 1 or more"
-        are_counts = all(isinstance(width, int) and width >= 1 for width in widths)
-        _demand(are_counts and len(widths) == len(ROWS[kind]), "blocks", row, meaning)
+        _check_argument(kind in BLOCK_FIELDS, "blocks", row, f"use one of {list(BLOCK_FIELDS)} as its kind")
+        expected = f"give {kind!r}, {', '.join(BLOCK_FIELDS[kind])}, each 1 or more"
+        are_positive = all(isinstance(width, int) and width >= 1 for width in widths)
+        _check_argument(are_positive and len(widths) == len(BLOCK_FIELDS[kind]), "blocks", row, expected)
         hidden_dim, out_dim = widths[:2]
         if kind == "lite":
-            _demand(widths[2] <= 2, "blocks", row, "use a stride of 1 or 2")
+            _check_argument(widths[2] <= 2, "blocks", row, "use a stride of 1 or 2")
         else:
             for width in (dim, out_dim):
-                _demand(width % NUM_BRIDGE_HEADS == 0, "blocks", row, f"the width {width} must be even")
+                _check_argument(
+                    width % NUM_BRIDGE_HEADS == 0, "blocks", row, f"the width {width} must be even"
+                )
         factors = {"lite": [(hidden_dim, dim)], "M": [], "D": [(hidden_dim, dim), (widths[-1], out_dim)]}
         for width, base in factors[kind]:
             advice = f"{width} must be a multiple of {base}, the width that its depth-wise convolution gets"
-            _demand(width % base == 0, "blocks", row, advice)
+            _check_argument(width % base == 0, "blocks", row, advice)
         grouped += {"lite": [hidden_dim, out_dim], "M": [dim, *widths], "D": widths}[kind]
         dim = out_dim
-    legal = divisors(math.gcd(*grouped, dim))
-    _demand(groups in legal, "groups", groups, f"use one of {legal}, which divide the widths of the blocks")
+    valid = divisors(math.gcd(*grouped, dim))
+    _check_argument(
+        groups in valid, "groups", groups, f"use one of {valid}, which divide the widths of the blocks"
+    )
 
 
-def _time(num_frames: int, kind: str, kernel_len: int, std: float | None) -> Time:
+def _make_temporal_kernel(num_frames: int, kind: str, kernel_len: int, std: float | None) -> TemporalKernel:
     """The checked arguments `temporal...`; an image has no time."""
-    _demand(kind in TEMPORAL_STD, "temporal", kind, f"use one of {list(TEMPORAL_STD)}")
+    _check_argument(kind in TEMPORAL_STD, "temporal", kind, f"use one of {list(TEMPORAL_STD)}")
     is_odd = kernel_len >= 3 and kernel_len % 2 == 1
-    _demand(is_odd, "temporal_kernel", kernel_len, "use an odd length of 3 or more")
+    _check_argument(is_odd, "temporal_kernel", kernel_len, "use an odd length of 3 or more")
     std = TEMPORAL_STD[kind] if std is None else std
-    _demand(std >= 0, "temporal_std", std, "give 0 or more")
+    _check_argument(std >= 0, "temporal_std", std, "give 0 or more")
     kind = kind if num_frames > 1 else "none"
-    return Time(num_frames=num_frames, kind=kind, kernel_len=kernel_len, std=std)
+    return TemporalKernel(num_frames=num_frames, kind=kind, kernel_len=kernel_len, std=std)
 
 
 MODEL = MobileFormer

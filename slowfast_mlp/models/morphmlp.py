@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.kernels import fused, morph_block
-from slowfast_mlp.kernels.gelu_conv import ActivatedConv
+from slowfast_mlp.kernels.gelu_conv import GeluConv
 from slowfast_mlp.layers.activation_checkpointing import run_block
-from slowfast_mlp.layers.chunking import fitting_chunk_lens, fitting_temporal_groups, time_positions
-from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
-from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding, convolve
+from slowfast_mlp.layers.chunking import num_time_positions, resolve_chunk_lens, resolve_temporal_groups
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, check_stage_tables
+from slowfast_mlp.layers.fused_conv_bn import ConvBNModule, FusedConvBN, convolve
 from slowfast_mlp.layers.inflate import inflate_weights
-from slowfast_mlp.layers.layer_norm import MapNorm
+from slowfast_mlp.layers.layer_norm import LayerNormCL
 from slowfast_mlp.layers.mlp import Mlp
 from slowfast_mlp.layers.morph_fc import MorphFC, TemporalMorphFC
 
@@ -52,14 +52,14 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        if fused.enabled(self) and morph_block.fits(self, x):
+        if fused.enabled(self) and morph_block.can_fuse(self, x):
             return morph_block.morph_block(self, x)
         timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
         x = x + self.drop_path(self.fc(self.norm1(timed)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class Stem(NormFolding):
+class Stem(ConvBNModule):
     """Two convolutions of stride 2: a quarter of the side and, for video, half of the frames."""
 
     def __init__(self, dim: int, *, video: bool):
@@ -71,7 +71,7 @@ class Stem(NormFolding):
         self.act = nn.GELU()
         self.proj2 = _halving_conv(dim // 2, dim, video=video)
         self.norm2 = norm(dim)
-        self.caches = (FoldedNorm(), FoldedNorm())
+        self.caches = (FusedConvBN(), FusedConvBN())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, T/2, H/4, W/4, C]; an image has T = 1 and keeps it."""
@@ -81,14 +81,14 @@ class Stem(NormFolding):
         layout = torch.channels_last_3d if self.video else torch.channels_last
         if x.device.type == "mps":
             layout = torch.contiguous_format  # its convolutions in 3-D take no other
-        x = self.normed(0, x.contiguous(memory_format=layout), self.proj1, self.norm1)
+        x = self.conv_bn(0, x.contiguous(memory_format=layout), self.proj1, self.norm1)
         x = x.contiguous(memory_format=layout)
         if fused.enabled(self) and torch.is_grad_enabled():
             conv = self.proj2
-            self.caches[1].drop()
-            x = self.norm2(ActivatedConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding))
+            self.caches[1].clear()
+            x = self.norm2(GeluConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding))
         else:
-            x = self.normed(1, self.act(x), self.proj2, self.norm2)
+            x = self.conv_bn(1, self.act(x), self.proj2, self.norm2)
         if not self.video:
             x = x.unsqueeze(2)  # B C 1 H W
         return x.permute(0, 2, 3, 4, 1)  # B T H W C: channels last for the linear layers
@@ -100,7 +100,7 @@ class Downsample(nn.Module):
     def __init__(self, dim: int, out_dim: int, *, video: bool):
         super().__init__()
         self.proj = _halving_conv(dim, out_dim, video=video)
-        self.norm = MapNorm(out_dim)
+        self.norm = LayerNormCL(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
@@ -152,17 +152,17 @@ class MorphMLP(nn.Module):
     ):
         super().__init__()
         tables = dict(depths=depths, dims=dims, chunk_lens=chunk_lens, temporal_groups=temporal_groups)
-        demand_stages(NUM_STAGES, **tables)
+        check_stage_tables(NUM_STAGES, **tables)
         if any(dim % 4 for dim in dims):
             raise ValueError(f"MODEL.ARGS.dims {list(dims)}: every width must be a multiple of 4.")
         if mlp_ratio < 1:
             raise ValueError(f"MODEL.ARGS.mlp_ratio {mlp_ratio}: give 1 or more.")
         if not 0 <= drop_path < 1:
             raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
-        chunk_lens = fitting_chunk_lens(crop_size, dims, chunk_lens)
+        chunk_lens = resolve_chunk_lens(crop_size, dims, chunk_lens)
         video = num_frames > 1
         if num_frames != 1:
-            temporal_groups = fitting_temporal_groups(num_frames, dims, temporal_groups)
+            temporal_groups = resolve_temporal_groups(num_frames, dims, temporal_groups)
         self.num_frames = num_frames
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(num_frames=num_frames, crop_size=crop_size)
@@ -175,7 +175,7 @@ class MorphMLP(nn.Module):
             blocks = nn.ModuleList(
                 Block(
                     dim,
-                    temporal=TemporalMorphFC(dim, num_positions=time_positions(num_frames), **temporal)
+                    temporal=TemporalMorphFC(dim, num_positions=num_time_positions(num_frames), **temporal)
                     if temporal
                     else None,
                     spatial=MorphFC(dim, chunk_lens[stage], whole_map=stage == NUM_STAGES - 1),
@@ -211,7 +211,7 @@ class MorphMLP(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        self.clip_sizes.demand(x)
+        self.clip_sizes.check(x)
         for embed, blocks in self.stages():
             x = embed(x)  # B T H W C
             for block in blocks:

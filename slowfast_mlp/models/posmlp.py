@@ -17,13 +17,13 @@ from torchvision.ops import StochasticDepth
 from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.gated_block import Branch, gated_block, mix_branches
 from slowfast_mlp.layers.activation_checkpointing import run_block
-from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages
-from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding
-from slowfast_mlp.layers.layer_norm import MapNorm
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, check_stage_tables
+from slowfast_mlp.layers.fused_conv_bn import ConvBNModule, FusedConvBN
+from slowfast_mlp.layers.layer_norm import LayerNormCL
 from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 from slowfast_mlp.layers.quadratic_position import QuadraticPosition
-from slowfast_mlp.layers.relative_position import GatingUnit, LearnedPosition, Window, demand_groups
-from slowfast_mlp.layers.windows import by_window, cut_windows, join_windows, square_windows
+from slowfast_mlp.layers.relative_position import GatingUnit, LearnedPosition, WindowSize, check_groups
+from slowfast_mlp.layers.windows import by_window, resolve_window_sizes, window_partition, window_reverse
 
 NORM_EPS = 1e-6  # of all norms, batch norms too
 ENCODINGS = ("quadratic", "learned")
@@ -62,7 +62,7 @@ class Layer(CachingModule):
         return x + self.drop_path(self.dropout(mixed))
 
 
-class Stem(NormFolding):
+class Stem(ConvBNModule):
     """Two convolutions of stride 2 and one over channels, each with BatchNorm: a quarter of the side."""
 
     def __init__(self, dim: int):
@@ -73,14 +73,14 @@ class Stem(NormFolding):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(conv.out_channels, eps=NORM_EPS) for conv in self.projs)
         self.act = nn.GELU()
-        self.caches = [FoldedNorm() for _ in self.projs]
+        self.caches = [FusedConvBN() for _ in self.projs]
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, 1, H, W] -> [B, 1, H/4, W/4, C]."""
         x = x.squeeze(2)  # B 3 H W
         for index, (conv, norm) in enumerate(zip(self.projs, self.norms)):
             x = self.act(x) if index else x
-            x = self.normed(index, x, conv, norm)  # B C/2 H/2 W/2, then B C H/4 W/4
+            x = self.conv_bn(index, x, conv, norm)  # B C/2 H/2 W/2, then B C H/4 W/4
         return x.permute(0, 2, 3, 1).unsqueeze(1)  # B 1 H/4 W/4 C: channels last for the linear layers
 
 
@@ -90,7 +90,7 @@ class Pool(nn.Module):
     def __init__(self, dim: int, out_dim: int):
         super().__init__()
         self.conv = nn.Conv2d(dim, out_dim, kernel_size=3, stride=2, padding=1, groups=dim)
-        self.norm = MapNorm(out_dim, eps=NORM_EPS)
+        self.norm = LayerNormCL(out_dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 1, H, W, C] -> [B, 1, H/2, W/2, C']."""
@@ -113,10 +113,10 @@ class Level(nn.Module):
         """[B, 1, H, W, C] -> [B, 1, H', W', C']; `recompute` as in run_block."""
         x = self.pool(x) if self.has_pool else x
         height = x.shape[2]
-        x = cut_windows(x, self.side)  # B R 1 N C
+        x = window_partition(x, self.side)  # B R 1 N C
         for layer in self.encoder:
             x = run_block(layer, x, recompute=recompute)
-        return join_windows(x, self.side, height)
+        return window_reverse(x, self.side, height)
 
 
 class PosMLP(nn.Module):
@@ -155,9 +155,9 @@ class PosMLP(nn.Module):
                 f"DATA.NUM_FRAMES {num_frames}: PosMLP takes pictures. Use 1, or MODEL.NAME posmlp_video."
             )
         tables = dict(depths=depths, dims=dims, num_groups=num_groups, mlp_ratios=mlp_ratios, windows=windows)
-        demand_stages(NUM_STAGES, **tables)
-        _demand_dims(dims, mlp_ratios)
-        demand_groups(num_groups, tuple(ratio * dim // 2 for ratio, dim in zip(mlp_ratios, dims)))
+        check_stage_tables(NUM_STAGES, **tables)
+        _check_dims(dims, mlp_ratios)
+        check_groups(num_groups, tuple(ratio * dim // 2 for ratio, dim in zip(mlp_ratios, dims)))
         for name, rate in (("dropout", dropout), ("drop_path", drop_path)):
             if not 0 <= rate < 1:
                 raise ValueError(f"MODEL.ARGS.{name} {rate}: give a rate from 0 up to, but not, 1.")
@@ -171,7 +171,7 @@ class PosMLP(nn.Module):
         self.patch_embed = Stem(dims[0])
         self.levels = nn.ModuleList()
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
-        for stage, side in enumerate(square_windows(crop_size, windows)):
+        for stage, side in enumerate(resolve_window_sizes(crop_size, windows)):
             dim, groups, ratio = dims[stage], num_groups[stage], mlp_ratios[stage]
             layers = [
                 Layer(
@@ -203,11 +203,11 @@ class PosMLP(nn.Module):
 
     def stage_maps(self, x: Tensor, stage: int) -> Tensor:
         """What the blocks of stage `stage`, from 0, give, [B, R, T, N, C] -> maps [B, T, H, W, C]."""
-        return join_windows(x, self.levels[stage].side, math.isqrt(x.shape[1] * x.shape[3]))
+        return window_reverse(x, self.levels[stage].side, math.isqrt(x.shape[1] * x.shape[3]))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, 1, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        self.clip_sizes.demand(x)
+        self.clip_sizes.check(x)
         x = self.patch_embed(x)  # B 1 H/4 W/4 C
         for level in self.levels:
             x = level(x, recompute=self.grad_checkpointing)
@@ -223,13 +223,13 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if not name.endswith(INDEX_BUFFERS)}
 
 
-def _position(window: Window, num_groups: int, *, encoding: str, table_init: str) -> nn.Module:
+def _position(window: WindowSize, num_groups: int, *, encoding: str, table_init: str) -> nn.Module:
     if encoding == "quadratic":
         return QuadraticPosition(window, num_groups)
     return LearnedPosition(window, num_groups, table_init=table_init)
 
 
-def _demand_dims(dims: tuple[int, ...], mlp_ratios: tuple[int, ...]) -> None:
+def _check_dims(dims: tuple[int, ...], mlp_ratios: tuple[int, ...]) -> None:
     if dims[0] % 2 or any(ratio * dim % 2 for ratio, dim in zip(mlp_ratios, dims)):
         raise ValueError(
             f"MODEL.ARGS.dims {list(dims)}: the first width, and mlp_ratio · width of each, must be even."

@@ -17,19 +17,25 @@ from torchvision.ops import StochasticDepth
 from slowfast_mlp.kernels import fused
 from slowfast_mlp.kernels.gated_block import Branch, gated_block
 from slowfast_mlp.layers.activation_checkpointing import run_block
-from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, frames_of
-from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormFolding, convolve
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, check_stage_tables, clips_to_frames
+from slowfast_mlp.layers.fused_conv_bn import ConvBNModule, FusedConvBN, convolve
 from slowfast_mlp.layers.inflate import inflate_weights
-from slowfast_mlp.layers.layer_norm import MapNorm
+from slowfast_mlp.layers.layer_norm import LayerNormCL
 from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 from slowfast_mlp.layers.relative_position import (
     GatingUnit,
     LearnedPosition,
-    Window,
-    demand_groups,
+    WindowSize,
+    check_groups,
     resample_positions,
 )
-from slowfast_mlp.layers.windows import by_window, cut_windows, join_windows, square_windows, temporal_windows
+from slowfast_mlp.layers.windows import (
+    by_window,
+    resolve_window_sizes,
+    temporal_windows,
+    window_partition,
+    window_reverse,
+)
 
 # Block type -> its steps, each the sum of the branches named: fc mixes space, t_fc time. In "joint" fc mixes
 # both at once. "parallel" is the released one.
@@ -76,7 +82,7 @@ class Block(CachingModule):
         dim: int,
         *,
         block: str,
-        windows: dict[str, Window],
+        windows: dict[str, WindowSize],
         num_groups: int,
         table_init: str,
         rate: float,
@@ -103,7 +109,7 @@ class Block(CachingModule):
         return [[getattr(self, name).encoder.branch() for name in step] for step in self.steps]
 
 
-class Stem(NormFolding):
+class Stem(ConvBNModule):
     """Two convolutions of stride 2 over every frame: a quarter of the side, all of the frames."""
 
     def __init__(self, dim: int):
@@ -113,14 +119,14 @@ class Stem(NormFolding):
         self.act = nn.GELU()
         self.proj2 = _halving_conv(dim // 2, dim)
         self.norm2 = nn.BatchNorm2d(dim)
-        self.caches = (FoldedNorm(), FoldedNorm())
+        self.caches = (FusedConvBN(), FusedConvBN())
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> [B, T, H/4, W/4, C]."""
         B, _, T, _, _ = x.shape
         # In the blocks' own order, in which the convolutions also take 0.6 of the time.
-        frames = self.act(self.normed(0, frames_of(x), self.proj1, self.norm1))
-        frames = self.normed(1, frames, self.proj2, self.norm2)  # BT C H/4 W/4
+        frames = self.act(self.conv_bn(0, clips_to_frames(x), self.proj1, self.norm1))
+        frames = self.conv_bn(1, frames, self.proj2, self.norm2)  # BT C H/4 W/4
         frames = frames.permute(0, 2, 3, 1)  # BT H/4 W/4 C
         return frames.reshape(B, T, *frames.shape[1:])
 
@@ -131,7 +137,7 @@ class Downsample(nn.Module):
     def __init__(self, dim: int, out_dim: int):
         super().__init__()
         self.proj = _halving_conv(dim, out_dim)
-        self.norm = MapNorm(out_dim)
+        self.norm = LayerNormCL(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H/2, W/2, C']."""
@@ -183,15 +189,15 @@ class PosMLPVideo(nn.Module):
         tables = dict(
             depths=depths, dims=dims, num_groups=num_groups, windows=windows, time_windows=time_windows
         )
-        demand_stages(NUM_STAGES, **tables)
+        check_stage_tables(NUM_STAGES, **tables)
         if dims[0] % 2:
             raise ValueError(f"MODEL.ARGS.dims {list(dims)}: the first width must be even.")
-        demand_groups(num_groups, dims)
+        check_groups(num_groups, dims)
         if block not in BLOCKS:
             raise ValueError(f"MODEL.ARGS.block {block!r}: use one of {', '.join(BLOCKS)}.")
         if not 0 <= drop_path < 1:
             raise ValueError(f"MODEL.ARGS.drop_path {drop_path}: give a rate from 0 up to, but not, 1.")
-        self.sides = square_windows(crop_size, windows)
+        self.sides = resolve_window_sizes(crop_size, windows)
         lengths = temporal_windows(num_frames, time_windows)
         self.num_frames = num_frames
         self.crop_size = crop_size
@@ -224,18 +230,18 @@ class PosMLPVideo(nn.Module):
 
     def stage_maps(self, x: Tensor, stage: int) -> Tensor:
         """What the blocks of stage `stage`, from 0, give, [B, R, T, N, C] -> maps [B, T, H, W, C]."""
-        return join_windows(x, self.sides[stage], math.isqrt(x.shape[1] * x.shape[3]))
+        return window_reverse(x, self.sides[stage], math.isqrt(x.shape[1] * x.shape[3]))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        self.clip_sizes.demand(x)
+        self.clip_sizes.check(x)
         for side, (embed, blocks) in zip(self.sides, self.stages()):
             x = embed(x)  # B T H W C
             height = x.shape[2]
-            x = cut_windows(x, side)  # B R T N C
+            x = window_partition(x, side)  # B R T N C
             for block in blocks:
                 x = run_block(block, x, recompute=self.grad_checkpointing)
-            x = join_windows(x, side, height)  # B T H W C
+            x = window_reverse(x, side, height)  # B T H W C
         return self.norm(x).mean(dim=(1, 2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -267,7 +273,7 @@ def fit_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tens
     return resample_positions(state, model)
 
 
-def _branch_windows(block: str, length: int, side: int, *, video: bool) -> dict[str, Window]:
+def _branch_windows(block: str, length: int, side: int, *, video: bool) -> dict[str, WindowSize]:
     """The window (t, h, w) of every branch of a block type."""
     if block == "joint":
         return {"fc": (length, side, side)}

@@ -21,14 +21,14 @@ from torchvision.ops import StochasticDepth
 
 from slowfast_mlp.layers.activation_checkpointing import run_block
 from slowfast_mlp.layers.affine_shift import (
-    SPACE_STEPS,
-    TIME_STEPS,
+    SPATIAL_SHIFTS,
+    TEMPORAL_SHIFTS,
     AffineShift,
     convolve_frames,
     frame_conv,
 )
-from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, demand_stages, divisors
-from slowfast_mlp.layers.layer_norm import MapNorm
+from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, check_stage_tables, divisors
+from slowfast_mlp.layers.layer_norm import LayerNormCL
 from slowfast_mlp.layers.mlp import Mlp
 
 TOTAL_STRIDE = 32
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, *, mixer: nn.Module, mlp_ratio: int, norm_eps: float, drop_path: float):
         super().__init__()
-        self.norm1 = MapNorm(dim, eps=norm_eps)
+        self.norm1 = LayerNormCL(dim, eps=norm_eps)
         self.mixer = mixer
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, dim * mlp_ratio, dim)
@@ -67,7 +67,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         kernel_size, stride, padding = geometry
         self.proj = nn.Conv2d(dim, out_dim, kernel_size, stride=stride, padding=padding)
-        self.norm = MapNorm(out_dim, eps=norm_eps)
+        self.norm = LayerNormCL(out_dim, eps=norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H', W', C']."""
@@ -85,7 +85,7 @@ class ConvStem(nn.Module):
         self.convs = nn.ModuleList(
             frame_conv(dim, out, kernel_frames, kernel_size=3, stride=2) for dim, out in pairwise(dims)
         )
-        self.norms = nn.ModuleList(MapNorm(dim, eps=norm_eps) for dim in dims[1:])
+        self.norms = nn.ModuleList(LayerNormCL(dim, eps=norm_eps) for dim in dims[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, 3] -> [B, T, H/4, W/4, C]."""
@@ -138,25 +138,27 @@ class VAST(nn.Module):
     ):
         super().__init__()
         video = num_frames > 1
-        steps = SPACE_STEPS + TIME_STEPS if video and shift_time else SPACE_STEPS
+        shifts = SPATIAL_SHIFTS + TEMPORAL_SHIFTS if video and shift_time else SPATIAL_SHIFTS
         dropout = VIDEO_DROPOUT * video if dropout is None else dropout
-        _demand_size(num_frames, crop_size)
-        demand_stages(NUM_STAGES, depths=depths, dims=dims)
-        _demand_mixer(dims, gate=gate, reduction=reduction, shift_divisor=shift_divisor, num_steps=len(steps))
-        _demand_kernels(bias_kernel, dict(bias_kernel_frames=bias_kernel_frames, stem_frames=stem_frames))
-        _demand_stem(stem, stem_frames)
-        _demand_scale(dict(dropout=dropout, drop_path=drop_path), mlp_ratio=mlp_ratio, norm_eps=norm_eps)
+        _check_size(num_frames, crop_size)
+        check_stage_tables(NUM_STAGES, depths=depths, dims=dims)
+        _check_mixer(
+            dims, gate=gate, reduction=reduction, shift_divisor=shift_divisor, num_shifts=len(shifts)
+        )
+        _check_kernels(bias_kernel, dict(bias_kernel_frames=bias_kernel_frames, stem_frames=stem_frames))
+        _check_stem(stem, stem_frames)
+        _check_scale(dict(dropout=dropout, drop_path=drop_path), mlp_ratio=mlp_ratio, norm_eps=norm_eps)
         self.num_frames = num_frames
         self.crop_size = crop_size
         self.clip_sizes = ClipSizes(
             num_frames=num_frames,
             crop_size=crop_size,
-            frames_from=2 if video else None,  # the image model has no time
-            crop_from=TOTAL_STRIDE,
+            min_frames=2 if video else None,  # the image model has no time
+            min_crop_size=TOTAL_STRIDE,
         )
         self.num_classes = num_classes
         mixer = partial(
-            AffineShift, steps=steps, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
+            AffineShift, shifts=shifts, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
             bias_kernel=bias_kernel, bias_kernel_frames=bias_kernel_frames if video else 1, out_proj=out_proj,
         )  # fmt: skip
         block = partial(Block, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
@@ -199,7 +201,7 @@ class VAST(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] -> what the head sees [B, C], the mean over all normalised tokens."""
-        self.clip_sizes.demand(x)
+        self.clip_sizes.check(x)
         x = x.permute(0, 2, 3, 4, 1)  # B T H W C, C = 3: channels last from here on
         for embed, blocks in self.stages():
             x = embed(x)
@@ -230,7 +232,7 @@ def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     return inflated
 
 
-def _demand_size(num_frames: int, crop_size: int) -> None:
+def _check_size(num_frames: int, crop_size: int) -> None:
     if num_frames < 1:
         raise ValueError(
             f"DATA.NUM_FRAMES {num_frames}: there must be a frame. Use 1 or more; 1 is the image model."
@@ -242,29 +244,29 @@ def _demand_size(num_frames: int, crop_size: int) -> None:
         )
 
 
-def _demand_mixer(
-    dims: tuple[int, ...], *, gate: str, reduction: int, shift_divisor: int, num_steps: int
+def _check_mixer(
+    dims: tuple[int, ...], *, gate: str, reduction: int, shift_divisor: int, num_shifts: int
 ) -> None:
     if gate not in GATES:
         raise ValueError(f"MODEL.ARGS.gate {gate!r}: use one of {', '.join(GATES)}.")
-    if min(dims) < num_steps:
+    if min(dims) < num_shifts:
         raise ValueError(
-            f"MODEL.ARGS.dims {list(dims)}: use widths of {num_steps} or more, a channel a direction."
+            f"MODEL.ARGS.dims {list(dims)}: use widths of {num_shifts} or more, a channel a direction."
         )
-    if not num_steps <= shift_divisor <= min(dims):
+    if not num_shifts <= shift_divisor <= min(dims):
         raise ValueError(
-            f"MODEL.ARGS.shift_divisor {shift_divisor}: each of {num_steps} directions moves a width over "
-            f"shift_divisor channels, at least one. Use {num_steps} to {min(dims)}."
+            f"MODEL.ARGS.shift_divisor {shift_divisor}: each of {num_shifts} directions moves a width over "
+            f"shift_divisor channels, at least one. Use {num_shifts} to {min(dims)}."
         )
-    fitting = divisors(math.gcd(*dims))
-    if reduction not in fitting:
+    valid = divisors(math.gcd(*dims))
+    if reduction not in valid:
         raise ValueError(
             f"MODEL.ARGS.reduction {reduction} does not divide every width of {list(dims)}. Use one of "
-            f"{fitting}."
+            f"{valid}."
         )
 
 
-def _demand_kernels(bias_kernel: int | None, frames: dict[str, int]) -> None:
+def _check_kernels(bias_kernel: int | None, frames: dict[str, int]) -> None:
     if bias_kernel is not None and (bias_kernel < 1 or bias_kernel % 2 == 0):
         raise ValueError(f"MODEL.ARGS.bias_kernel {bias_kernel}: use an odd number (1, 3, 5, ...) or null.")
     for name, number in frames.items():
@@ -272,7 +274,7 @@ def _demand_kernels(bias_kernel: int | None, frames: dict[str, int]) -> None:
             raise ValueError(f"MODEL.ARGS.{name} {number}: use an odd number (1, 3, 5, ...).")
 
 
-def _demand_stem(stem: str, stem_frames: int) -> None:
+def _check_stem(stem: str, stem_frames: int) -> None:
     if stem not in STEMS:
         raise ValueError(f"MODEL.ARGS.stem {stem!r}: use one of {', '.join(STEMS)}.")
     if stem == "patch" and stem_frames > 1:
@@ -281,7 +283,7 @@ def _demand_stem(stem: str, stem_frames: int) -> None:
         )
 
 
-def _demand_scale(rates: dict[str, float], *, mlp_ratio: int, norm_eps: float) -> None:
+def _check_scale(rates: dict[str, float], *, mlp_ratio: int, norm_eps: float) -> None:
     for name, rate in rates.items():
         if not 0 <= rate < 1:
             raise ValueError(f"MODEL.ARGS.{name} {rate}: give a rate from 0 up to, but not, 1.")

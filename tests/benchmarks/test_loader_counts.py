@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from slowfast_mlp.benchmarks import loader_passes, loader_profile
-from slowfast_mlp.benchmarks.host_syncs import count_waits
+from slowfast_mlp.benchmarks.host_syncs import count_host_syncs
 from slowfast_mlp.benchmarks.load_reference import load_reference
-from slowfast_mlp.benchmarks.loader_counts import decodes_of_test, our_counts
+from slowfast_mlp.benchmarks.loader_counts import count_loader, count_test_decodes
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, ensure_corpus, render
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.data.video_io.video import open_video
@@ -56,22 +56,22 @@ def test_a_frame_that_is_asked_for_twice_is_converted_once(write_numbered):
 @pytest.mark.parametrize("kind", ["gop250", "gop12", "fastdecode"])
 def test_a_training_clip_converts_its_16_frames_and_decodes_no_more_than_its_file(small_corpus, kind):
     jobs = loader_passes.make_jobs(small_corpus[kind], loader_passes.DENSE, num_epochs=2, crop_size=32)
-    counts = our_counts(jobs, small_corpus[kind], "exact", 32)
+    counts = count_loader(jobs, small_corpus[kind], "exact", 32)
     assert counts.converted == 16
     assert 16 <= counts.decoded < 100
 
 
 def test_the_bytes_of_a_clip_to_the_device_are_those_of_its_pixels(small_corpus):
     jobs = loader_passes.make_jobs(small_corpus["gop12"], loader_passes.DENSE, num_epochs=1, crop_size=32)
-    host, device = (our_counts(jobs, small_corpus["gop12"], mode, 32) for mode in ("exact", "device"))
-    assert host.bytes_of_clip == 3 * 16 * 32 * 32
-    assert device.bytes_of_clip == 3 * 16 * 128 * 170 / 2  # one decode for two views
+    host, device = (count_loader(jobs, small_corpus["gop12"], mode, 32) for mode in ("exact", "device"))
+    assert host.bytes_per_clip == 3 * 16 * 32 * 32
+    assert device.bytes_per_clip == 3 * 16 * 128 * 170 / 2  # one decode for two views
 
 
 @pytest.mark.parametrize(("num_clips", "num_crops"), [(4, 1), (1, 3), (2, 3)])
 def test_all_views_of_a_test_come_from_one_read(small_corpus, num_clips, num_crops):
     views = dict(num_clips=num_clips, num_crops=num_crops, crop_size=64)
-    assert decodes_of_test(small_corpus["gop12"], **views) == 1
+    assert count_test_decodes(small_corpus["gop12"], **views) == 1
 
 
 def test_the_plain_way_gives_the_frames_of_the_same_numbers(write_numbered, plain_way):
@@ -85,8 +85,8 @@ def test_the_plain_way_makes_the_same_view_but_for_rounding(small_corpus, plain_
     records = small_corpus["jpg"]
     (job,) = loader_passes.make_jobs(records, loader_passes.SEGMENTS, num_epochs=1, crop_size=64)
     plan = replace(job.params[0], ops=(("Invert", 0),), erasure=None)
-    plain = plain_way.training_views_of_pictures(loader_passes.picture_paths(job), [plan])
-    frames = plain_way.read_pictures(loader_passes.picture_paths(job))
+    plain = plain_way.training_views_from_images(loader_passes.image_paths(job), [plan])
+    frames = plain_way.read_images(loader_passes.image_paths(job))
     ours = loader_passes.HOST_MODES["exact"](frames, plan).permute(3, 0, 1, 2).unsqueeze(0)
     assert plain.shape == ours.shape == (1, 3, 16, 64, 64)
     assert ((plain * 0.225 + 0.45) * 255 - ours.float()).abs().max() < 1.01
@@ -98,7 +98,7 @@ def test_the_profile_finds_time_in_every_stage_of_training_from_videos(small_cor
     load = loader_passes.our_pass(
         loader_passes.train_videos(records, loader_passes.DENSE, "exact", crop_size=64),
         jobs,
-        loader_passes.input_maker(torch.device("cpu")),
+        loader_passes.make_device_transform(torch.device("cpu")),
     )
     profile = loader_profile.profile(load, loader_profile.OURS)
     assert [title for title, seconds in profile.seconds.items() if seconds <= 0] == []
@@ -109,7 +109,7 @@ def test_the_profile_finds_time_in_every_stage_of_training_from_videos(small_cor
 def test_the_profile_finds_time_in_every_stage_of_the_plain_way(small_corpus, plain_way):
     jobs = loader_passes.make_jobs(small_corpus["gop12"], loader_passes.DENSE, num_epochs=1, crop_size=64)
     profile = loader_profile.profile(
-        loader_passes.plain_pass(plain_way, jobs, loader_passes.DENSE), loader_profile.PLAIN
+        loader_passes.reference_pass(plain_way, jobs, loader_passes.DENSE), loader_profile.REFERENCE
     )
     assert [title for title, seconds in profile.seconds.items() if seconds <= 0] == []
 
@@ -148,7 +148,7 @@ def test_values_that_python_asks_of_tensors_are_counted_but_not_those_of_the_opt
 
     work()
     positive = bool(layer(torch.ones(1, 2)).sum() > 0)
-    assert count_waits(work, torch.device("cpu"), optimizer) == (4 if positive else 3)
+    assert count_host_syncs(work, torch.device("cpu"), optimizer) == (4 if positive else 3)
 
 
 def test_a_record_of_pictures_names_its_files():
@@ -160,4 +160,4 @@ def test_a_record_of_pictures_names_its_files():
         indices=(0, 3),
         params=(),
     )
-    assert loader_passes.picture_paths(job) == ["/a/00001.jpg", "/a/00004.jpg"]
+    assert loader_passes.image_paths(job) == ["/a/00001.jpg", "/a/00004.jpg"]

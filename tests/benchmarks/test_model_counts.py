@@ -8,8 +8,8 @@ a CPU it keeps 888 MiB. Mobile-Former 52M has clips of 8x224x224, two a pass.
 import pytest
 import torch
 
-from slowfast_mlp.benchmarks.memory_traffic import traffic_of
-from slowfast_mlp.benchmarks.model_passes import FORWARD, TRAIN, Subject, count
+from slowfast_mlp.benchmarks.memory_traffic import measure_traffic
+from slowfast_mlp.benchmarks.model_passes import FORWARD, TRAIN, BenchModel, count_pass
 from slowfast_mlp.models import mobile_former, morphmlp, posmlp_video
 from slowfast_mlp.models.morphmlp import VARIANTS, MorphMLP
 from tests.models.reference import reference
@@ -27,7 +27,7 @@ def model():
 def counts_of(model, kind, dtype=torch.float32):
     clips = torch.empty(1, 3, 16, 224, 224, device="meta", dtype=dtype)
     labels = torch.empty(1, dtype=torch.int64, device="meta")
-    return count(Subject(name="ours", net=model, call=model), kind, clips, labels, "fp32")
+    return count_pass(BenchModel(name="ours", net=model, call=model), kind, clips, labels, "fp32")
 
 
 @pytest.mark.parametrize("stage", MAPS)
@@ -35,7 +35,7 @@ def test_a_block_copies_its_map_into_another_order_four_times_at_most(model, sta
     T, side, C = MAPS[stage]
     block, x = getattr(model, f"blocks{stage}")[0], torch.empty(1, T, side, side, C, device="meta")
     with torch.no_grad():
-        traffic = traffic_of(lambda: block(x))
+        traffic = measure_traffic(lambda: block(x))
     of_maps = [size for size in traffic.permute_copies if size == x.numel()]
     # There and back in time, and one copy for every spatial branch, which is added back without one.
     assert len(of_maps) == (3 if stage == 4 else 4)
@@ -69,8 +69,8 @@ def test_in_bf16_a_further_clip_of_a_training_step_moves_what_is_demanded(module
     for batch in (1, 2):
         clips = torch.empty(batch, 3, 16, 224, 224, device="meta", dtype=torch.bfloat16)
         labels = torch.empty(batch, dtype=torch.int64, device="meta")
-        subject = Subject(name="ours", net=half, call=half)
-        moved[batch] = count(subject, TRAIN, clips, labels, "fp32").bytes_moved
+        bench_model = BenchModel(name="ours", net=half, call=half)
+        moved[batch] = count_pass(bench_model, TRAIN, clips, labels, "fp32").bytes_moved
     assert most / 2 < moved[2] - moved[1] <= most
 
 
@@ -79,8 +79,8 @@ def test_all_samples_of_a_batch_take_the_same_number_of_kernels(model):
     for batch in (2, 5):
         clips = torch.empty(batch, 3, 16, 224, 224, device="meta")
         labels = torch.empty(batch, dtype=torch.int64, device="meta")
-        counted[batch] = count(
-            Subject(name="ours", net=model, call=model), TRAIN, clips, labels, "fp32"
+        counted[batch] = count_pass(
+            BenchModel(name="ours", net=model, call=model), TRAIN, clips, labels, "fp32"
         ).kernels
     assert counted[2] == counted[5]
 
@@ -91,8 +91,8 @@ def counts_of_both(model, kind):
     labels = torch.zeros(2, dtype=torch.int64)
     counts = []
     for net in (model, reference(model)):
-        subject = Subject(name="mobile_former", net=net, call=net)
-        counts.append(count(subject, kind, clips, labels, "fp32"))
+        bench_model = BenchModel(name="mobile_former", net=net, call=net)
+        counts.append(count_pass(bench_model, kind, clips, labels, "fp32"))
     return counts
 
 
@@ -106,7 +106,7 @@ def test_mobile_former_copies_the_clip_into_the_order_of_its_maps_and_no_map(sma
     clips = torch.zeros(2, 3, 8, 224, 224)
     with torch.no_grad():
         small_mobile_former.eval()(clips)
-        copies = traffic_of(lambda: small_mobile_former(clips)).permute_copies
+        copies = measure_traffic(lambda: small_mobile_former(clips)).permute_copies
     assert max(copies) == clips.numel()
     assert sorted(copies)[-2] < 1e4  # rows of tokens
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from slowfast_mlp.benchmarks.other_codebases import PEERS, build_peer, importing
+from slowfast_mlp.benchmarks.other_codebases import PEERS, build_peer, import_from_checkout
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.models.morphmlp import MorphMLP
 
@@ -67,11 +67,11 @@ def test_afterwards_nothing_of_a_checkout_can_be_imported(checkout, ours):
 
 
 def test_a_package_of_that_name_that_was_imported_before_is_there_afterwards(checkout, tmp_path):
-    with importing(checkout, "slowfast", "slowfast.models"):
+    with import_from_checkout(checkout, "slowfast", "slowfast.models"):
         from slowfast.models import build
 
         sys.modules["slowfast"] = build  # stands for the user's own
-        with importing(checkout, "slowfast"):
+        with import_from_checkout(checkout, "slowfast"):
             assert "slowfast" not in sys.modules
         assert sys.modules["slowfast"] is build
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from slowfast_mlp.kernels.autocast import compute_dtype, without_autocast
+from slowfast_mlp.kernels.autocast import compute_dtype, disable_autocast
 from slowfast_mlp.models.morphmlp import MorphMLP
 from slowfast_mlp.models.posmlp_video import PosMLPVideo
 
@@ -37,7 +37,7 @@ def test_the_arithmetic_is_autocasts_where_that_is_on_but_for_float64():
 def test_without_autocast_products_have_the_type_of_their_factors():
     x = torch.ones(2, 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        with without_autocast(x), without_autocast(x.to("meta")):
+        with disable_autocast(x), disable_autocast(x.to("meta")):
             assert (x @ x).dtype == torch.float32
         assert (x @ x).dtype == torch.bfloat16
 

@@ -1,4 +1,4 @@
-"""The fast form of PosMLP-Video and PosMLP: the numbers and gradients of the reference implementation, from
+"""The fast config of PosMLP-Video and PosMLP: the numbers and gradients of the reference implementation, from
 fewer passes over memory.
 """
 
@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
+from slowfast_mlp.benchmarks.memory_traffic import measure_traffic, saved_bytes
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.kernels import gated_mixing
 from slowfast_mlp.kernels.fused import use_reference
-from slowfast_mlp.kernels.gated_mixing import Form, Weights
+from slowfast_mlp.kernels.gated_mixing import MixingConfig, Weights
 from slowfast_mlp.layers.quadratic_position import QuadraticPosition
-from slowfast_mlp.layers.windows import cut_windows
+from slowfast_mlp.layers.windows import window_partition
 from slowfast_mlp.models import posmlp
 from slowfast_mlp.models.posmlp_video import BLOCKS, VARIANTS, PosMLPVideo
 from tests.models.reference import reference
@@ -127,11 +127,11 @@ def test_the_kernels_gradient_is_the_slope_of_what_it_computes(is_scaled, residu
     layers = [draw(4 * mixed, C), draw(4 * mixed), draw(C, 2 * mixed), draw(C)]
     mixers = [draw(G, N, N), draw(G, T, T), draw(N), draw(T)]  # space, then time
     scale = torch.tensor([0.5, 2.0], dtype=torch.float64) if is_scaled else None
-    form = Form(inner=(1, N), residual=residual, eps=1e-5)
+    config = MixingConfig(inner=(1, N), residual=residual, eps=1e-5)
 
     def mix(x, *tensors):
         weights = Weights(*tensors[:4], tuple(tensors[4:6]), tuple(tensors[6:]))
-        return gated_mixing.gated_mixing(x, weights, scale=scale, form=form)
+        return gated_mixing.gated_mixing(x, weights, scale=scale, config=config)
 
     assert torch.autograd.gradcheck(mix, (draw(S, T, N, C), *layers, *mixers))
 
@@ -155,7 +155,7 @@ def test_a_block_may_be_used_twice_and_its_gradient_taken_twice():
     model = tiny().double()
     block, plain = model.blocks1[0], reference(model).blocks1[0]
     x = torch.randn(2, 4, 8, 8, 16, dtype=torch.float64)
-    x = cut_windows(x, 2)
+    x = window_partition(x, 2)
     ours, theirs = block(block(x)).square().sum(), plain(plain(x)).square().sum()
     own, expected = dict(block.named_parameters()), dict(plain.named_parameters())
     first = torch.autograd.grad(ours, list(own.values()), retain_graph=True)
@@ -172,10 +172,10 @@ def test_an_image_layer_with_dropout_drops_before_the_residual():
     layer = posmlp.Layer(6, position=position, mlp_ratio=4, dropout=0.5, rate=0.0).double()
     x = torch.randn(2, 1, 4, 4, 6, dtype=torch.float64)
     torch.manual_seed(1)
-    out = layer(cut_windows(x, 2))
+    out = layer(window_partition(x, 2))
     torch.manual_seed(1)
     with use_reference():
-        expected = layer(cut_windows(x, 2))
+        expected = layer(window_partition(x, 2))
     assert torch.allclose(out, expected)
 
 
@@ -186,7 +186,7 @@ def test_gradients_of_an_image_layer_are_those_of_its_equation(encoding):
     layer = posmlp.Layer(6, position=position, mlp_ratio=4, dropout=0.0, rate=0.0).double()
     x = torch.randn(2, 1, 4, 4, 6, dtype=torch.float64)
     parameters = list(layer.parameters())
-    x = cut_windows(x, 2)
+    x = window_partition(x, 2)
     ours = torch.autograd.grad(layer(x).square().sum(), parameters)
     with use_reference():
         expected = torch.autograd.grad(layer(x).square().sum(), parameters)
@@ -275,7 +275,7 @@ def test_a_copy_and_a_model_in_training_hold_no_weights_but_their_own():
 def test_an_evaluation_folds_weights_and_gathers_maps_in_its_first_pass_alone():
     model = tiny().eval()
     with torch.no_grad():
-        first, second = (traffic_of(lambda: model(clips())).names for _ in range(2))
+        first, second = (measure_traffic(lambda: model(clips())).names for _ in range(2))
     assert (first.count("embedding"), second.count("embedding")) == (10, 0)
     assert len(first) - len(second) >= 5 * 15  # in every block
     for name in ("addmm", "addmm_", "baddbmm", "gelu_"):
@@ -284,7 +284,7 @@ def test_an_evaluation_folds_weights_and_gathers_maps_in_its_first_pass_alone():
 
 def test_a_step_gathers_every_map_once():
     model = tiny()
-    names = traffic_of(lambda: model(clips()).sum().backward()).names
+    names = measure_traffic(lambda: model(clips()).sum().backward()).names
     assert names.count("embedding") == 10
 
 
@@ -294,7 +294,7 @@ def test_a_block_of_an_evaluation_has_a_dozen_kernels_and_permutes_no_tokens():
     x = torch.randn(2, 16, 2, 16, 16).double()
     with torch.no_grad():
         block(x)
-        ours = traffic_of(lambda: block(x))
+        ours = measure_traffic(lambda: block(x))
     assert [name for name in ours.names if name != "clone"] == [
         "native_layer_norm", "addmm", "gelu_", "baddbmm", "mul_", "baddbmm", "mul_", "add", "addmm_",
     ]  # fmt: skip
@@ -308,7 +308,9 @@ def test_stages_reorder_tokens_at_their_ends_alone():
     tokens = [3 * 2 * side * side * dim for side, dim in ((24, 16), (12, 32), (6, 64), (3, 128))]
     with torch.no_grad():
         model(x)
-        permuted, of_reference = (traffic_of(lambda net=net: net(x)).permute_copies for net in (model, plain))
+        permuted, of_reference = (
+            measure_traffic(lambda net=net: net(x)).permute_copies for net in (model, plain)
+        )
     # Into windows and back in the first two stages; in the others a window is the map.
     assert [permuted.count(size) for size in tokens] == [2, 2, 0, 0]
     assert [of_reference.count(size) for size in tokens] >= [4, 8, 4, 4]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slowfast_mlp.kernels.gelu_conv import ActivatedConv
+from slowfast_mlp.kernels.gelu_conv import GeluConv
 from slowfast_mlp.kernels.linear import input_grad, linear, sum_dtype, weight_grad
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.02}
@@ -44,7 +44,7 @@ def test_an_activated_convolution_is_gelu_and_convolution(num_axes):
     conv = kind(3, 4, kernel_size=3, stride=2, padding=1).double()
     x = torch.randn(2, 3, *[6] * num_axes, dtype=torch.float64, requires_grad=True)
     inputs = (x, conv.weight, conv.bias)
-    ours = ActivatedConv.apply(*inputs, conv.stride, conv.padding)
+    ours = GeluConv.apply(*inputs, conv.stride, conv.padding)
     expected = conv(F.gelu(x))
     assert torch.allclose(ours, expected)
     grad = torch.randn_like(ours)

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from slowfast_mlp import models
-from slowfast_mlp.benchmarks.memory_traffic import traffic_of
+from slowfast_mlp.benchmarks.memory_traffic import measure_traffic
 from slowfast_mlp.engine.ema import Ema
 from slowfast_mlp.engine.precise_bn import recompute_statistics
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.layers.batch_norm import batch_norms
-from slowfast_mlp.layers.fused_conv_bn import FoldedNorm, NormedConvs, NormFolding
+from slowfast_mlp.layers.fused_conv_bn import ConvBNModule, ConvBNSequential, FusedConvBN
 from slowfast_mlp.registry import find_module
 from tests.models.test_every_model import TINY
 
@@ -54,7 +54,7 @@ def clips_for(model, batch=2):
 
 def kept_of(model):
     """What is kept of every folded norm, None where nothing is."""
-    holders = [module for module in model.modules() if isinstance(module, NormFolding)]
+    holders = [module for module in model.modules() if isinstance(module, ConvBNModule)]
     return [folded._cache._value for holder in holders for folded in holder.caches]
 
 
@@ -75,10 +75,10 @@ def test_every_norm_after_a_convolution_is_folded_once(net):
     model = build(net)
     clips = clips_for(model)
     with torch.no_grad():
-        first, second = (traffic_of(lambda: model(clips)).names for _ in range(2))
+        first, second = (measure_traffic(lambda: model(clips)).names for _ in range(2))
         num_kept = sum(value is not None for value in kept_of(model))
         with use_reference():
-            plain = traffic_of(lambda: model(clips)).names
+            plain = measure_traffic(lambda: model(clips)).names
     num_folded = NETS[net][2]
     assert [names.count("native_batch_norm") for names in (plain, second)] == [
         len(batch_norms(model)), len(batch_norms(model)) - num_folded,
@@ -108,7 +108,7 @@ def test_training_and_gradients_call_the_norms_and_let_go_of_what_was_kept(net):
     with torch.inference_mode():
         model(clips)
     assert any(value is not None for value in kept_of(model))
-    names = traffic_of(lambda: model(clips)).names  # in evaluation, with gradients
+    names = measure_traffic(lambda: model(clips)).names  # in evaluation, with gradients
     assert names.count("native_batch_norm") == len(batch_norms(model))
     assert not any(value is not None for value in kept_of(model))
     with torch.inference_mode():
@@ -212,7 +212,7 @@ def test_another_precision_folds_weights_of_its_own():
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_layer_with_a_hook_is_called(place):
-    layers = NormedConvs(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU6()).eval()
+    layers = ConvBNSequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU6()).eval()
     seen = []
     handle = layers[place].register_forward_hook(lambda _, __, output: seen.append(output.shape))
     with torch.inference_mode():
@@ -231,7 +231,7 @@ def test_the_folded_kernel_and_bias_are_the_formula():
         norm.bias.copy_(torch.tensor([0.5, 0.25]))
         norm.running_mean.copy_(torch.tensor([3.0, 1.0]))
         norm.running_var.copy_(torch.tensor([4.0, 16.0]))
-        folded = FoldedNorm().of(conv, norm, torch.zeros(1, 1, 1, 1))
+        folded = FusedConvBN().get(conv, norm, torch.zeros(1, 1, 1, 1))
     assert folded.kernel.flatten().tolist() == [3.0, 5.0]
     assert folded.bias.tolist() == [1 - 3 + 0.5, -1 - 1 + 0.25]
 

@@ -191,9 +191,9 @@ def test_other_sizes_that_a_model_takes_are_seen_as_by_one_built_for_them(built)
     others += [{"num_frames": number} for number in row.get("other_frames", ()) if is_video]
     others = [{**arguments, **other} for other in others]
     sizes = (31, 32, 33, 48, 64)
-    taken = [size for size in sizes if model.clip_sizes.takes(arguments["num_frames"], size)]
+    taken = [size for size in sizes if model.clip_sizes.accepts(arguments["num_frames"], size)]
     assert taken == ([32, 33, 48, 64] if row.get("other_crops") else [arguments["crop_size"]])
-    counts = [number for number in (1, 2, 4, 7) if model.clip_sizes.takes(number, arguments["crop_size"])]
+    counts = [number for number in (1, 2, 4, 7) if model.clip_sizes.accepts(number, arguments["crop_size"])]
     assert counts == ([2, 4, 7] if row.get("other_frames") and is_video else [arguments["num_frames"]])
     model.eval()
     with torch.no_grad():

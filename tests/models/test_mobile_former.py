@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.layers.cross_attention_bridge import DynamicReLU, Former, FormerToMobile, MobileToFormer
-from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, Time
+from slowfast_mlp.layers.depthwise import TEMPORAL_STD, DepthwiseConv, TemporalKernel
 from slowfast_mlp.models import mobile_former
 from slowfast_mlp.models.mobile_former import VARIANTS, MobileFormer
 from tests.models.golden import golden_clip, golden_weights, read_golden
@@ -171,7 +171,7 @@ def test_dynamic_relu_is_relu_when_its_last_layer_is_zero():
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_depthwise_convolution_over_time_is_conv3d_with_the_weight_in_the_middle(stride):
-    time = Time(num_frames=4, kind="dw3d", kernel_len=5, std=0.3)
+    time = TemporalKernel(num_frames=4, kind="dw3d", kernel_len=5, std=0.3)
     conv = DepthwiseConv(3, 6, stride=stride, time=time)
     conv.reset_temporal_parameters()
     kernel = torch.cat([conv.side_taps[:, :, :2], conv.weight[:, :, None], conv.side_taps[:, :, 2:]], dim=2)
@@ -182,7 +182,9 @@ def test_a_depthwise_convolution_over_time_is_conv3d_with_the_weight_in_the_midd
 
 
 def test_a_separable_convolution_is_one_over_time_and_then_one_over_space():
-    conv = DepthwiseConv(3, 6, stride=2, time=Time(num_frames=4, kind="dw1+2d", kernel_len=3, std=0.3))
+    conv = DepthwiseConv(
+        3, 6, stride=2, time=TemporalKernel(num_frames=4, kind="dw1+2d", kernel_len=3, std=0.3)
+    )
     conv.reset_temporal_parameters()
     assert (conv.time_weight[:, :, 1] == 1).all()
     clips = torch.randn(2, 3, 4, 8, 8)
@@ -304,6 +306,6 @@ def test_a_misfit_is_refused_with_the_legal_values(arguments, message):
 )
 def test_clips_may_have_any_number_of_frames_where_time_is_not_convolved(arguments, takes_other_lengths):
     model = MobileFormer(num_classes=5, num_frames=4, **TINY, **arguments).eval()
-    assert model.clip_sizes.takes(6, 48) == takes_other_lengths
+    assert model.clip_sizes.accepts(6, 48) == takes_other_lengths
     if takes_other_lengths:
         assert model(torch.randn(2, 3, 6, 48, 48)).isfinite().all()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from slowfast_mlp.benchmarks.memory_traffic import saved_bytes, traffic_of
-from slowfast_mlp.kernels.dynamic_relu import two_slopes
+from slowfast_mlp.benchmarks.memory_traffic import measure_traffic, saved_bytes
+from slowfast_mlp.kernels.dynamic_relu import dynamic_relu
 from slowfast_mlp.kernels.fused import use_reference
 from slowfast_mlp.kernels.token_attention import attend_to_map, attend_to_tokens
 from slowfast_mlp.models.mobile_former import MobileFormer
@@ -29,16 +29,16 @@ def gradients_of(net):
 def test_values_are_the_larger_of_both_products():
     x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).reshape(1, 1, 1, 1, 5)
     first, second = (torch.tensor(slope).reshape(1, 1, 1, 1, 1) for slope in (0.5, -0.25))
-    assert two_slopes(x, first, second).flatten().tolist() == [0.5, 0.25, 0.0, 0.5, 1.5]
-    assert two_slopes(x, second, first).flatten().tolist() == [0.5, 0.25, 0.0, 0.5, 1.5]
-    assert two_slopes(x, first, first).flatten().tolist() == [-1.0, -0.5, 0.0, 0.5, 1.5]
+    assert dynamic_relu(x, first, second).flatten().tolist() == [0.5, 0.25, 0.0, 0.5, 1.5]
+    assert dynamic_relu(x, second, first).flatten().tolist() == [0.5, 0.25, 0.0, 0.5, 1.5]
+    assert dynamic_relu(x, first, first).flatten().tolist() == [-1.0, -0.5, 0.0, 0.5, 1.5]
 
 
 def test_the_gradient_is_the_slope():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 4, 2, 2, dtype=torch.float64, requires_grad=True)
     first, second = (torch.randn(2, 1, 4, 1, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(two_slopes, (x, first, second))
+    assert torch.autograd.gradcheck(dynamic_relu, (x, first, second))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_evaluation_copies_no_map_into_another_order():
     clips = torch.randn(2, 3, 8, 64, 64)
     with torch.no_grad():
         model.eval()(clips)
-        traffic = traffic_of(lambda: model(clips))
+        traffic = measure_traffic(lambda: model(clips))
     # The clip as frames of channels last.
     assert [size for size in traffic.permute_copies if size > 4096] == [2 * 8 * 3 * 64 * 64]
 
@@ -87,10 +87,10 @@ def test_the_reference_computes_the_same_attention_head_by_head():
     model, _ = models()
     clips = torch.randn(2, 3, 4, 32, 32)
     with torch.no_grad():
-        quick = traffic_of(lambda: model.eval()(clips)).names
+        quick = measure_traffic(lambda: model.eval()(clips)).names
         expected = model(clips)
         with use_reference():
-            readable = traffic_of(lambda: model(clips)).names
+            readable = measure_traffic(lambda: model(clips)).names
             assert torch.allclose(model(clips), expected, atol=1e-5)
     assert "baddbmm" in quick and "baddbmm" not in readable
     assert readable.count("native_batch_norm") > 10
@@ -124,7 +124,7 @@ def test_training_keeps_less_than_the_reference():
 
 def test_it_compiles_to_one_graph():
     def work(x, first, second):
-        return two_slopes(x, first, second).square().sum()
+        return dynamic_relu(x, first, second).square().sum()
 
     torch.manual_seed(0)
     leaves = [torch.randn(2, 3, 4, 2, 2), *(torch.randn(2, 1, 4, 1, 1) for _ in range(2))]

@@ -60,7 +60,7 @@ def demand_equal_gradients(ours, expected, tolerance):
 def test_logits_and_gradients_are_those_of_the_straightforward_form(size, dtype, tolerance):
     quick, plain = build(dtype, **SIZES[size])
     clips = clips_for(SIZES[size], dtype)
-    assert all(morph_block.fits(block, torch.empty(1, 1, 8, 8, 8)) for block in quick.blocks1)
+    assert all(morph_block.can_fuse(block, torch.empty(1, 1, 8, 8, 8)) for block in quick.blocks1)
     logits, ours = gradients(quick, clips)
     expected_logits, expected = gradients(plain, clips)
     assert (logits - expected_logits).abs().max() <= tolerance * expected_logits.abs().max()
@@ -72,7 +72,7 @@ def test_maps_and_chunks_that_do_not_divide_each_other_take_the_readable_form():
         num_frames=4, crop_size=24, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64), chunk_lens=(4, 1, 1, 1)
     )
     quick, plain = build(**arguments)
-    assert not morph_block.fits(quick.blocks1[0], torch.empty(1, 2, 6, 6, 8))
+    assert not morph_block.can_fuse(quick.blocks1[0], torch.empty(1, 2, 6, 6, 8))
     clips = clips_for(arguments)
     logits, ours = gradients(quick, clips)
     expected_logits, expected = gradients(plain, clips)

@@ -6,7 +6,7 @@ import torch
 from slowfast_mlp.checkpoint.weights import load_weights
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.layers.quadratic_position import QuadraticPosition
-from slowfast_mlp.layers.windows import cut_windows, join_windows
+from slowfast_mlp.layers.windows import window_partition, window_reverse
 from slowfast_mlp.models import posmlp
 from slowfast_mlp.models.posmlp import VARIANTS, Layer, PosMLP
 from tests.models.golden import golden_clip, golden_weights, read_golden, sine_input, sine_weights
@@ -103,7 +103,7 @@ def test_a_layer_is_the_papers_equation():
                 place = (slice(None), 0, slice(top, top + 2), slice(left, left + 2), channel)
                 tokens = u[place].flatten(1) @ position.weights()[channel % 3].T
                 mixed[place] = tokens.reshape(2, 2, 2)
-    out = join_windows(layer(cut_windows(x, 2)), 2, 4)
+    out = window_reverse(layer(window_partition(x, 2)), 2, 4)
     assert torch.allclose(out, x + layer.proj_c_s(mixed * v))
 
 

@@ -8,8 +8,8 @@ import torch
 from slowfast_mlp.checkpoint.weights import load_weights
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.layers.relative_position import GatingUnit, LearnedPosition, relative_index, window_of
-from slowfast_mlp.layers.windows import cut_windows, join_windows
+from slowfast_mlp.layers.relative_position import GatingUnit, LearnedPosition, infer_window, relative_index
+from slowfast_mlp.layers.windows import window_partition, window_reverse
 from slowfast_mlp.models import posmlp_video
 from slowfast_mlp.models.posmlp_video import BLOCKS, VARIANTS, Block, PosMLPVideo
 from tests.models.golden import golden_clip, golden_weights, read_golden, sine_input, sine_weights
@@ -94,7 +94,7 @@ def test_a_second_set_of_the_authors_outputs():
         stem = model.patch_embed1(clip)
         block = model.blocks1[0]
         space, time = block.fc(stem), block.t_fc(stem)
-        out = join_windows(block(cut_windows(stem, 4)), 4, 8)
+        out = window_reverse(block(window_partition(stem, 4)), 4, 8)
         logits = model(clip)[0]
     place = (0, 1, 2, 3, slice(3))
     assert stem.sum().item() == pytest.approx(94.92930862, abs=1e-7)
@@ -180,7 +180,7 @@ def test_a_block_is_the_sum_its_type_says(block):
         "s_then_t": lambda: x + S(x) + T(x + S(x)),
         "joint": lambda: x + S(x),
     }[block]()
-    assert torch.allclose(join_windows(layer(cut_windows(x, 2)), 2, 4), expected)
+    assert torch.allclose(window_reverse(layer(window_partition(x, 2)), 2, 4), expected)
     assert S.encoder.gate_unit.pos.window == ((4, 2, 2) if block == "joint" else (1, 2, 2))
 
 
@@ -313,5 +313,5 @@ def test_windows_of_another_size_are_resampled(block):
 
 def test_a_window_is_known_by_its_tokens_and_offsets():
     for t, side in itertools.product((1, 2, 3, 8, 16, 32), (1, 2, 7, 14, 16)):
-        assert window_of(t * side**2, (2 * t - 1) * (2 * side - 1) ** 2) == (t, side, side)
-    assert window_of(6, 8) is None
+        assert infer_window(t * side**2, (2 * t - 1) * (2 * side - 1) ** 2) == (t, side, side)
+    assert infer_window(6, 8) is None

@@ -7,12 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from slowfast_mlp.engine.flops import count_flops, count_parameters
-from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, DepthwiseConv, shift
+from slowfast_mlp.layers.affine_shift import (
+    SPATIAL_SHIFTS,
+    TEMPORAL_SHIFTS,
+    AffineShift,
+    DepthwiseConvCL,
+    shift,
+)
 from slowfast_mlp.models import vast
 from slowfast_mlp.models.vast import GATES, VARIANTS, VAST, Block
 
 TINY = dict(crop_size=64, depths=(1, 1, 1, 1), dims=(8, 16, 32, 64))
-ALL_STEPS = SPACE_STEPS + TIME_STEPS
+ALL_STEPS = SPATIAL_SHIFTS + TEMPORAL_SHIFTS
 # Variant, frames, classes, parameters, fvcore's multiply-adds with 5 an element of every LayerNorm: the
 # reconstruction's own figures.
 FIGURES = [
@@ -41,7 +47,7 @@ def tiny(num_frames, **arguments):
 
 def affine_shift(dim, **arguments):
     defaults = dict(
-        steps=ALL_STEPS, shift_divisor=8, gate="pooled", reduction=4, bias_kernel=3, bias_kernel_frames=3,
+        shifts=ALL_STEPS, shift_divisor=8, gate="pooled", reduction=4, bias_kernel=3, bias_kernel_frames=3,
         out_proj=True,
     )  # fmt: skip
     return AffineShift(dim, **{**defaults, **arguments}).double()
@@ -111,7 +117,7 @@ def test_the_shift_is_a_roll_with_the_border_set_to_zero():
 
 def test_a_group_that_goes_down_has_a_border_of_zeros_and_then_the_row_above():
     x = torch.randn(1, 1, 3, 3, 8)
-    down = shift(x, 1, SPACE_STEPS)[0, 0, :, :, 0]
+    down = shift(x, 1, SPATIAL_SHIFTS)[0, 0, :, :, 0]
     assert not down[0].any()
     assert torch.equal(down[1:], x[0, 0, :-1, :, 0])
 
@@ -129,7 +135,7 @@ def test_the_gradient_of_a_shift_goes_back_to_where_the_element_came_from():
 
 @pytest.mark.parametrize(("kernel_size", "kernel_frames"), [(3, 3), (5, 1), (1, 5)])
 def test_the_depthwise_convolution_is_its_sum(kernel_size, kernel_frames):
-    layer = DepthwiseConv(2, kernel_size=kernel_size, kernel_frames=kernel_frames).double()
+    layer = DepthwiseConvCL(2, kernel_size=kernel_size, kernel_frames=kernel_frames).double()
     x = torch.randn(2, 3, 4, 5, 2, dtype=torch.float64)
     y = layer.conv.bias.expand_as(x).clone()
     weight = layer.conv.weight.reshape(2, kernel_frames, kernel_size, kernel_size)
@@ -186,7 +192,7 @@ def test_a_block_is_the_pre_norm_layer():
 def test_the_image_model_moves_half_of_the_channels_and_the_video_model_three_quarters():
     for num_frames, num_moved in ((1, 4), (4, 6)):
         mixer = tiny(num_frames).blocks1[0].mixer
-        assert len(mixer.steps) * mixer.fold == num_moved  # of 8
+        assert len(mixer.shifts) * mixer.fold == num_moved  # of 8
 
 
 def test_maps_are_a_4th_to_a_32nd_of_the_crop():

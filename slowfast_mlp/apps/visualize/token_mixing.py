@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slowfast_mlp.kernels.fused import use_reference
-from slowfast_mlp.layers.affine_shift import SPACE_STEPS, TIME_STEPS, AffineShift, shift
+from slowfast_mlp.layers.affine_shift import SPATIAL_SHIFTS, TEMPORAL_SHIFTS, AffineShift, shift
 from slowfast_mlp.layers.quadratic_position import QuadraticPosition
 from slowfast_mlp.layers.relative_position import LearnedPosition
 from slowfast_mlp.models.morphmlp import MorphFC, TemporalMorphFC
 
 SHIFT_NAMES = dict(
     zip(
-        SPACE_STEPS + TIME_STEPS,
+        SPATIAL_SHIFTS + TEMPORAL_SHIFTS,
         ("from above", "from below", "from the left", "from the right", "from before", "from after"),
     )
 )
@@ -185,14 +185,14 @@ def _groups(number: int) -> tuple[str, ...]:
 def _shift_maps(name: str, layer: AffineShift, x: Tensor) -> list[LayerMaps]:
     """How much arrives at every place from each direction, after the gate, and the gates themselves."""
     values = layer.value(x)
-    shifted = shift(values, layer.fold, layer.steps)
+    shifted = shift(values, layer.fold, layer.shifts)
     gates = None
     if layer.gate is not None:
         gate_input = values.mean(dim=(1, 2, 3), keepdim=True) if layer.is_pooled else values
         gates = layer.gate(gate_input).sigmoid()
         shifted = shifted * gates
-    sides = [*(SHIFT_NAMES[step] for step in layer.steps), UNSHIFTED]
-    sizes = [layer.fold] * len(layer.steps) + [values.shape[-1] - layer.fold * len(layer.steps)]
+    sides = [*(SHIFT_NAMES[step] for step in layer.shifts), UNSHIFTED]
+    sizes = [layer.fold] * len(layer.shifts) + [values.shape[-1] - layer.fold * len(layer.shifts)]
     groups = [group for group in shifted[0].split(sizes, dim=-1) if group.shape[-1]]  # T H W C
     arriving = torch.stack([group.float().square().mean(dim=(0, 3)).sqrt() for group in groups])  # N H W
     maps = LayerMaps(
