@@ -1,4 +1,4 @@
-"""The section `eval`: videos a second through the loader of a test and a backbone, beside the plain way to
+"""The section `eval`: videos a second through the loader of a test and a backbone, next to the plain way to
 load and compute.
 """
 
@@ -22,7 +22,7 @@ from slowfast_mlp.benchmarks.throughput import build_model
 from slowfast_mlp.data.records import Record
 from slowfast_mlp.engine.precision import Precision
 
-DESCRIPTION = "videos a second of a test with 1x3 and 4x1 views, loader and backbone, beside the plain way"
+DESCRIPTION = "videos a second of a test with 1x3 and 4x1 views, loader and backbone, next to the plain way"
 VIEWS = {"1x3 views": (1, 3), "4x1 views": (4, 1)}
 CORPUS = "gop12"
 QUICK_CROP, QUICK_ARGUMENTS = 32, {"dims": (8, 16, 32, 64)}  # of MorphMLP; others run whole
@@ -73,7 +73,7 @@ def run(
     title = f"{name} {variant}{', narrowed' if small else ''}, {precision.mode}, {len(records)} videos"
     note = (
         "Loader and backbone take turns on one thread, a video at a time. A GPU computes while workers load, "
-        "so that the slower of both is what a test takes there. The plain loader decodes a video anew for "
+        "so that the slower of both is what a test takes there. The plain loader decodes a video again for "
         "every view, and the reference computes a view at a time in fp32. Load average after it: "
         f"{load_average()}."
     )

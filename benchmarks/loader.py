@@ -1,4 +1,4 @@
-"""The section `data`: clips a second and core of our loader, beside the plain way and the bare decoder."""
+"""The section `data`: clips a second and core of our loader, next to the plain way and the bare decoder."""
 
 import argparse
 import importlib.util
@@ -25,7 +25,7 @@ from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION = "clips a second and core of the loader, by stage, beside the plain way and the bare decoder"
+DESCRIPTION = "clips a second and core of the loader, by stage, next to the plain way and the bare decoder"
 REFERENCE, DECODE_ONLY = "plain way", "bare decoder"
 EXACT, FUSED = "exact", "fused"
 DEVICE, DEVICE_ON_CPU = "device, the host's part", "device, all on this CPU"

@@ -52,7 +52,7 @@ def counts_table(
     crop_size: int,
     reference: ModuleType,
 ) -> Table:
-    """The counts of every mode beside those of the plain way."""
+    """The counts of every mode next to those of the plain way."""
     spans = [reference.decode_span(job.record.path, job.start, job.span) for job in jobs]
     plain_frames = sum(map(len, spans)) / len(jobs)
     plain_bytes = 4 * 3 * loader_passes.NUM_FRAMES * crop_size**2

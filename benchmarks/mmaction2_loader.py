@@ -1,4 +1,4 @@
-"""mmaction2's loader, where it is installed, beside ours: its Swin and MViT recipes, a view a decode.
+"""mmaction2's loader, where it is installed, next to ours: its Swin and MViT recipes, a view a decode.
 
 pip install mmaction2 mmengine "mmcv-lite<2.2" pytorchvideo opencv-python-headless einops scipy
 python benchmarks/mmaction2_loader.py FOLDER    (of tools/benchmark.py data --corpus FOLDER)

@@ -45,7 +45,7 @@ from slowfast_mlp.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-DESCRIPTION = "a backbone's passes: time, memory and bytes moved, beside a straightforward formulation of it"
+DESCRIPTION = "a backbone's passes: time, memory and bytes moved, next to a straightforward formulation of it"
 REFERENCE, OURS = "reference", "ours"
 COMPILED = ", compiled"
 CUDA_BATCH, CPU_BATCH = 16, 1
@@ -244,7 +244,7 @@ def _measure(
     clock = "CPU time of one thread" if device.type == "cpu" else "time by events"
     note = (
         f"{clock}; load average after it: {load_average()}. A clip has {flops / 2e9:.1f} G multiply-adds; "
-        f"at {roofline.flops_per_sec / 1e9:.0f} GFLOP/s that is the floor of `x matmul`. `x copy` is beside "
+        f"at {roofline.flops_per_sec / 1e9:.0f} GFLOP/s that is the floor of `x matmul`. `x copy` is next to "
         f"moving the row's own bytes at {roofline.bytes_per_sec / 1e9:.1f} GB/s. Differences are of logits, "
         "to "
         "the first row in fp32; those of another program to ours with its weights."

@@ -73,7 +73,7 @@ def make_pass(
         if bench_model.net.training != (kind == TRAIN):  # else it would let go of what an evaluation keeps
             bench_model.net.train(kind == TRAIN)  # subjects take turns, and a compiled net may be another's
             for parameter in bench_model.net.parameters():
-                parameter.grad = None  # beside which an evaluation keeps nothing
+                parameter.grad = None  # next to which an evaluation keeps nothing
         return train() if kind == TRAIN else forward()
 
     return run

@@ -1,4 +1,4 @@
-"""The optimiser's share of a step, beside the ways in which torch could take it."""
+"""The optimiser's share of a step, next to the ways in which torch could take it."""
 
 import copy
 from collections.abc import Callable

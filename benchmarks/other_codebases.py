@@ -25,7 +25,7 @@ SWIN_DIM = 768  # channels that Video Swin-T ends with
 @dataclass(frozen=True, kw_only=True)
 class Peer:
     """A checkout's network. `family` is our backbone of the same architecture, into which its weights go, or
-    None for another architecture, whose figures stand beside ours without a comparison of outputs.
+    None for another architecture, whose figures stand next to ours without a comparison of outputs.
     """
 
     title: str

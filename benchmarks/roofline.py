@@ -1,4 +1,4 @@
-"""The section `floor`: how quickly this machine multiplies matrices and copies memory, beside which all else
+"""The section `floor`: how quickly this machine multiplies matrices and copies memory, next to which all else
 is judged.
 """
 

@@ -59,7 +59,7 @@ def format_number(value: float) -> str:
 
 
 def spread_cells(figures: Summary, *, decimals: int = 0) -> tuple[str, str]:
-    """Cells of a table beside a median: quartiles, and the spread in percent, marked where it is noisy."""
+    """Cells of a table next to a median: quartiles, and the spread in percent, marked where it is noisy."""
     noisy = " noisy" if figures.is_noisy else ""
     return (
         f"{format_number(figures.p25)}-{format_number(figures.p75)}",

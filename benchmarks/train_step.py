@@ -127,7 +127,7 @@ def run(
 def _measure_in_memory(
     arguments: argparse.Namespace, setup: LoopSetup, log: RunLog, remarks: list[str]
 ) -> list[Table]:
-    """The loop beside the bare one, the parts of its steps, and the optimiser by itself."""
+    """The loop next to the bare one, the parts of its steps, and the optimiser by itself."""
     on_gpu, num_steps = setup.device.type == "cuda", len(setup.batches)
     train = partial(training_loop, setup, log)
     workloads = {BARE: partial(bare_loop, setup), OURS: train}
@@ -179,7 +179,7 @@ def _measure_videos(
             "the backbone takes."
         )
     rows = [(part, f"{rate:.3g}") for part, rate in rates.items()]
-    note = "Of the clock, from the first batch on; one worker loads, beside the loop."
+    note = "Of the clock, from the first batch on; one worker loads, next to the loop."
     columns = ("through the training loop", "clips/s")
     return [Table(title="What limits", note=note, columns=columns, rows=rows), *tables]
 

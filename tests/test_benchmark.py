@@ -163,13 +163,6 @@ def test_the_section_model_compares_ours_with_a_checkout_by_the_checkouts_weight
     assert rows["MTLab/MorphMLP"]["max abs diff"] == "2.5e-01"
 
 
-def test_a_backbone_without_a_reference_is_measured_alone(benchmark):
-    words = ("--quick", "--passes", "forward", "--precision", "fp32")
-    status, out, _ = benchmark("model", "posmlp", "T", *words, "--frames", 1, "--crop", 64)
-    assert status == 0
-    assert "There is no straightforward form of posmlp" in out
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

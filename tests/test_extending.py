@@ -17,7 +17,7 @@ NAMES = ("Archery", "Biking")
 
 @pytest.fixture
 def added_files(tmp_path, monkeypatch):
-    """The files of the page, as if they lay beside the others."""
+    """The files of the page, as if they lay next to the others."""
     text = (ROOT / "docs" / "extending.md").read_text()
     blocks = dict(re.findall(r"`slowfast_mlp/([\w/]+\.py)`.*?```python\n(.*?)```", text, re.DOTALL))
     assert sorted(blocks) == ["data/datasets/ucf101.py", "models/shiftmlp.py"]

@@ -30,7 +30,7 @@ EXAMPLE = """examples:
   python tools/benchmark.py model morphmlp S --precision bf16 --history benchmarks/history.csv
   python tools/benchmark.py eval --model morphmlp S
 
-Every figure is of one thread: seconds of the processor, and those on the clock beside them. What is compared
+Every figure is of one thread: seconds of the processor, and those on the clock next to them. What is compared
 runs in turns (A B B A). A spread (p25 to p75) over 10 % is called noisy: look at the load and measure
 again."""
 

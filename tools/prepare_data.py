@@ -138,7 +138,7 @@ def _transcode_options(arguments: argparse.Namespace) -> TranscodeOptions:
     }
     if encoding_args and not arguments.reencode:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in encoding_args)
-        raise UserError(f"{flags} says how --reencode writes videos anew: add --reencode, or leave it out.")
+        raise UserError(f"{flags} says how --reencode re-encodes videos: add --reencode, or leave it out.")
     return TranscodeOptions(
         encoding=Encoding(**{**ENCODING_DEFAULTS, **encoding_args}) if arguments.reencode else None,
         videos_per_shard=arguments.shards,
@@ -222,7 +222,9 @@ def _imagenet_flags(parser: argparse.ArgumentParser) -> None:
         "--labels", type=Path, required=True, help="LOC_val_solution.csv, or the ground truth"
     )
     parser.add_argument("--synsets", type=Path, help="classes in the order of the ground truth's numbers")
-    parser.add_argument("--train", type=Path, help="folder of the training class folders, to link beside val")
+    parser.add_argument(
+        "--train", type=Path, help="folder of the training class folders, to link next to val"
+    )
     parser.add_argument("--link", choices=LINKS, default=LINKS[0], help="kind of the links (hard)")
     _add_shards(parser, "pictures")
 
@@ -233,7 +235,7 @@ def _add_frame_names(parser: argparse.ArgumentParser, template: str) -> None:
 
 
 def _add_transcode_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reencode", action="store_true", help="write the videos anew into OUT/videos")
+    parser.add_argument("--reencode", action="store_true", help="re-encode the videos into OUT/videos")
     parser.add_argument("--short-side", type=whole_number(1), help="most that the short side has (320)")
     parser.add_argument("--gop", type=whole_number(1), help="frames from keyframe to keyframe (12)")
     parser.add_argument("--crf", type=int, choices=range(52), metavar="0-51", help="quality (23)")

@@ -7,8 +7,8 @@ from pathlib import Path
 from slowfast_mlp.apps.cli import add_quiet, make_parser, run_tool, show_log, written_to
 from slowfast_mlp.apps.predict.inputs import find_inputs
 from slowfast_mlp.apps.predict.load import load
-from slowfast_mlp.apps.report.analyse import visualize_predictions, visualize_videos
 from slowfast_mlp.apps.visualize.attribution import BASELINES
+from slowfast_mlp.apps.visualize.command import visualize_predictions, visualize_videos
 from slowfast_mlp.apps.visualize.explain import ONE_VIEW
 
 EXAMPLE = """examples:

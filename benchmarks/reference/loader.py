@@ -40,7 +40,7 @@ def augment_views(frames: Tensor, plans: Sequence[Any]) -> Tensor:
 def test_view(
     path: str, *, start: float, span: float, num_frames: int, short_size: int, crop_size: int, crop: int
 ) -> Tensor:
-    """One view [3, T, S, S] float32 of a test, for which the video is decoded anew; crop 0 to 2 along the
+    """One view [3, T, S, S] float32 of a test, for which the video is decoded again; crop 0 to 2 along the
     longer side.
     """
     frames = normalize(clip(path, start=start, span=span, num_frames=num_frames).float() / 255)

@@ -23,7 +23,7 @@ from slowfast_mlp.kernels.fused import use_reference
 logger = logging.getLogger(__name__)
 
 ONNX, PROGRAM = ".onnx", ".pt2"
-FACTS_FILE = "slowfast_mlp.json"  # of a program, beside its weights
+FACTS_FILE = "slowfast_mlp.json"  # of a program, next to its weights
 CHECKED_BATCHES = (1, 3)  # two, so that a batch that became fixed is found
 MAX_BATCH = 4096
 
@@ -106,25 +106,25 @@ def write(
         raise UserError(f"{path}: end it in {ONNX} or {PROGRAM}, which tells the format.")
     if target.suffix == ONNX:
         _demand_onnx()
-    beside = target.with_name(f"{target.stem}.part{target.suffix}")
+    part = target.with_name(f"{target.stem}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         writer = _write_onnx if target.suffix == ONNX else _write_program
         with use_reference():  # layers as they are written: whoever runs the file has quick forms of these
-            writer(model, _pixels(2, clip_shape), beside, facts)
-        difference = _largest_difference(model, runner(str(beside)), clip_shape)
+            writer(model, _pixels(2, clip_shape), part, facts)
+        difference = _largest_difference(model, runner(str(part)), clip_shape)
         if not difference <= max_difference:  # also where it is no number
             raise UserError(
                 f"{path}: its logits differ from the model's by {difference:.3g}, more than "
                 f"--max-difference {max_difference:g}. It was not written."
             )
-        beside.replace(target)
+        part.replace(target)
         return difference
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}). Choose another place.") from error
     finally:
-        if beside.is_file():
-            beside.unlink()
+        if part.is_file():
+            part.unlink()
 
 
 def runner(path: str) -> Runner:

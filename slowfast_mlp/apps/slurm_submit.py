@@ -74,7 +74,7 @@ def submit(
         ntasks_per_node=tasks_per_node,
         cpus_per_task=cpus_per_task,
         time=minutes,
-        # submitit asks for SIGUSR2, which run_net does not heed.
+        # submitit asks for SIGUSR2, which run_net does not handle.
         additional_parameters={"requeue": True, "signal": f"USR1@{SIGNAL_DELAY_SEC}"},
         **({"gpus_per_node": gpus_per_node} if gpus_per_node else {}),
         **({"partition": partition} if partition else {}),

@@ -80,7 +80,8 @@ def start_weights(
     num_classes = {len(weights[name]) for name in head & set(weights)}
     if num_classes and num_classes != {section.num_classes}:
         logger.warning(
-            "%s was trained on %d classes, not MODEL.NUM_CLASSES %d: its head is left out and learnt anew",
+            "%s was trained on %d classes, not MODEL.NUM_CLASSES %d: its head is left out and trained from "
+            "scratch",
             path, num_classes.pop(), section.num_classes,
         )  # fmt: skip
         weights = {name: value for name, value in weights.items() if name not in head}
@@ -104,7 +105,7 @@ def _sort_head(
         return weights
     if set(trained) != set(wanted):
         logger.warning(
-            "%s was trained on other classes (%s): its head is left out and learnt anew",
+            "%s was trained on other classes (%s): its head is left out and trained from scratch",
             path, differing_names(trained, wanted),
         )  # fmt: skip
         return {name: value for name, value in weights.items() if name not in head}

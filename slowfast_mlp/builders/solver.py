@@ -76,7 +76,7 @@ def ema(train: schema.Train, net: nn.Module) -> Ema | None:
 
 
 def precise_batches(bn: schema.Bn, net: nn.Module, *, name: str) -> int:
-    """Steps over which running statistics are computed anew, 0 where they are not. Raises UserError."""
+    """Steps over which running statistics are recomputed, 0 where they are not. Raises UserError."""
     if not bn.use_precise_stats:
         return 0
     if not batch_norms(net):

@@ -236,7 +236,7 @@ def resume(contents: dict[str, Any], path: str, parts: Mapping[str, Stateful]) -
         if key in contents:
             part.load_state_dict(contents[key])
         else:
-            logger.warning("%s holds no %s, which starts anew", path, key)
+            logger.warning("%s holds no %s, which is re-initialized", path, key)
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: str) -> None:

@@ -113,7 +113,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Aug:
-    """What is done to training clips beside the random crop and the mirroring."""
+    """What is done to training clips next to the random crop and the mirroring."""
 
     enable: bool = setting(False, "RandAugment or colour jitter, and random erasing", affects="training")
     aa_type: str = setting(

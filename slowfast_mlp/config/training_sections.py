@@ -50,7 +50,7 @@ class Train:
     eval_period: int = setting(5, "epochs between validations, one after the last too; 0 never", low=0)
     checkpoint_period: int = setting(1, "epochs between checkpoints, one after the last too", low=1)
     checkpoint_period_steps: int | None = setting(
-        None, "steps of the run between checkpoints, beside those after epochs; None never", low=1
+        None, "steps of the run between checkpoints, next to those after epochs; None never", low=1
     )
     checkpoint_period_minutes: float | None = setting(
         None, "minutes after which a checkpoint follows the one before; None never", above=0
@@ -133,7 +133,7 @@ class Bn:
 
     use_precise_stats: bool = setting(
         False,
-        "after an epoch with validation or checkpoint, compute running statistics anew, over its batches",
+        "after an epoch with validation or checkpoint, recompute running statistics, over its batches",
         affects="training",
     )
     num_batches_precise: int = setting(

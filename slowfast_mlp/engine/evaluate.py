@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -178,12 +179,14 @@ def _in_threads(
     """As `_in_order` on a CPU: one thread per batch, and `num_threads` batches at a time.
 
     A product that several threads share is rounded differently for another number of threads, and so would
-    the predictions be.
+    the predictions be. A copy of the context takes `use_reference` along.
     """
     waiting: deque[tuple[Any, Future | None]] = deque()
     with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for views in loader:
-            waiting.append((views, pool.submit(score, views) if len(views.clips) else None))
+            waiting.append(
+                (views, pool.submit(copy_context().run, score, views) if len(views.clips) else None)
+            )
             if len(waiting) > num_threads:
                 yield _scored(*waiting.popleft())
         while waiting:

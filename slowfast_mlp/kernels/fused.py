@@ -4,9 +4,10 @@ A block asks `enabled` in one line before its equation. Tracing (FLOP counting),
 `use_reference` switch it to the equation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +28,18 @@ def use_reference() -> Iterator[None]:
         _REFERENCE.reset(token)
 
 
+def bind(block: nn.Module) -> Callable[..., Any]:
+    """The block as a function that computes later, and on other threads, as it would compute now."""
+    if not _REFERENCE.get():
+        return block
+
+    def run(*inputs: Any) -> Any:
+        with use_reference():
+            return block(*inputs)
+
+    return run
+
+
 def enabled(*layers: nn.Module) -> bool:
     """Whether a fused kernel may stand in for calls of `layers`, and of all layers inside them.
 
@@ -41,4 +54,5 @@ def enabled(*layers: nn.Module) -> bool:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    of_forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(of_forward or module._backward_hooks or module._backward_pre_hooks)

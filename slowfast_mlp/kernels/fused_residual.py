@@ -1,5 +1,5 @@
 """What a pre-norm block adds to its input, as single steps of autograd that keep little: the normalised
-input, the activation and casts of the weights are computed anew in the backward pass.
+input, the activation and casts of the weights are recomputed in the backward pass.
 
 Axes: B batch, T time, H W space, N = H·W, C channels, G groups, S = C/G channels of a group.
 """

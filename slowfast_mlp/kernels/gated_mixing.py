@@ -244,7 +244,7 @@ def _map_grad(grad: Tensor, u: Tensor, weight: Tensor, bias: Tensor, inner: int)
 
 
 def _expand_map(weight: Tensor, tokens: Tensor) -> Tensor:
-    """The map [G, n, n] for every row of `tokens` [G, rows, n, P]: [G·rows, n, n], small beside these."""
+    """The map [G, n, n] for every row of `tokens` [G, rows, n, P]: [G·rows, n, n], small next to these."""
     return weight[:, None].expand(-1, tokens.shape[1], -1, -1).flatten(0, 1)
 
 

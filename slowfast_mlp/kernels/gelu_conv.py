@@ -1,4 +1,4 @@
-"""GELU and the convolution after it as one step of autograd: the activation is computed anew in the backward
+"""GELU and the convolution after it as one step of autograd: the activation is recomputed in the backward
 pass, so that its output, the largest map of a stem, is not kept.
 """
 

@@ -1,4 +1,4 @@
-"""Layer norm over the last axis that can be computed anew: [..., C] -> [..., C], in the type of its input.
+"""Layer norm over the last axis that can be recomputed: [..., C] -> [..., C], in the type of its input.
 
 Statistics are float32 (float64 of such), whatever the input: in bf16 they would spoil the gradient.
 """
@@ -12,7 +12,7 @@ from slowfast_mlp.kernels.autocast import disable_autocast
 
 
 class LayerNormState(NamedTuple):
-    """A layer norm's input, statistics and weights: enough to compute its output anew, and its gradients."""
+    """A layer norm's input, statistics and weights: enough to recompute its output, and for its gradients."""
 
     x: Tensor
     mean: Tensor

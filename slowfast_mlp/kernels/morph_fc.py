@@ -6,7 +6,7 @@ What models/morphmlp.py says plainly is computed here in another order, with the
 - The weights of the branches follow from the mean of their sum, and that mean is linear in the input: the
   mean input of every place in a chunk, times the layer's weights averaged over the places of their output.
   So they are known before the branches, and each branch is added to the sum as it is computed.
-- Normalised inputs are computed anew in the backward pass. In wide stages (many groups, few tokens) the
+- Normalised inputs are recomputed in the backward pass. In wide stages (many groups, few tokens) the
   outputs of the spatial branches are kept; in others the gradient of the branches' weights comes out of that
   of the layer, computed group by group.
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from slowfast_mlp.kernels import fused
 from slowfast_mlp.layers.batch_norm import batch_norms, frozen_statistics
 
 
@@ -22,4 +23,4 @@ def run_block(block: nn.Module, *inputs: Any, recompute: bool) -> Any:
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
         return nullcontext(), frozen_statistics(norms) if norms else nullcontext()
 
-    return checkpoint(block, *inputs, use_reentrant=False, context_fn=contexts)
+    return checkpoint(fused.bind(block), *inputs, use_reentrant=False, context_fn=contexts)

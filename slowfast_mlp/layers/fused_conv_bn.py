@@ -21,7 +21,7 @@ from slowfast_mlp.layers.parameter_cache import CachingModule, ParameterCache
 
 class FusedConv(NamedTuple):
     """A kernel [C', C/groups, ...] with a norm in it, in the type of the products, and its bias [C'], which
-    stays float32 beside one of bf16.
+    stays float32 next to one of bf16.
     """
 
     kernel: Tensor

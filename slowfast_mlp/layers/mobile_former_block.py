@@ -109,7 +109,7 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Point-wise convolution, mean over the clip, token 0 beside it, two linear layers."""
+    """Point-wise convolution, mean over the clip, token 0 next to it, two linear layers."""
 
     def __init__(
         self, dim: int, *, token_dim: int, fc_dim: int, num_classes: int, groups: int, dropout: float

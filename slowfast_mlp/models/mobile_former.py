@@ -158,7 +158,7 @@ class MobileFormer(nn.Module):
 def from_image_weights(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Image weights as video weights: the same, the names in NOT_IN_IMAGE_WEIGHTS being left for the model.
 
-    With a `temporal_std` of 0 these are side taps of zero beside a middle tap that is the image's, or one. A
+    With a `temporal_std` of 0 these are side taps of zero next to a middle tap that is the image's, or one. A
     still clip then gives the image model's logits, since a softmax over T equal maps averages them.
     """
     return dict(state)

@@ -1,4 +1,4 @@
-"""The table of variants: every row builds what it names, and its figures stand beside the published ones."""
+"""The table of variants: every row builds what it names, and its figures stand next to the published ones."""
 
 import csv
 

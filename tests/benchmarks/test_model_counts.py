@@ -62,7 +62,7 @@ def test_in_bf16_a_training_step_keeps_less_than_nine_twentieths(model):
 
 @pytest.mark.parametrize(("module", "most"), [(morphmlp, 0.63 * 12.9e9), (posmlp_video, 0.50 * 13.2e9)])
 def test_in_bf16_a_further_clip_of_a_training_step_moves_what_is_demanded(module, most):
-    # Beside the official code under a GPU's autocast; test_autocast.py holds that ours is bf16 there.
+    # Next to the official code under a GPU's autocast; test_autocast.py holds that ours is bf16 there.
     sizes = dict(num_classes=400, num_frames=16, crop_size=224, drop_path=0.1)
     half = module.MODEL(**sizes, **module.VARIANTS["S"]).to("meta", torch.bfloat16)
     moved = {}

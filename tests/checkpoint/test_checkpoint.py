@@ -121,7 +121,7 @@ def test_every_part_is_saved_and_a_part_that_the_file_lacks_starts_anew(tmp_path
     after, new = Counter(0), Counter(1)
     checkpoint.resume(checkpoint.read(path), path, {**trained(), "counter": after, "other": new})
     assert (after.number, new.number) == (7, 1)
-    assert "00005.pyth holds no other_state, which starts anew" in caplog.text
+    assert "00005.pyth holds no other_state, which is re-initialized" in caplog.text
 
 
 def test_resuming_takes_up_model_and_optimiser(tmp_path):

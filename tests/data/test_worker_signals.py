@@ -19,7 +19,7 @@ class Own(Dataset):
         return os.getpid()
 
 
-def test_a_worker_heeds_no_signal_but_that_of_its_loop():
+def test_a_worker_handles_no_signal_but_that_of_its_loop():
     loader = DataLoader(Own(), num_workers=1, prefetch_factor=1, worker_init_fn=ignore_run_signals)
     batches = iter(loader)
     pid = int(next(batches))

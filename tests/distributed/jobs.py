@@ -129,7 +129,7 @@ def net_with_norm() -> tuple[nn.Sequential, list[torch.Tensor]]:
 
 
 def save_precise_statistics(folder: Path) -> None:
-    """Running statistics computed anew over this rank's batch; rank 0 saves them."""
+    """Running statistics recomputed over this rank's batch; rank 0 saves them."""
     net, batches = net_with_norm()
     recompute_statistics(net, [batches[dist.rank()]], Precision("fp32", CPU))
     if dist.rank() == 0:

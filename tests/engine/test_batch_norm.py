@@ -1,4 +1,4 @@
-"""Statistics of batch norms: computed anew, and put back after a skipped step."""
+"""Statistics of batch norms: recomputed, and put back after a skipped step."""
 
 from functools import partial
 

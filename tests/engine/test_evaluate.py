@@ -7,6 +7,7 @@ from torch import nn
 from slowfast_mlp.data.batch import Failure, Views
 from slowfast_mlp.engine.evaluate import EvalModel, Evaluator
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.kernels import fused
 
 CPU = torch.device("cpu")
 
@@ -107,3 +108,17 @@ def test_several_models_see_every_batch_once_and_are_judged_each_by_its_own():
     assert echo == [[4.5, 3, 2.5], [0, 0, 1]]
     assert backwards == reordered == [[2.5, 3, 4.5], [1, 0, 0]]
     assert [result.accuracy(1) for result in results] == [100, 0, 0]
+
+
+class Form(nn.Module):
+    """Class 1 by fused kernels, class 2 by the reference implementation."""
+
+    def forward(self, clips):
+        return torch.eye(3)[1 if fused.enabled(self) else 2].expand(len(clips), 3)
+
+
+def test_the_switch_to_the_reference_reaches_the_threads_of_an_evaluation():
+    evaluator = evaluator_of([views([0], [[0, 0, 0]])], [2], views_per_video=1, batch_size=1)
+    with fused.use_reference():
+        (evaluation,) = evaluator([EvalModel(model=Form(), ensemble="logits")])
+    assert evaluation.accuracy(1) == 100

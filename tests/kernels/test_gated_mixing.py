@@ -111,7 +111,7 @@ def test_drop_path_drops_the_clips_that_the_reference_drops():
     assert (logits - expected).abs().max() < 1e-5 * expected.abs().max()
     assert max(relative(grad, expected_gradients[name]) for name, grad in gradients.items()) < 1e-4
     other, _ = passed(model, clips(6))
-    assert not torch.allclose(other, logits, atol=1e-3)  # drawn anew
+    assert not torch.allclose(other, logits, atol=1e-3)  # drawn again
 
 
 @pytest.mark.parametrize("residual", [True, False])

@@ -18,7 +18,7 @@ from slowfast_mlp.layers.fused_conv_bn import ConvBNModule, ConvBNSequential, Fu
 from slowfast_mlp.registry import find_module
 from tests.models.test_every_model import TINY
 
-# Name, arguments beside those of TINY, batch norms after convolutions; Mobile-Former's head has one more.
+# Name, arguments next to those of TINY, batch norms after convolutions; Mobile-Former's head has one more.
 NETS = {
     "morphmlp": ("morphmlp", {}, 2),
     "morphmlp, image": ("morphmlp", {"num_frames": 1}, 2),
@@ -161,7 +161,7 @@ CHANGES = {
     "statistics written to": written_statistics,
     "other statistics": new_statistics,
     "a pass in training": trained_without_gradients,
-    "statistics computed anew": lambda model: recompute_statistics(
+    "statistics recomputed": lambda model: recompute_statistics(
         model, [clips_for(model, batch=4)], Precision("fp32", torch.device("cpu"))
     ),
     "a fused step": fused_step,

@@ -214,7 +214,7 @@ def test_a_signal_between_the_batches_of_precise_statistics_is_heeded_there(conf
     passes = []
 
     def ask_to_stop(module, inputs):
-        # Momentum 0 is that of a batch norm whose statistics are computed anew.
+        # Momentum 0 is that of a batch norm whose statistics are recomputed.
         if isinstance(module, torch.nn.BatchNorm3d) and module.training and module.momentum == 0:
             passes.append(module)
             if len(passes) == 1:

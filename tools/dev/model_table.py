@@ -11,7 +11,7 @@ def main(argv: list[str]) -> int:
     """Writes the table to standard output; returns the exit status."""
     parser = make_parser(
         "model_table.py",
-        description="Parameters, GFLOPs and activations of all variants beside the published figures.",
+        description="Parameters, GFLOPs and activations of all variants next to the published figures.",
         examples="example:\n  python tools/dev/model_table.py --model morphmlp --format csv",
     )
     parser.add_argument("--format", choices=FORMATS, default="text")

@@ -67,7 +67,7 @@ def scan_files(
 ) -> dict[FileKey, FileFacts]:
     """The facts of every record, each file looked at once; from the cache where the file is as it was.
 
-    What hung, crashed or is missing is looked at anew each time. Raises UserError.
+    What hung, crashed or is missing is checked again each time. Raises UserError.
     """
     facts = {}
     with _Cache(cache, decode=decode, decoder=decoder) as known:
@@ -199,7 +199,7 @@ class _Cache:
         text = self._or_user_error(lambda: path.read_text(encoding="utf-8") if path.exists() else "")
         num_unread = sum(not self._read(line) for line in text.splitlines())
         if num_unread:
-            logger.warning("%d lines of the cache %s cannot be read: looked at anew", num_unread, path)
+            logger.warning("%d lines of the cache %s cannot be read: checked again", num_unread, path)
         self._ends_in_a_line = not text or text.endswith("\n")
 
     def _read(self, line: str) -> bool:

@@ -49,7 +49,7 @@ def _find_videos(videos: Path, val_share: float, prepared: PrepareResult) -> Vid
     if splits and len(splits) != len(tops):
         others = [name for name in tops if name not in splits]
         raise UserError(
-            f"--videos {videos} has folders of splits ({', '.join(splits)}) beside others, such as "
+            f"--videos {videos} has folders of splits ({', '.join(splits)}) next to others, such as "
             f"{others[0]}: give a folder with either splits or classes in it."
         )
     if splits:

@@ -195,7 +195,7 @@ def _copy_into_shards(
 
 
 def _check_no_other_layout(out: Path, pattern: str, what: str) -> None:
-    """Refuses to write beside what an earlier run wrote in the other form: one of them would not be read."""
+    """Refuses to write next to what an earlier run wrote in the other form: one of them would not be read."""
     found = [path for split in ("val", "train") for path in sorted((out / split).glob(pattern))]
     if found:
         raise UserError(f"{found[0]} is there: {what} of an earlier run; choose another --out.")

@@ -120,7 +120,7 @@ def _label_ids(clips: Sequence[AnnotatedClip], label_order: Path | None) -> dict
 
 
 def _best_match(paths: Sequence[str], clip: AnnotatedClip) -> str:
-    """Of several files of one name, the one whose folders tell of the clip's split or label."""
+    """Of several files of one name, the one whose folders name the clip's split or label."""
     words = {
         clip.label,
         clip.label.replace(" ", "_"),

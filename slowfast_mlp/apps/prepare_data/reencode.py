@@ -1,4 +1,4 @@
-"""Many videos written anew, in processes; what is there already is kept."""
+"""Many videos re-encoded, in processes; what is there already is kept."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def reencode_all(
     num_processes: int,
     timeout_sec: float,
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Writes `source`/name anew as `target`/name, ending in .mp4, for every name.
+    """Re-encodes `source`/name as `target`/name, ending in .mp4, for every name.
 
     Returns the new name of each, and the reason for each that could not be written. A file that is there and
     can be opened is kept; a file is whole or not there. Raises UserError.

@@ -1,4 +1,4 @@
-"""What can be done to the videos on the way into the lists: written anew, put into tar shards."""
+"""What can be done to the videos on the way into the lists: re-encoded, put into tar shards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def transcode(
     names: Sequence[str], *, source: Path, out: Path, transcode_options: TranscodeOptions
 ) -> TranscodeResult:
     """Writes `source`/name for every name into out/videos, out/shards or both, as the treatment says; what
-    is there already is kept. Raises UserError, also where videos that were written anew, or shards, would be
+    is there already is kept. Raises UserError, also where videos that were re-encoded, or shards, would be
     left for the originals.
     """
     names = list(dict.fromkeys(names))
@@ -53,7 +53,7 @@ def transcode(
         transcoded = TranscodeResult(out / REENCODED, new_names, failures)
     elif (out / REENCODED / SETTINGS_NAME).exists():
         raise UserError(
-            f"{out / REENCODED} holds videos that an earlier run wrote anew, and its lists lead there; "
+            f"{out / REENCODED} holds videos that an earlier run re-encoded, and its lists lead there; "
             "without --reencode they would lead to the originals. Add --reencode, choose another --out, or "
             f"remove {out / REENCODED}."
         )

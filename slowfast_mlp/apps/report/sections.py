@@ -20,7 +20,7 @@ from slowfast_mlp.apps.visualize.charts import Curve
 from slowfast_mlp.apps.visualize.pictures import draw_matrix
 from slowfast_mlp.apps.visualize.predictions import Predictions
 
-MAX_NAMED = 20  # classes whose names fit beside a matrix or bars
+MAX_NAMED = 20  # classes whose names fit next to a matrix or bars
 NUM_PAIRS = 15
 MAX_FAILED = 200
 # Title, unit, and the lines: kind and value of metrics.jsonl, name, factor.

@@ -161,7 +161,7 @@ def _captions(
     verdict = f"label {label}, taken for {best}{sure}" if label != best else f"{label}{sure}, right"
     return [
         verdict,
-        f"below: what the answer {predictor.label_names[explanation.label]} hangs on in this clip",
+        f"below: what the answer {predictor.label_names[explanation.label]} depends on in this clip",
     ]
 
 
@@ -180,7 +180,7 @@ def _explanations_section(explanations: Explanations) -> str:
         else "the first videos, as no mistake was made"
     )
     intro = (
-        f"Frames of {which}, and below each how much the answer hangs on every place "
+        f"Frames of {which}, and below each how much the answer depends on every place "
         "(integrated gradients from a clip of one colour; yellow: most)."
     )
     num_layers = len({name for name, _ in explanations.layers})

@@ -1,4 +1,4 @@
-"""What tools/reproduce.py does: costs, tests, and the report, which is written anew after every row."""
+"""What tools/reproduce.py does: costs, tests, and the report, which is rewritten after every row."""
 
 import io
 import logging

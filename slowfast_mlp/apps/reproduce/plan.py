@@ -34,7 +34,7 @@ class TestPlan:
     """The test of a row: `overrides` on its config make it; no checkpoint is "".
 
     Plans with equal `views` can share the clips that they see; `settings` is what the figures depend on
-    beside weights and videos.
+    next to weights and videos.
     """
 
     row: PublishedRow
@@ -71,7 +71,7 @@ class TestPlan:
 
 
 def _run_net() -> str:
-    """The file of tools/run_net.py: in a clone beside the package, in a wheel inside it."""
+    """The file of tools/run_net.py: in a clone next to the package, in a wheel inside it."""
     package = Path(__file__).parents[2]
     inside = package / "tools" / "run_net.py"
     return str(inside if inside.exists() else package.parent / "tools" / "run_net.py")

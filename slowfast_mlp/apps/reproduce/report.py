@@ -54,7 +54,7 @@ class ReportRow:
 
 
 def as_markdown(lines: Sequence[ReportRow], *, command: str, picture: str | None) -> str:
-    """The whole report; `command` made it, `picture` is the name of the file beside it."""
+    """The whole report; `command` made it, `picture` is the name of the file next to it."""
     tested = [line.result for line in lines if line.result]
     parts = [
         "# Published and measured",

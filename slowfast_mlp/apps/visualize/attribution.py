@@ -1,4 +1,4 @@
-"""Where a model looks: how much its answer hangs on every place of a clip, by gradients.
+"""Where a model looks: how much its answer depends on every place of a clip, by gradients.
 
 Axes: C channels, T time, H W space, T' H' W' those of a stage's map.
 """
@@ -20,12 +20,12 @@ BASELINES = {"grey": (1, 2, 3), "still": (1,)}
 def saliency(
     model: nn.Module, clip: Tensor, label: int, *, baseline: str = "grey", num_points: int = NUM_POINTS
 ) -> Tensor:
-    """How much the logit of `label` (less the mean of all) hangs on every pixel of a normalised clip
-    [3, T, H, W]: [T, H, W] float32 on the CPU, from 0 up, with the sum 1; all zero where it hangs on nothing.
+    """How much the logit of `label` (less the mean of all) depends on every pixel of a normalised clip
+    [3, T, H, W]: [T, H, W] float32 on the CPU, from 0 up, of sum 1; all zero where it depends on nothing.
 
     Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365): what the pixel adds to the logit on the
     straight path from the baseline (a key of BASELINES), summed over channels; here its magnitude, blurred in
-    space. A plain gradient lies beside what moves rather than on it.
+    space. A plain gradient lies next to what moves rather than on it.
     """
     return _normalize(
         _blur(integrated_gradients(model, clip, label, baseline=baseline, num_points=num_points).abs())
@@ -51,7 +51,7 @@ def integrated_gradients(
 
 
 def stage_saliency(model: nn.Module, clip: Tensor, label: int) -> list[LayerMaps]:
-    """How much the answer hangs on every place of the maps that the stages of a model give, time by time:
+    """How much the answer depends on every place of the maps that the stages of a model give, time by time:
     from 0 up, with the sum 1 in a stage; the clip is [3, T, H, W], normalised.
 
     Activation times gradient, summed over channels, its magnitude. Only stages whose blocks give
@@ -79,7 +79,7 @@ def stage_saliency(model: nn.Module, clip: Tensor, label: int) -> list[LayerMaps
     return [
         LayerMaps(
             layer=f"stage {number}",
-            description="Per-location relevance: how much the answer hangs on every place after this stage",
+            description="Per-location relevance: how much the answer depends on every place after this stage",
             values=_normalize(product.detach().float().abs().cpu()),
             names=tuple(f"time {time}" for time in range(1, len(product) + 1)),
             rows="height",

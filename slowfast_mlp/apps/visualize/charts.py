@@ -18,11 +18,11 @@ WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 350, 12, 196  # of the axes
 MAX_POINTS = 300  # of a line; of more, neighbours are joined to their mean
 NUM_COLOURS = 6  # --c0 to --c5 of the page
-DASHES = ("", "6 3", "2 3")  # a second sign beside the colour, and more lines than there are colours
+DASHES = ("", "6 3", "2 3")  # a second sign next to the colour, and more lines than there are colours
 MAX_TICKS = 6
 FEW_POINTS = 30  # of a line whose points are seen
 CELL = 26
-MATRIX_NAME, LETTER = 22, 6.2  # letters of a name beside a matrix, and the width of one
+MATRIX_NAME, LETTER = 22, 6.2  # letters of a name next to a matrix, and the width of one
 MATRIX_HEAD = 140  # room for what rows and columns are
 
 

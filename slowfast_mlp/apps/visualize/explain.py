@@ -54,7 +54,7 @@ def draw_saliency_strip(explanation: Explanation, *lines: str) -> Picture:
 
 
 def layer_pictures(predictor: Predictor, explanation: Explanation) -> list[tuple[str, Picture]]:
-    """Name and picture of what every token-mixing layer does, and then of the places that the answer hangs on
+    """Name and picture of what every token-mixing layer does, then of the places that the answer depends on
     after every stage; gates and places are those of the clip that was seen.
     """
     maps = mixing_maps(predictor.model, explanation.clip) + stage_saliency(

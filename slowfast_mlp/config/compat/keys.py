@@ -250,7 +250,7 @@ DEAD: dict[str, str] = {
     "POSMLP_VIDEO.TRANSITIONS": "widths that differ are what makes a stage begin with a halving",
     "POSMLP_VIDEO.T_STRIDE": _UNREAD_BY_MODEL + "; it keeps all frames",
     "POSMLP_VIDEO.PATCH_SIZE": _UNREAD_BY_MODEL + "; its stem is two 3 x 3 convolutions",
-    "POSMLP_VIDEO.MLP_RATIOS": _UNREAD_BY_MODEL + "; it has no MLP beside its gating units",
+    "POSMLP_VIDEO.MLP_RATIOS": _UNREAD_BY_MODEL + "; it has no MLP next to its gating units",
     "POSMLP_VIDEO.SEGMENT_DIM": _UNREAD_BY_MODEL,
     "POSMLP_VIDEO.QKV_SCALE": _UNREAD_BY_MODEL,
     "POSMLP_VIDEO.QKV_BIAS": _UNREAD_BY_MODEL,

@@ -97,7 +97,7 @@ def reencode(source: str, target: Path, encoding: Encoding) -> None:
             if num_written != len(times):
                 raise DecodeError(source, f"decoding ends after {num_written} of {len(times)} frames")
     except av.error.FFmpegError as error:
-        raise DecodeError(source, f"cannot be written anew ({error.strerror or error})") from error
+        raise DecodeError(source, f"cannot be re-encoded ({error.strerror or error})") from error
 
 
 def encoded_size(height: int, width: int, short_side: int) -> tuple[int, int]:

@@ -169,7 +169,7 @@ def test_a_caption_lies_in_the_corner_and_small_frames_grow():
     assert (drawn == 255).all(dim=2).any()  # letters
     blue = (drawn[..., 2].int() - drawn[..., 0].int()) > 60
     upper, lower = blue[rows_changed.min() : 22].sum(), blue[26:46].sum()
-    assert upper > 2 * lower > 0  # the bar of 75 % beside that of 25 %
+    assert upper > 2 * lower > 0  # the bar of 75 % next to that of 25 %
 
 
 def test_without_a_prediction_a_frame_is_only_enlarged():

@@ -54,7 +54,7 @@ def test_a_flag_of_the_reencoding_without_it_is_refused(prepare, kinetics):
         status, _, error = prepare(*kinetics_words(kinetics, *flags))
         assert status == 2
         assert error == (
-            f"error: {named} says how --reencode writes videos anew: add --reencode, or leave it out.\n"
+            f"error: {named} says how --reencode re-encodes videos: add --reencode, or leave it out.\n"
         )
         assert not (kinetics / "out/train.csv").exists()
 
@@ -64,7 +64,7 @@ def test_lists_of_reencoded_videos_are_not_led_back_to_the_originals(prepare, ki
     before = (kinetics / "out/train.csv").read_text()
     status, _, error = prepare(*kinetics_words(kinetics))
     assert status == 2
-    assert f"{kinetics}/out/videos holds videos that an earlier run wrote anew" in error
+    assert f"{kinetics}/out/videos holds videos that an earlier run re-encoded" in error
     assert "Add --reencode, choose another --out, or remove" in error
     assert (kinetics / "out/train.csv").read_text() == before
 

@@ -77,7 +77,7 @@ def test_what_is_left_out_is_told(prepare, fill, tmp_path):
     [
         (["a/1.mp4", "a/2.mp4"], "has videos of 1 classes; give a folder for each of two or more"),
         (["a/1.mp4", "b/2.mp4", "b/3.mp4"], "The class 'a' has a single video"),
-        (["train/a/1.mp4", "c/2.mp4"], "has folders of splits (train) beside others, such as c"),
+        (["train/a/1.mp4", "c/2.mp4"], "has folders of splits (train) next to others, such as c"),
         (["val/a/1.mp4", "val/b/2.mp4"], "has val and no train: it needs train"),
         (
             ["train/a/1.mp4", "train/b/1.mp4", "val/B/2.mp4"],

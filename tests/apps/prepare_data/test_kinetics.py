@@ -144,7 +144,7 @@ def test_a_damaged_video_is_left_out_and_listed(prepare, kinetics, damaged_video
     status, _, _ = prepare(*kinetics_words(kinetics, "--reencode"))
     assert status == 1
     (line,) = (kinetics / "out/missing.txt").read_text().splitlines()
-    assert line == "gone.mp4: cannot be written anew (Invalid data found when processing input)"
+    assert line == "gone.mp4: cannot be re-encoded (Invalid data found when processing input)"
     assert "gone" not in (kinetics / "out/train.csv").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The picture: marks stand where their figures are, and labels beside one another."""
+"""The picture: marks stand where their figures are, and labels next to each other."""
 
 import pytest
 from PIL import Image

@@ -1,4 +1,4 @@
-"""The places that an answer hangs on, of models whose answer is known."""
+"""The places that an answer depends on, of models whose answer is known."""
 
 from itertools import pairwise
 

@@ -51,7 +51,7 @@ def test_without_a_test_folder_val_is_tested_and_without_train_val_has_the_class
 
 
 def test_hidden_files_are_no_pictures(tmp_path):
-    """macOS leaves `._1.JPEG` beside 1.JPEG on file systems of others."""
+    """macOS leaves `._1.JPEG` next to 1.JPEG on file systems of others."""
     make(tmp_path, "train/a/._1.JPEG", "train/a/1.JPEG", "train/a/.DS_Store")
     assert list(read(tmp_path)) == [Record(f"{tmp_path}/train/a/1.JPEG", 0)]
 

@@ -1,4 +1,4 @@
-"""Videos written anew: every frame, upright, of even sizes, at its time, with short ways to any frame."""
+"""Videos re-encoded: every frame, upright, of even sizes, at its time, with short ways to any frame."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -155,7 +155,7 @@ def test_a_damaged_source_is_refused_and_leaves_no_file(damaged_video, target):
 
 def test_a_file_that_is_no_video_is_refused(tmp_path, target):
     (tmp_path / "x.mp4").write_text("no video")
-    with pytest.raises(DecodeError, match="cannot be written anew .Invalid data found"):
+    with pytest.raises(DecodeError, match="cannot be re-encoded .Invalid data found"):
         reencode(str(tmp_path / "x.mp4"), target, ENCODING)
 
 

@@ -78,7 +78,7 @@ def _captions(predictor: Predictor, record: Record, explanation: Explanation) ->
     names = predictor.label_names
     percent = 100 * explanation.probability
     taken = f"{Path(display_path(record)).name}: taken for {names[explanation.best]} ({percent:.1f} %)"
-    return taken, f"below: what the answer {names[explanation.label]} hangs on"
+    return taken, f"below: what the answer {names[explanation.label]} depends on"
 
 
 def _label_number(names: Sequence[str], label: str) -> int:
@@ -94,7 +94,7 @@ def _label_number(names: Sequence[str], label: str) -> int:
 
 
 def _write_video(explanation: Explanation, path: Path) -> None:
-    """Frames beside their saliency."""
+    """Frames next to their saliency."""
     pair = torch.cat(
         [explanation.frames, overlay(explanation.frames, explanation.saliency)], dim=2
     )  # T S 2S 3
@@ -135,7 +135,7 @@ def visualize_predictions(path: str, out: Path, *, label_names: str | None = Non
     _write_table(out / "pairs.csv", "label taken_for videos share", rows)
     places = confusion.confident_mistakes(predictions, NUM_MISTAKES)
     _write_table(out / "mistakes.csv", "path label taken_for probability", _mistakes(predictions, places))
-    logger.info("%s, with confusion.png and three tables beside it", out / "test.html")
+    logger.info("%s, with confusion.png and three tables next to it", out / "test.html")
 
 
 def _class_rows(predictions: Predictions) -> Iterator[tuple[object, ...]]:

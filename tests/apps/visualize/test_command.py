@@ -68,7 +68,7 @@ def test_a_stream_is_refused(analyse, checkpoint, tmp_path):
 def test_what_was_made_of_predictions_is_said(analyse, run_folder, tmp_path, caplog):
     caplog.set_level("INFO", logger="slowfast_mlp")
     analyse("--predictions", run_folder / "predictions.csv", "--out", tmp_path)
-    assert f"{tmp_path}/test.html, with confusion.png and three tables beside it" in caplog.text
+    assert f"{tmp_path}/test.html, with confusion.png and three tables next to it" in caplog.text
 
 
 def test_predictions_give_tables_a_matrix_and_a_page(analyse, run_folder, tmp_path):
