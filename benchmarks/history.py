@@ -7,10 +7,25 @@ from pathlib import Path
 from slowfast_mlp.errors import UserError
 
 FIELDS = (
-    "date", "package", "torch", "machine", "model", "variant", "batch", "precision", "pass", "row",
-    "ms_per_clip", "spread_percent", "times_reference", "kernels", "bytes_per_clip", "permute_copies",
-    "saved_bytes_per_clip", "peak_bytes",
-)  # fmt: skip
+    "date",
+    "package",
+    "torch",
+    "machine",
+    "model",
+    "variant",
+    "batch",
+    "precision",
+    "pass",
+    "row",
+    "ms_per_clip",
+    "spread_percent",
+    "times_reference",
+    "kernels",
+    "bytes_per_clip",
+    "permute_copies",
+    "saved_bytes_per_clip",
+    "peak_bytes",
+)
 
 
 def append(path: Path, lines: Iterable[Mapping[str, object]]) -> None:

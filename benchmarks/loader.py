@@ -41,9 +41,16 @@ SOMETHING_TARGETS = {JPEG + FUSED: (8.0, 10.0), JPEG + DEVICE: (20.0, 25.0)}
 TEST_TARGETS = {"one decode": (4.0, 8.0)}
 
 COLUMNS = (
-    "loader", "CPU ms/clip", "p25-p75", "spread %", "wall ms/clip", "clips/s/core", "x plain", "must",
+    "loader",
+    "CPU ms/clip",
+    "p25-p75",
+    "spread %",
+    "wall ms/clip",
+    "clips/s/core",
+    "x plain",
+    "must",
     "aimed",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,9 +61,21 @@ QUICK_ARGUMENTS = {
 # The official start leaves whole branches at zero, which would hide what they compute.
 JITTER = 0.02
 COLUMNS = (
-    "row", "ms/clip", "p25-p75", "spread %", "clips/s", "x reference", "x matmul", "x copy", "kernels",
-    "permute copies", "GB moved/clip", "saved MiB/clip", "peak MiB", "max abs diff",
-)  # fmt: skip
+    "row",
+    "ms/clip",
+    "p25-p75",
+    "spread %",
+    "clips/s",
+    "x reference",
+    "x matmul",
+    "x copy",
+    "kernels",
+    "permute copies",
+    "GB moved/clip",
+    "saved MiB/clip",
+    "peak MiB",
+    "max abs diff",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

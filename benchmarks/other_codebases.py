@@ -130,9 +130,14 @@ def _morphmlp(checkout: Path, ours: nn.Module) -> tuple[nn.Module, Callable]:
     sizes = _stage_sizes(ours)
     ratio = ours.blocks1[0].mlp.fc1.out_features // sizes["EMBED_DIMS"][0]
     morph = {
-        **sizes, "SEGMENT_DIM": list(ours.chunk_lens), "T_STRIDE": 1, "MLP_RATIOS": [ratio] * 4,
-        "QKV_BIAS": True, "QKV_SCALE": None, "ATTENTION_DROPOUT_RATE": 0.0,
-    }  # fmt: skip
+        **sizes,
+        "SEGMENT_DIM": list(ours.chunk_lens),
+        "T_STRIDE": 1,
+        "MLP_RATIOS": [ratio] * 4,
+        "QKV_BIAS": True,
+        "QKV_SCALE": None,
+        "ATTENTION_DROPOUT_RATE": 0.0,
+    }
     is_long = ours.num_frames > 16  # the authors have a file for 32 frames
     with import_from_checkout(checkout, "slowfast", "slowfast.models"):
         module = importlib.import_module(f"slowfast.models.morphmlp{'_32' if is_long else ''}")

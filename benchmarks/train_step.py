@@ -349,11 +349,16 @@ def _loops_table(
         note=f"Goal: at most {TARGET_OVERHEAD_PERCENT:g} % over the bare loop. "
         f"Load average after it: {load_average()}.",
         columns=(
-            "loop", f"{'wall' if on_gpu else 'CPU'} ms/step", "p25-p75", "spread %", "wall ms/step",
-            "clips/s", "over bare %",
+            "loop",
+            f"{'wall' if on_gpu else 'CPU'} ms/step",
+            "p25-p75",
+            "spread %",
+            "wall ms/step",
+            "clips/s",
+            "over bare %",
         ),
         rows=rows,
-    )  # fmt: skip
+    )
 
 
 def _parts_table(title: str, parts: dict[str, float], num_steps: int) -> Table:

@@ -122,12 +122,19 @@ def _cells(row: Row, paper: published.PublishedRow | None) -> list[str]:
     gflops_of_view = paper.gflops / (clips * crops) if paper and paper.gflops else None
     title = f"{row.name} {row.variant}" + "".join(f" {value}" for value in row.arguments.values())
     return [
-        title, str(row.num_frames), str(row.num_classes),
-        f"{params:.2f}", *_against(params, paper and paper.params),
-        f"{flops:.4g}", *_against(flops, gflops_of_view),
-        f"{clips}x{crops}", f"{flops * clips * crops:.4g}", f"{count_activations(net, clip_shape) / 1e6:.1f}",
-        f"{paper.top1}" if paper else "-", row.source,
-    ]  # fmt: skip
+        title,
+        str(row.num_frames),
+        str(row.num_classes),
+        f"{params:.2f}",
+        *_against(params, paper and paper.params),
+        f"{flops:.4g}",
+        *_against(flops, gflops_of_view),
+        f"{clips}x{crops}",
+        f"{flops * clips * crops:.4g}",
+        f"{count_activations(net, clip_shape) / 1e6:.1f}",
+        f"{paper.top1}" if paper else "-",
+        row.source,
+    ]
 
 
 def _against(ours: float, published: float | None) -> tuple[str, str]:

@@ -82,8 +82,10 @@ def start_weights(
         logger.warning(
             "%s was trained on %d classes, not MODEL.NUM_CLASSES %d: its head is left out and trained from "
             "scratch",
-            path, num_classes.pop(), section.num_classes,
-        )  # fmt: skip
+            path,
+            num_classes.pop(),
+            section.num_classes,
+        )
         weights = {name: value for name, value in weights.items() if name not in head}
     weights = _sort_head(weights, head, label_names_of(contents), label_names, path)
     if not head & set(weights):
@@ -106,8 +108,9 @@ def _sort_head(
     if set(trained) != set(wanted):
         logger.warning(
             "%s was trained on other classes (%s): its head is left out and trained from scratch",
-            path, differing_names(trained, wanted),
-        )  # fmt: skip
+            path,
+            differing_names(trained, wanted),
+        )
         return {name: value for name, value in weights.items() if name not in head}
     logger.warning("%s has the classes in another order: its head is sorted by their names", path)
     order = class_order(trained, wanted)

@@ -95,8 +95,10 @@ def schedule(solver: schema.Solver) -> Callable[[float], float]:
         logger.warning(
             "SOLVER.WARMUP_EPOCHS %g is not below the %d epochs of SOLVER.MAX_EPOCH %d, less the cooldown: "
             "the learning rate never reaches BASE_LR",
-            solver.warmup_epochs, solver.max_epoch - solver.cooldown_epochs, solver.max_epoch,
-        )  # fmt: skip
+            solver.warmup_epochs,
+            solver.max_epoch - solver.cooldown_epochs,
+            solver.max_epoch,
+        )
     return WarmupCosine(
         base_lr=solver.base_lr,
         start_lr=solver.warmup_start_lr,

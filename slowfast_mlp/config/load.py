@@ -13,6 +13,7 @@ import yaml
 from fvcore.common.config import BASE_KEY, CfgNode
 from iopath.common.file_io import g_pathmgr
 
+from slowfast_mlp.config.checks import check_settings
 from slowfast_mlp.config.compat.translate import is_foreign, translate
 from slowfast_mlp.config.parsing import parse_value, with_numbers
 from slowfast_mlp.config.schema import REMOVED, Config
@@ -37,7 +38,7 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
         config = dataclasses.replace(
             config, output_dir=str(PurePath("output") / file.parent.name / file.stem)
         )
-    _check(config)
+    check_settings(config)
     return config
 
 
@@ -279,34 +280,3 @@ def _range_in_words(field: dataclasses.Field) -> str:
     ]
     parts.append(f"at most {high:g}" if high is not None else "")
     return " and ".join(part for part in parts if part)
-
-
-def _check(config: Config) -> None:
-    """What no single setting can know."""
-    data, test = config.data, config.test
-    if test.num_spatial_crops == 2:
-        raise UserError("TEST.NUM_SPATIAL_CROPS 2: use 1 (centre) or 3.")
-    for key, pair in (
-        ("SCALES", data.train_jitter_scales_relative),
-        ("ASPECT", data.train_jitter_aspect_relative),
-    ):
-        if len(pair) != 2 or pair[0] > pair[1]:
-            raise UserError(f"DATA.TRAIN_JITTER_{key}_RELATIVE {list(pair)}: give [smallest, largest].")
-    for key, values in (("MEAN", data.mean), ("STD", data.std)):
-        if len(values) != 3:
-            raise UserError(f"DATA.{key} {list(values)}: give 3 numbers, one a channel.")
-    if not data.path_label_separator:
-        raise UserError("DATA.PATH_LABEL_SEPARATOR '': give the character between path and label.")
-    if data.test_short_size < data.test_crop_size:
-        raise UserError(
-            f"DATA.TEST_SHORT_SIZE {data.test_short_size} is below DATA.TEST_CROP_SIZE "
-            f"{data.test_crop_size}: "
-            "a crop must fit into the frame."
-        )
-    if config.mixup.enable and not config.mixup.alpha and not config.mixup.cutmix_alpha:
-        raise UserError("MIXUP.ALPHA 0 and MIXUP.CUTMIX_ALPHA 0: set one above 0, or MIXUP.ENABLE False.")
-    if config.shard_id >= config.num_shards:
-        raise UserError(
-            f"SHARD_ID {config.shard_id}: with NUM_SHARDS {config.num_shards} give 0 to "
-            f"{config.num_shards - 1}."
-        )

@@ -35,8 +35,17 @@ class GeluConv(torch.autograd.Function):
         ones, zeros = [1] * len(ctx.stride), [0] * len(ctx.stride)
         x_cast = x.to(ctx.dtype)
         d_hidden, d_weight, d_bias = torch.ops.aten.convolution_backward(
-            grad.to(ctx.dtype), F.gelu(x_cast), weight.to(ctx.dtype), [len(weight)], ctx.stride, ctx.padding,
-            ones, False, zeros, 1, [True, True, True],
-        )  # fmt: skip
+            grad.to(ctx.dtype),
+            F.gelu(x_cast),
+            weight.to(ctx.dtype),
+            [len(weight)],
+            ctx.stride,
+            ctx.padding,
+            ones,
+            False,
+            zeros,
+            1,
+            [True, True, True],
+        )
         d_x = torch.ops.aten.gelu_backward(d_hidden, x_cast).to(x.dtype)
         return d_x, d_weight.to(weight.dtype), d_bias.to(weight.dtype), None, None

@@ -28,10 +28,17 @@ MIN_CROP_SIZE = 32  # the side is halved five times
 STAGES = (1, 2, 3, 4, 5)
 # Kind of block -> the numbers in its row of `blocks`, where C' is the width that it gives.
 BLOCK_FIELDS = {"lite": ("h", "C'", "stride"), "M": ("h", "C'"), "D": ("h1", "C'", "h2")}
-SMALL_BLOCKS = (
-    ("lite", 24, 12, 2), ("M", 36, 12), ("D", 72, 24, 96), ("M", 72, 24), ("D", 144, 48, 192), ("M", 192, 48),
-    ("M", 288, 64), ("D", 384, 96, 384), ("M", 576, 96),
-)  # fmt: skip
+
+
+def _rows(text: str) -> tuple[tuple[str | int, ...], ...]:
+    """Rows of `blocks` from a text: "D 72 16 64, M 96 32" -> (("D", 72, 16, 64), ("M", 96, 32))."""
+    words = [row.split() for row in text.split(", ")]
+    return tuple((kind, *map(int, widths)) for kind, *widths in words)
+
+
+SMALL_BLOCKS = _rows(
+    "lite 24 12 2, M 36 12, D 72 24 96, M 72 24, D 144 48 192, M 192 48, M 288 64, D 384 96 384, M 576 96"
+)
 # Parts of parameter names that an image checkpoint does not hold: the video model keeps what it was built
 # with.
 NOT_IN_IMAGE_WEIGHTS = (".side_taps", ".time_weight")
@@ -225,45 +232,56 @@ MODEL = MobileFormer
 # 96M, 151M, 214M, 294M and 508M with DATA.NUM_FRAMES 8 (0.44, 0.87, 1.24, 1.76, 2.44, 4.26 G), 294M with 16
 # (4.86) and 508M with 12 (6.38): our choice, as the paper's own table was not to be had.
 VARIANTS = {
-    "26M": dict(stem_dim=8, blocks=SMALL_BLOCKS, num_tokens=3, token_dim=128, fc_dim=1024, groups=4),
-    "52M": dict(stem_dim=8, blocks=SMALL_BLOCKS, num_tokens=3, token_dim=128, fc_dim=1024),
+    "26M": dict(stem_dim=8, num_tokens=3, token_dim=128, fc_dim=1024, groups=4, blocks=SMALL_BLOCKS),
+    "52M": dict(stem_dim=8, num_tokens=3, token_dim=128, fc_dim=1024, blocks=SMALL_BLOCKS),
     "96M": dict(
-        stem_dim=12, num_tokens=4, token_dim=128, fc_dim=1280,
-        blocks=(
-            ("lite", 24, 12, 1), ("D", 72, 16, 64), ("D", 96, 32, 128), ("M", 96, 32), ("D", 192, 64, 256),
-            ("M", 256, 64), ("M", 384, 88), ("D", 528, 128, 512), ("M", 768, 128),
+        stem_dim=12,
+        num_tokens=4,
+        token_dim=128,
+        fc_dim=1280,
+        blocks=_rows(
+            "lite 24 12 1, D 72 16 64, D 96 32 128, M 96 32, D 192 64 256, M 256 64, M 384 88, D 528 "
+            "128 512, M 768 128"
         ),
     ),
     "151M": dict(
-        stem_dim=12, num_tokens=6, token_dim=192, fc_dim=1280,
-        blocks=(
-            ("lite", 24, 12, 1), ("D", 72, 16, 64), ("M", 48, 16), ("D", 96, 32, 128), ("M", 96, 32),
-            ("D", 192, 64, 256), ("M", 256, 64), ("M", 384, 88), ("M", 528, 88), ("D", 528, 128, 512),
-            ("M", 768, 128), ("M", 768, 128),
+        stem_dim=12,
+        num_tokens=6,
+        token_dim=192,
+        fc_dim=1280,
+        blocks=_rows(
+            "lite 24 12 1, D 72 16 64, M 48 16, D 96 32 128, M 96 32, D 192 64 256, M 256 64, M 384 88, "
+            "M 528 88, D 528 128 512, M 768 128, M 768 128"
         ),
     ),
     "214M": dict(
-        stem_dim=12, num_tokens=6, token_dim=192, fc_dim=1600,
-        blocks=(
-            ("lite", 24, 12, 1), ("D", 72, 20, 80), ("M", 60, 20), ("D", 120, 40, 160), ("M", 160, 40),
-            ("D", 240, 80, 320), ("M", 320, 80), ("M", 480, 112), ("M", 672, 112), ("D", 672, 160, 640),
-            ("M", 960, 160), ("M", 960, 160),
+        stem_dim=12,
+        num_tokens=6,
+        token_dim=192,
+        fc_dim=1600,
+        blocks=_rows(
+            "lite 24 12 1, D 72 20 80, M 60 20, D 120 40 160, M 160 40, D 240 80 320, M 320 80, M 480 "
+            "112, M 672 112, D 672 160 640, M 960 160, M 960 160"
         ),
     ),
     "294M": dict(
-        stem_dim=16, num_tokens=6, token_dim=192, fc_dim=1920,
-        blocks=(
-            ("lite", 32, 16, 1), ("D", 96, 24, 96), ("M", 96, 24), ("D", 144, 48, 192), ("M", 192, 48),
-            ("D", 288, 96, 384), ("M", 384, 96), ("M", 576, 128), ("M", 768, 128), ("D", 768, 192, 768),
-            ("M", 1152, 192), ("M", 1152, 192),
+        stem_dim=16,
+        num_tokens=6,
+        token_dim=192,
+        fc_dim=1920,
+        blocks=_rows(
+            "lite 32 16 1, D 96 24 96, M 96 24, D 144 48 192, M 192 48, D 288 96 384, M 384 96, M 576 "
+            "128, M 768 128, D 768 192 768, M 1152 192, M 1152 192"
         ),
     ),
     "508M": dict(
-        stem_dim=24, num_tokens=6, token_dim=192, fc_dim=1920,
-        blocks=(
-            ("lite", 48, 24, 1), ("D", 144, 40, 160), ("M", 120, 40), ("D", 240, 72, 288), ("M", 216, 72),
-            ("D", 432, 128, 512), ("M", 512, 128), ("M", 768, 176), ("M", 1056, 176), ("D", 1056, 240, 960),
-            ("M", 1440, 240), ("M", 1440, 240),
+        stem_dim=24,
+        num_tokens=6,
+        token_dim=192,
+        fc_dim=1920,
+        blocks=_rows(
+            "lite 48 24 1, D 144 40 160, M 120 40, D 240 72 288, M 216 72, D 432 128 512, M 512 128, M "
+            "768 176, M 1056 176, D 1056 240 960, M 1440 240, M 1440 240"
         ),
     ),
-}  # fmt: skip
+}

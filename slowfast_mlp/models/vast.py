@@ -158,9 +158,15 @@ class VAST(nn.Module):
         )
         self.num_classes = num_classes
         mixer = partial(
-            AffineShift, shifts=shifts, shift_divisor=shift_divisor, gate=gate, reduction=reduction,
-            bias_kernel=bias_kernel, bias_kernel_frames=bias_kernel_frames if video else 1, out_proj=out_proj,
-        )  # fmt: skip
+            AffineShift,
+            shifts=shifts,
+            shift_divisor=shift_divisor,
+            gate=gate,
+            reduction=reduction,
+            bias_kernel=bias_kernel,
+            bias_kernel_frames=bias_kernel_frames if video else 1,
+            out_proj=out_proj,
+        )
         block = partial(Block, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
         rates = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         for stage, (dim, depth) in enumerate(zip(dims, depths)):

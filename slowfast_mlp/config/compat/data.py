@@ -122,8 +122,9 @@ def _random_crops(theirs: Theirs) -> dict[str, Any]:
             logger.warning(
                 "%s: %s is not set, and PySlowFast then crops frames of a random short side; here crops "
                 "are of a random area, that of the setting's default",
-                theirs.source, key,
-            )  # fmt: skip
+                theirs.source,
+                key,
+            )
     return settings
 
 
@@ -132,16 +133,19 @@ def _warn_of_protocol(theirs: Theirs, dataset: str, *, is_fork: bool) -> None:
     if theirs["DATA.RANDOM_FLIP"] and dataset in FRAME_FOLDERS and theirs["TRAIN.ENABLE"]:
         logger.warning(
             "%s: DATA.RANDOM_FLIP is not False, though %s has classes that tell left from right",
-            theirs.source, dataset,
-        )  # fmt: skip
+            theirs.source,
+            dataset,
+        )
     if not theirs["TEST.ENABLE"]:
         return
     if is_fork and dataset == "kinetics" and "TEST.NUM_ENSEMBLE_VIEWS" not in theirs.given:
         logger.warning(
             "%s: TEST.NUM_ENSEMBLE_VIEWS is not set and so PySlowFast's default, %d; the papers' tables "
             "have %d",
-            theirs.source, theirs["TEST.NUM_ENSEMBLE_VIEWS"], PAPERS_NUM_VIEWS,
-        )  # fmt: skip
+            theirs.source,
+            theirs["TEST.NUM_ENSEMBLE_VIEWS"],
+            PAPERS_NUM_VIEWS,
+        )
     known_order = "DATA.CHANNEL_ORDER" in theirs.own_keys or theirs["DATA.REVERSE_INPUT_CHANNEL"]
     if dataset in FRAME_FOLDERS and not known_order:
         logger.warning(

@@ -101,21 +101,24 @@ DEFAULTS: dict[str, Any] = {
 }
 
 # The same name, meaning and unit here.
-SAME = (
-    "TRAIN.ENABLE", "TRAIN.EVAL_PERIOD", "TRAIN.CHECKPOINT_PERIOD", "TRAIN.AUTO_RESUME",
-    "TEST.ENABLE", "TEST.CHECKPOINT_FILE_PATH", "TEST.NUM_ENSEMBLE_VIEWS", "TEST.NUM_SPATIAL_CROPS",
-    "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "DATA.PATH_LABEL_SEPARATOR", "DATA.NUM_FRAMES",
-    "DATA.SAMPLING_RATE", "DATA.TARGET_FPS", "DATA.USE_OFFSET_SAMPLING", "DATA.MEAN", "DATA.STD",
-    "DATA.TRAIN_CROP_SIZE", "DATA.TEST_CROP_SIZE", "DATA.RANDOM_FLIP",
-    "DATA_LOADER.NUM_WORKERS", "DATA_LOADER.PIN_MEMORY",
-    "AUG.ENABLE", "AUG.NUM_SAMPLE", "AUG.COLOR_JITTER", "AUG.AA_TYPE", "AUG.RE_PROB",
-    "MIXUP.ENABLE", "MIXUP.ALPHA", "MIXUP.CUTMIX_ALPHA", "MIXUP.PROB", "MIXUP.SWITCH_PROB",
-    "MODEL.ACT_CHECKPOINT", "BN.USE_PRECISE_STATS", "BN.NUM_BATCHES_PRECISE",
-    "SOLVER.MOMENTUM", "SOLVER.DAMPENING", "SOLVER.NESTEROV", "SOLVER.BETAS", "SOLVER.LAYER_DECAY",
-    "SOLVER.COSINE_AFTER_WARMUP",
-    "MODEL.NUM_CLASSES", "SOLVER.MAX_EPOCH", "SOLVER.WARMUP_EPOCHS", "SOLVER.WEIGHT_DECAY",
-    "TENSORBOARD.ENABLE", "NUM_GPUS", "NUM_SHARDS", "SHARD_ID", "RNG_SEED", "LOG_PERIOD",
-)  # fmt: skip
+SAME_BY_SECTION = {
+    "TRAIN": "ENABLE EVAL_PERIOD CHECKPOINT_PERIOD AUTO_RESUME",
+    "TEST": "ENABLE CHECKPOINT_FILE_PATH NUM_ENSEMBLE_VIEWS NUM_SPATIAL_CROPS",
+    "DATA": "PATH_TO_DATA_DIR PATH_PREFIX PATH_LABEL_SEPARATOR NUM_FRAMES SAMPLING_RATE TARGET_FPS "
+    "USE_OFFSET_SAMPLING MEAN STD TRAIN_CROP_SIZE TEST_CROP_SIZE RANDOM_FLIP",
+    "DATA_LOADER": "NUM_WORKERS PIN_MEMORY",
+    "AUG": "ENABLE NUM_SAMPLE COLOR_JITTER AA_TYPE RE_PROB",
+    "MIXUP": "ENABLE ALPHA CUTMIX_ALPHA PROB SWITCH_PROB",
+    "MODEL": "ACT_CHECKPOINT NUM_CLASSES",
+    "BN": "USE_PRECISE_STATS NUM_BATCHES_PRECISE",
+    "SOLVER": "MOMENTUM DAMPENING NESTEROV BETAS LAYER_DECAY COSINE_AFTER_WARMUP MAX_EPOCH WARMUP_EPOCHS "
+    "WEIGHT_DECAY",
+    "TENSORBOARD": "ENABLE",
+    "": "NUM_GPUS NUM_SHARDS SHARD_ID RNG_SEED LOG_PERIOD",
+}
+SAME = tuple(
+    f"{section}.{key}".lstrip(".") for section, keys in SAME_BY_SECTION.items() for key in keys.split()
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +140,17 @@ FIXED: dict[str, Fixed] = {
     "MULTIGRID.SHORT_CYCLE": Fixed(default=False, values=(False,), reason="there is no multigrid training"),
     "SOLVER.LARS_ON": Fixed(default=False, values=(False,), reason="there is no LARS"),
     "SOLVER.ZERO_WD_1D_PARAM": Fixed(
-        default=False, values=(True,), refused=False,
+        default=False,
+        values=(True,),
+        refused=False,
         reason="biases and norms have no weight decay here, as with True",
     ),
     "BN.WEIGHT_DECAY": Fixed(
         default=0.0, values=(0.0,), refused=False, reason="norms have no weight decay here"
     ),
     "BN.NORM_TYPE": Fixed(
-        default="batchnorm", values=("batchnorm", "sync_batchnorm", "sync_batchnorm_apex"),
+        default="batchnorm",
+        values=("batchnorm", "sync_batchnorm", "sync_batchnorm_apex"),
         reason="batch norm is over a process, or over all with sync_batchnorm",
     ),
     "MODEL.FROZEN_BN": Fixed(default=False, values=(False,), reason="batch norm is never frozen"),
@@ -172,7 +178,10 @@ FIXED: dict[str, Fixed] = {
         default="pytorch", values=("pytorch",), of_training=False, reason="checkpoints are PyTorch's"
     ),
     "TEST.NUM_TEMPORAL_CLIPS": Fixed(
-        default=[], values=([], ()), refused=False, of_training=False,
+        default=[],
+        values=([], ()),
+        refused=False,
+        of_training=False,
         reason="a run tests with one number of clips, TEST.NUM_ENSEMBLE_VIEWS",
     ),
     "TASK": Fixed(default="", values=("",), of_training=False, reason="the task is classification"),
@@ -182,7 +191,7 @@ FIXED: dict[str, Fixed] = {
     "MORPH.QKV_BIAS": Fixed(
         default=True, values=(True,), of_training=False, reason="MorphMLP's linear layers have biases"
     ),
-}  # fmt: skip
+}
 
 _OF_STEPS = "the learning rate is a cosine"
 _UNREAD = "PySlowFast itself reads it nowhere"
@@ -266,11 +275,21 @@ DEAD: dict[str, str] = {
     **{
         f"{family}.*": _OTHER_FAMILY
         for family in (
-            "AVA", "CONTRASTIVE", "DEMO", "DETECTION", "MASK", "MVIT", "NONLOCAL", "RESNET", "SLOWFAST",
-            "UNIFORMER", "VIS_MASK", "X3D",
+            "AVA",
+            "CONTRASTIVE",
+            "DEMO",
+            "DETECTION",
+            "MASK",
+            "MVIT",
+            "NONLOCAL",
+            "RESNET",
+            "SLOWFAST",
+            "UNIFORMER",
+            "VIS_MASK",
+            "X3D",
         )
     },
-}  # fmt: skip
+}
 
 
 def reason_of_dead(key: str) -> str | None:

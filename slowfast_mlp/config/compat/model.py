@@ -38,8 +38,9 @@ def model_settings(theirs: Theirs) -> dict[str, Any]:
     if not theirs.takes_model:
         logger.warning(
             "%s: its model (%s) is left out for MODEL.NAME, and the rest of the file is used",
-            theirs.source, theirs["MODEL.MODEL_NAME"],
-        )  # fmt: skip
+            theirs.source,
+            theirs["MODEL.MODEL_NAME"],
+        )
         return {}
     name = theirs["MODEL.MODEL_NAME"]
     if name in MORPHMLP_FRAMES:
