@@ -5,17 +5,17 @@ import importlib.util
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
 from slowfast_mlp.apps import timing
-from slowfast_mlp.benchmarks import loader_passes, loader_profile, throughput
+from slowfast_mlp.benchmarks import loader_passes, throughput
 from slowfast_mlp.benchmarks.loader_counts import counts_table
+from slowfast_mlp.benchmarks.loader_tables import DECODE_ONLY, REFERENCE, LoaderGroup, _stage_table, _table
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, CorpusSizes, ensure_corpus, mean_size_kib
-from slowfast_mlp.benchmarks.tables import BenchmarkReport, Table, format_number, load_average, spread_cells
+from slowfast_mlp.benchmarks.tables import BenchmarkReport, format_number
 from slowfast_mlp.data.clip_sampling import ClipSampler
 from slowfast_mlp.data.datasets.kinetics import parse_list
 from slowfast_mlp.data.records import Record
@@ -26,7 +26,6 @@ from slowfast_mlp.errors import UserError
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = "clips a second and core of the loader, by stage, next to the plain way and the bare decoder"
-REFERENCE, DECODE_ONLY = "plain way", "bare decoder"
 EXACT, FUSED = "exact", "fused"
 DEVICE, DEVICE_ON_CPU = "device, the host's part", "device, all on this CPU"
 DECORD = "fused, by decord"
@@ -39,32 +38,6 @@ KINETICS_TARGETS = {EXACT: (2.5, 3.0), FUSED: (3.5, 4.5), DEVICE: (5.0, 6.0)}
 COPY_TARGETS = {COPY + FUSED: (7.0, 9.0), COPY + DEVICE: (18.0, 30.0)}
 SOMETHING_TARGETS = {JPEG + FUSED: (8.0, 10.0), JPEG + DEVICE: (20.0, 25.0)}
 TEST_TARGETS = {"one decode": (4.0, 8.0)}
-
-COLUMNS = (
-    "loader",
-    "CPU ms/clip",
-    "p25-p75",
-    "spread %",
-    "wall ms/clip",
-    "clips/s/core",
-    "x plain",
-    "must",
-    "aimed",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoaderGroup:
-    """Loaders that are measured side by side, all against the one called `baseline`; each pass loads
-    `num_clips`.
-    """
-
-    title: str
-    note: str
-    baseline: str
-    workloads: dict[str, Callable[[], None]]
-    num_clips: int
-    targets: Mapping[str, tuple[float, float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,31 +92,6 @@ def _measure(groups: Sequence[LoaderGroup], num_rounds: int, report: BenchmarkRe
     return {str(row[0]): float(row[5]) for row in first.rows}
 
 
-def _table(group: LoaderGroup, costs: Mapping[str, list[timing.CallTime]]) -> Table:
-    base = [cost.cpu_sec for cost in costs[group.baseline]]
-    rows = []
-    for name, passed in costs.items():
-        cpu = [cost.cpu_sec for cost in passed]
-        ms = timing.summarize([1000 * seconds / group.num_clips for seconds in cpu])
-        wall = timing.summarize([1000 * cost.wall_sec / group.num_clips for cost in passed])
-        min_speedup, target_speedup = group.targets.get(name, ("", ""))
-        ratio = timing.speedup(cpu, base).median
-        rows.append(
-            (
-                name,
-                ms.median,
-                *spread_cells(ms),
-                wall.median,
-                1000 / ms.median,
-                ratio,
-                min_speedup,
-                target_speedup,
-            )
-        )
-    note = f"{group.note} Load average after it: {load_average()}."
-    return Table(title=group.title, note=note, columns=COLUMNS, rows=rows)
-
-
 def _corpus_groups(corpus: Mapping[str, list[Record]], common: dict) -> list[LoaderGroup]:
     """What is measured of the corpus that the benchmark makes."""
     titles = {
@@ -180,7 +128,6 @@ def _video_group(
         **_our_subjects(records, jobs, loader_passes.DENSE, crop_size),
         DECODE_ONLY: loader_passes.decode_only_pass(reference, jobs),
     }
-    num_clips = len(jobs) * loader_passes.NUM_SAMPLES
     if importlib.util.find_spec("decord"):
         by_decord = loader_passes.train_videos(
             records, loader_passes.DENSE, FUSED, decoder="decord", crop_size=crop_size
@@ -192,13 +139,13 @@ def _video_group(
     workloads[DEVICE_ON_CPU] = loader_passes.our_pass(
         on_cpu, jobs, loader_passes.make_device_transform(torch.device("cpu"))
     )
-    profiled = [REFERENCE, EXACT, FUSED, DEVICE_ON_CPU]
+    profiled, num_clips = [REFERENCE, EXACT, FUSED, DEVICE_ON_CPU], len(jobs) * loader_passes.NUM_SAMPLES
     report.tables.append(_stage_table(title, {name: workloads[name] for name in profiled}, num_clips))
     report.tables.append(counts_table(title, jobs, records, crop_size, reference))
     note = (
         f"{len(jobs)} decodes of {len(records)} videos a pass, {loader_passes.NUM_SAMPLES} views each. "
-        "Frames are "
-        "bit for bit those of a naive decode. The plain way normalises on the host; ours does that on the "
+        "Frames are bit for bit those of a naive decode. The plain way normalizes on the host; ours does "
+        "that on the "
         "device, and only the last row has it here."
     )
     return LoaderGroup(
@@ -297,25 +244,6 @@ def _test_groups(records: Sequence[Record], crop_size: int, reference: ModuleTyp
             )
         )
     return groups
-
-
-def _stage_table(title: str, workloads: Mapping[str, Callable[[], None]], num_clips: int) -> Table:
-    rows = []
-    for name, load in workloads.items():
-        load()
-        seconds = loader_profile.profile(
-            load, loader_profile.REFERENCE if name == REFERENCE else loader_profile.OURS
-        ).seconds
-        rows.append((name, *(f"{1000 * part / num_clips:.2f}" for part in seconds.values())))
-    note = (
-        "CPU ms a clip, from a profile, which slows small functions down. `augment` holds the way to Pillow."
-    )
-    return Table(
-        title=f"Stages: {title}",
-        note=note,
-        columns=("loader", *loader_profile.OURS, loader_profile.REST),
-        rows=rows,
-    )
 
 
 def _check_equal_frames(jobs: Sequence[loader_passes.Job], reference: ModuleType) -> None:

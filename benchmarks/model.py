@@ -4,11 +4,8 @@ kernels) with the same weights, and next to other programs.
 
 import argparse
 import copy
-import datetime
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,21 +19,19 @@ from slowfast_mlp.benchmarks.model_passes import (
     FORWARD,
     PASSES,
     BenchModel,
-    PassCounts,
     compute_logits,
     count_flops,
     count_pass,
     make_pass,
 )
+from slowfast_mlp.benchmarks.model_tables import Case, _history_row, _row
 from slowfast_mlp.benchmarks.other_codebases import PEERS, build_peer, peer_weights
 from slowfast_mlp.benchmarks.reference_model import ReferenceModel
 from slowfast_mlp.benchmarks.roofline import MODES, Roofline, measure_roofline
 from slowfast_mlp.benchmarks.tables import (
     BenchmarkReport,
     Table,
-    describe_machine,
     load_average,
-    spread_cells,
 )
 from slowfast_mlp.benchmarks.throughput import CROP_SIZE, NUM_CLASSES, NUM_FRAMES, build_model
 from slowfast_mlp.builders import model
@@ -76,19 +71,6 @@ COLUMNS = (
     "peak MiB",
     "max abs diff",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A backbone with what it is measured on; `bench_models[0]` is the baseline."""
-
-    name: str
-    variant: str
-    clips: Tensor
-    labels: Tensor
-    bench_models: Sequence[BenchModel]
-    # Row -> precision -> the difference of its logits, taken before any training moves batch statistics.
-    differences: dict[str, dict[str, float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +115,7 @@ def run(
     }
     history_rows: list[dict] = []
     for name, variant in zip(arguments.model[::2], arguments.model[1::2]):
-        case = make_case(name, variant, arguments, reference, peers, device, report)
+        case = make_case(name, variant, arguments, peers, device)
         for mode in arguments.precision:
             for kind in arguments.passes:
                 table, rows = _measure(case, mode, kind, rooflines[mode], arguments.rounds, device)
@@ -150,26 +132,11 @@ def make_case(
     name: str,
     variant: str,
     arguments: argparse.Namespace,
-    reference: Callable[[str], ModuleType],
     peers: dict[str, Path],
     device: torch.device,
-    report: BenchmarkReport,
 ) -> Case:
-    """The networks of a backbone; what is missing is a remark of the report. Raises UserError."""
-    default_clip = QUICK_CLIP if arguments.quick else (NUM_FRAMES, CROP_SIZE)
-    num_frames, crop_size = (arguments.frames or default_clip[0], arguments.crop or default_clip[1])
-    quick_args = QUICK_ARGUMENTS.get(name) if arguments.quick else None
-    ours = build_model(
-        name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=quick_args
-    )
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in ours.parameters():
-            parameter.add_(JITTER * torch.randn(parameter.shape, generator=generator).to(device))
-    batch_size = arguments.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
-    shape = (batch_size, 3, num_frames, crop_size, crop_size)
-    clips = torch.randn(shape, generator=generator).to(device)
-    labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator).to(device)
+    """The networks to compare, and their inputs. Raises UserError."""
+    ours, clips, labels = _model_and_batch(name, variant, arguments, device)
     bench_models = _rows(REFERENCE, ReferenceModel(ours), with_compiled=arguments.compile_reference)
     bench_models += _rows(OURS, ours, with_compiled=arguments.compile)
     expected = compute_logits(bench_models[0], clips, "fp32")
@@ -194,6 +161,27 @@ def make_case(
         bench_models=bench_models,
         differences=differences,
     )
+
+
+def _model_and_batch(
+    name: str, variant: str, arguments: argparse.Namespace, device: torch.device
+) -> tuple[nn.Module, Tensor, Tensor]:
+    """A model none of whose branches gives zero, clips [B, 3, T, S, S] and labels [B]."""
+    default_clip = QUICK_CLIP if arguments.quick else (NUM_FRAMES, CROP_SIZE)
+    num_frames, crop_size = (arguments.frames or default_clip[0], arguments.crop or default_clip[1])
+    quick_args = QUICK_ARGUMENTS.get(name) if arguments.quick else None
+    ours = build_model(
+        name, variant, device, num_frames=num_frames, crop_size=crop_size, arguments=quick_args
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.add_(JITTER * torch.randn(parameter.shape, generator=generator).to(device))
+    batch_size = arguments.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
+    shape = (batch_size, 3, num_frames, crop_size, crop_size)
+    clips = torch.randn(shape, generator=generator).to(device)
+    labels = torch.randint(NUM_CLASSES, (batch_size,), generator=generator).to(device)
+    return ours, clips, labels
 
 
 def _rows(name: str, net: nn.Module, *, with_compiled: bool) -> list[BenchModel]:
@@ -263,73 +251,6 @@ def _measure(
     )
     title = f"{case.name} {case.variant}, {kind}, {mode}, batches of {batch}, {T}x{size}x{size}"
     return Table(title=title, note=note, columns=COLUMNS, rows=rows), history_rows
-
-
-def _row(
-    name: str,
-    seconds: list[float],
-    base: list[float],
-    counts: PassCounts,
-    batch: int,
-    flops: float,
-    roofline: Roofline,
-    difference: float | None,
-) -> tuple:
-    ms = timing.summarize([1000 * value for value in seconds])
-    per_clip = None if counts.bytes_moved is None else counts.bytes_moved / batch
-    return (
-        name,
-        ms.median,
-        *spread_cells(ms),
-        1000 / ms.median,
-        timing.speedup(seconds, base).median,
-        ms.median / 1000 / (flops / roofline.flops_per_sec),
-        _dash_if_none(per_clip and ms.median / 1000 / (per_clip / roofline.bytes_per_sec)),
-        _dash_if_none(counts.kernels),
-        _dash_if_none(counts.permute_copies),
-        _dash_if_none(per_clip and per_clip / 1e9),
-        _dash_if_none(counts.saved_bytes and counts.saved_bytes / batch / 2**20),
-        _dash_if_none(counts.peak_bytes and counts.peak_bytes / 2**20),
-        "-" if difference is None else f"{difference:.1e}",
-    )
-
-
-def _dash_if_none(value: float | int | None) -> float | int | str:
-    return "-" if value is None else value
-
-
-def _history_row(
-    case: Case,
-    mode: str,
-    kind: str,
-    name: str,
-    row: tuple,
-    counts: PassCounts,
-    batch: int,
-    device: torch.device,
-) -> dict:
-    """A line of the history, of the same figures."""
-    machine = describe_machine(device)
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"),
-        "package": version("slowfast_mlp"),
-        "torch": version("torch"),
-        "machine": machine["device"] if device.type == "cuda" else machine["processor"],
-        "model": case.name,
-        "variant": case.variant,
-        "batch": batch,
-        "precision": mode,
-        "pass": kind,
-        "row": name,
-        "ms_per_clip": f"{row[1]:.4g}",
-        "spread_percent": row[3].removesuffix(" noisy"),
-        "times_reference": f"{row[5]:.4g}",
-        "kernels": counts.kernels,
-        "bytes_per_clip": None if counts.bytes_moved is None else counts.bytes_moved // batch,
-        "permute_copies": counts.permute_copies,
-        "saved_bytes_per_clip": None if counts.saved_bytes is None else counts.saved_bytes // batch,
-        "peak_bytes": counts.peak_bytes,
-    }
 
 
 def _sweep(case: Case, mode: str, passes: Iterable[str]) -> Table:

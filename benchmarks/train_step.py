@@ -6,62 +6,49 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from slowfast_mlp.apps import timing
 from slowfast_mlp.benchmarks.host_syncs import count_host_syncs
-from slowfast_mlp.benchmarks.loader_passes import DENSE, NUM_SAMPLES, make_device_transform, train_videos
 from slowfast_mlp.benchmarks.optimizers import optimizer_table
+from slowfast_mlp.benchmarks.step_tables import (
+    BARE,
+    OURS,
+    _loops_table,
+    _parts_table,
+)
 from slowfast_mlp.benchmarks.step_timer import StepTimer
 from slowfast_mlp.benchmarks.synthetic_videos import SMALL, CorpusSizes, ensure_corpus
-from slowfast_mlp.benchmarks.tables import BenchmarkReport, Table, load_average, spread_cells
+from slowfast_mlp.benchmarks.tables import BenchmarkReport, Table
 from slowfast_mlp.benchmarks.throughput import NUM_CLASSES, build_model
+from slowfast_mlp.benchmarks.training_loops import (
+    LOG_PERIOD,
+    LoopSetup,
+    bare_loop,
+    training_loop,
+    video_loader,
+)
 from slowfast_mlp.builders import solver
 from slowfast_mlp.config.schema import Solver
-from slowfast_mlp.data.batch import Views, collate
+from slowfast_mlp.data.batch import Views
 from slowfast_mlp.data.records import Record
-from slowfast_mlp.data.samplers import SampleKey, TrainSampler
-from slowfast_mlp.engine.metrics import soft_targets
 from slowfast_mlp.engine.optimizer import parameter_groups
 from slowfast_mlp.engine.precision import Precision
-from slowfast_mlp.engine.schedule import WarmupCosine
-from slowfast_mlp.engine.train import train_one_epoch
-from slowfast_mlp.engine.training import Training
 from slowfast_mlp.errors import UserError
-from slowfast_mlp.log.decode_failures import FailedVideos
-from slowfast_mlp.log.nonfinite_steps import SkippedSteps
-from slowfast_mlp.log.progress import Progress
 from slowfast_mlp.log.run_log import RunLog
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = "what the training loop adds to a bare one, and where the time of a step goes"
-BARE, OURS = "bare loop", "training loop"
-TARGET_OVERHEAD_PERCENT = 2.0
-LOG_PERIOD = 10  # LOG_PERIOD's default
 QUICK_ARGUMENTS = {"dims": (8, 16, 32, 64)}
 NUM_LOADER_STEPS = 24  # of the passes over videos: what the workers load ahead shall not count for much
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopSetup:
-    """A model with its optimiser, and batches in memory, that both loops use."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    precision: Precision
-    batches: Sequence[Views]
-    device: torch.device
-    is_reduced: bool  # a backbone with fewer channels than its variant has
 
 
 class TinyModel(nn.Module):
@@ -236,77 +223,6 @@ def make_setup(
     )
 
 
-def bare_loop(setup: LoopSetup) -> None:
-    """The least that trains: input, forward, loss, backward and optimiser."""
-    device_transform = make_device_transform(setup.device)
-    setup.model.train()
-    for views in setup.batches:
-        views = views.to(setup.device, non_blocking=True)
-        clips, targets = device_transform(views), _targets(views.labels)
-        with setup.precision.autocast():
-            logits = setup.model(clips)
-        loss = F.cross_entropy(logits.float(), targets)
-        setup.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        setup.optimizer.step()
-
-
-def video_loader(setup: LoopSetup, records: Sequence[Record]) -> DataLoader:
-    """Clips of videos, as many and as large as those of the batches in memory, from one worker."""
-    batch_size, _, num_frames, crop_size, _ = setup.batches[0].clips.shape
-    rate = DENSE.sampling_rate * DENSE.num_frames / num_frames  # the same span of the video
-    clips = replace(DENSE, num_frames=num_frames, sampling_rate=rate)
-    num_videos = -(-batch_size // NUM_SAMPLES)
-    keys = [
-        [SampleKey(n % len(records), step) for n in range(num_videos)] for step in range(len(setup.batches))
-    ]
-    return DataLoader(
-        train_videos(records, clips, "fused", crop_size=crop_size),
-        batch_sampler=keys,
-        collate_fn=collate,
-        num_workers=1,
-        pin_memory=setup.device.type == "cuda",
-    )
-
-
-def training_loop(
-    setup: LoopSetup, log: RunLog, *, timer: StepTimer | None = None, loader: Iterable[Views] | None = None
-) -> None:
-    """An epoch of the engine over the batches in memory, or over a loader with as many, with its lines;
-    `timer` notes when each part of a step ends.
-    """
-    num_steps = len(setup.batches)
-    batches = loader or setup.batches
-    failed = FailedVideos(log.output_dir, max_fraction=0.1)
-    progress = Progress(log, failed, log_period=LOG_PERIOD, steps_of_epochs=[num_steps])
-    skipped = SkippedSteps(log.output_dir, max_in_a_row=num_steps, seed=0, path_of=str, device=setup.device)
-    device_transform = make_device_transform(setup.device)
-    batch_size = setup.batches[0].clips.shape[0]
-    training = Training(
-        model=setup.model,
-        optimizer=setup.optimizer,
-        precision=setup.precision,
-        loader=timer.wrap_loader(batches) if timer else batches,
-        sampler=TrainSampler(
-            torch.zeros(num_steps * batch_size), batch_size=batch_size, rank=0, world_size=1, seed=0
-        ),
-        device_transform=timer.wrap("to device", device_transform) if timer else device_transform,
-        make_targets=_targets,
-        lr_at=WarmupCosine(base_lr=1e-4, start_lr=1e-6, end_lr=1e-6, warmup_epochs=0, max_epoch=1),
-        progress=progress,
-        skipped_steps=skipped,
-        num_classes=NUM_CLASSES,
-        device=setup.device,
-        seed=0,
-    )
-    for _ in train_one_epoch(training, 0):
-        pass
-
-
-def _targets(labels: Tensor) -> Tensor:
-    return soft_targets(labels, NUM_CLASSES, 0.1)
-
-
 def _open_log(folder: str) -> RunLog:
     return RunLog(folder, enabled=True, tensorboard=True)
 
@@ -320,56 +236,3 @@ def _time_on_gpu(device: torch.device, work: Callable[[], object]) -> timing.Cal
 
     torch.cuda.synchronize(device)
     return timing.time_call(call_and_sync)
-
-
-def _loops_table(
-    title: str, costs: dict[str, list[timing.CallTime]], num_steps: int, batch: int, *, on_gpu: bool
-) -> Table:
-    """Both loops; the headline is the processor's time on a CPU and the clock's on a GPU."""
-    times = {
-        name: [cost.wall_sec if on_gpu else cost.cpu_sec for cost in passed] for name, passed in costs.items()
-    }
-    rows = []
-    for name, seconds in times.items():
-        ms = timing.summarize([1000 * value / num_steps for value in seconds])
-        wall = timing.summarize([1000 * cost.wall_sec / num_steps for cost in costs[name]])
-        overhead = 100 * (1 / timing.speedup(seconds, times[BARE]).median - 1)
-        rows.append(
-            (
-                name,
-                ms.median,
-                *spread_cells(ms, decimals=1),
-                wall.median,
-                1000 * batch / ms.median,
-                f"{overhead:+.2f}",
-            )
-        )
-    return Table(
-        title=title,
-        note=f"Goal: at most {TARGET_OVERHEAD_PERCENT:g} % over the bare loop. "
-        f"Load average after it: {load_average()}.",
-        columns=(
-            "loop",
-            f"{'wall' if on_gpu else 'CPU'} ms/step",
-            "p25-p75",
-            "spread %",
-            "wall ms/step",
-            "clips/s",
-            "over bare %",
-        ),
-        rows=rows,
-    )
-
-
-def _parts_table(title: str, parts: dict[str, float], num_steps: int) -> Table:
-    total = sum(parts.values())
-    rows = [
-        (part, f"{1000 * seconds / num_steps:.3f}", f"{100 * seconds / total:.2f}")
-        for part, seconds in parts.items()
-    ]
-    return Table(
-        title=f"Parts: {title}",
-        note="Of one pass of the training loop; `sums` holds its lines too.",
-        columns=("part", "ms/step", "%"),
-        rows=rows,
-    )

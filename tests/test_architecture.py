@@ -75,7 +75,9 @@ HOMES = {
     "fvcore.nn": {"engine/flops.py"},
 }
 IOPATH_HOMES = re.compile(r"checkpoint/checkpoint\.py|config/load\.py|data/.*")
-MAX_FILE, MAX_FUNCTION = 400, 60
+MAX_FILE, MAX_FUNCTION = 300, 40
+# A constructor of a backbone checks and names each of its arguments.
+MAX_CONSTRUCTOR = 70
 
 
 def name_of(path: Path) -> str:
@@ -135,7 +137,7 @@ def test_autocast_and_the_scaler_live_in_precision_and_kernels_turn_autocast_off
             path.read_text(),
         )
     )
-    allowed = {"kernels/autocast.py": {"torch.autocast(kind, enabled=False)"}}
+    allowed = {"kernels/autocast.py": {"torch.autocast(device_type, enabled=False)"}}
     if name_of(path) != "engine/precision.py":
         assert used <= allowed.get(name_of(path), set())
 
@@ -147,7 +149,9 @@ def test_files_and_functions_are_short(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = node.end_lineno - node.lineno + 1
-            assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
+            of_model = name_of(path).startswith("models/") and node.name == "__init__"
+            limit = MAX_CONSTRUCTOR if of_model else MAX_FUNCTION
+            assert length <= limit, f"{node.name} has {length} lines"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -171,9 +175,7 @@ def test_no_whole_config_below_build(path):
                     )
                     or name.startswith(("run/", "tools/", "config/"))
                 ):
-                    assert argument.arg != "config" and "Config" not in annotation, (
-                        f"{node.name} takes the config"
-                    )
+                    assert not re.search(r"\bConfig\b", annotation), f"{node.name} takes the config"
             free_names = ("metrics", "json_stats", "check_stage_tables")  # whose keywords are the data itself
             assert node.args.kwarg is None or node.name in free_names, f"{node.name} takes **kwargs"
 
@@ -193,6 +195,7 @@ def test_nothing_refused_is_there(path):
             )
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             assert any(k.arg == "weights_only" and k.value.value is True for k in node.keywords)
+    assert "fmt: skip" not in text
     assert not re.search(r"\b(TODO|FIXME)\b|torch\._|torchvision\.[a-z.]*\._", text)
 
 
@@ -224,7 +227,7 @@ def test_every_setting_is_read():
     for section in dataclasses.fields(schema.Config):
         kind = section.default_factory
         if not dataclasses.is_dataclass(kind):
-            assert re.search(rf"\b(config|first|together\[0\])\.{section.name}\b", text), (
+            assert re.search(rf"\b(config|first|group\[0\])\.{section.name}\b", text), (
                 f"nothing reads {section.name}"
             )
             continue

@@ -61,7 +61,7 @@ def test_the_section_step_compares_the_training_loop_with_a_bare_one(benchmark, 
     words = ("--quick", "--steps", 2, "--fake-data", "--json", tmp_path / "step.json")
     status, out, err = benchmark("step", *words)
     assert status == 0
-    assert "The host waited for the device 1 times in 2 steps, 1 of which wrote a line" in out
+    assert "The host waited for the device 1 times in 2 steps, 1 of them with a line" in out
     assert "epoch 1/1" in err and "epoch 1/1" not in out  # lines of the run are not the table
     loops, parts, optimisers = tables_of(tmp_path / "step.json").values()
     assert [row[0] for row in loops["rows"]] == ["bare loop", "training loop"]

@@ -41,7 +41,8 @@ def model(section: schema.Model, *, num_frames: int, crop_size: int, test_crop_s
             f"DATA.TEST_CROP_SIZE {test_crop_size} differs from DATA.TRAIN_CROP_SIZE {crop_size}: "
             f"{section.name} takes clips of {net.clip_sizes.describe()}. Set DATA.TEST_CROP_SIZE {crop_size}."
         )
-    net.set_grad_checkpointing(section.act_checkpoint)
+    if section.act_checkpoint:
+        net.set_grad_checkpointing(True)
     if section.sync_bn:
         convert_sync_batch_norm(net)
     return net

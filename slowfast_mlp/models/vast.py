@@ -12,7 +12,6 @@ Axes: B batch, C channels, T time, H W space, K classes.
 import math
 from collections.abc import Mapping
 from functools import partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,9 @@ from slowfast_mlp.layers.affine_shift import (
     SPATIAL_SHIFTS,
     TEMPORAL_SHIFTS,
     AffineShift,
-    convolve_frames,
-    frame_conv,
 )
 from slowfast_mlp.layers.clip_size import NUM_STAGES, ClipSizes, check_stage_tables, divisors
+from slowfast_mlp.layers.frame_embed import ConvStem, PatchEmbed
 from slowfast_mlp.layers.layer_norm import LayerNormCL
 from slowfast_mlp.layers.mlp import Mlp
 
@@ -58,40 +56,6 @@ class Block(nn.Module):
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
         x = x + self.drop_path(self.mixer(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
-
-
-class PatchEmbed(nn.Module):
-    """Convolution of every frame by itself to a smaller map, then LayerNorm."""
-
-    def __init__(self, dim: int, out_dim: int, *, geometry: tuple[int, int, int], norm_eps: float):
-        super().__init__()
-        kernel_size, stride, padding = geometry
-        self.proj = nn.Conv2d(dim, out_dim, kernel_size, stride=stride, padding=padding)
-        self.norm = LayerNormCL(out_dim, eps=norm_eps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, C] -> [B, T, H', W', C']."""
-        return self.norm(convolve_frames(self.proj, x))
-
-
-class ConvStem(nn.Module):
-    """The first map by two convolutions of 3x3 places and `kernel_frames` frames, each halving height and
-    width, with LayerNorm after both and GELU between.
-    """
-
-    def __init__(self, out_dim: int, *, kernel_frames: int, norm_eps: float):
-        super().__init__()
-        dims = (3, out_dim // 2, out_dim)
-        self.convs = nn.ModuleList(
-            frame_conv(dim, out, kernel_frames, kernel_size=3, stride=2) for dim, out in pairwise(dims)
-        )
-        self.norms = nn.ModuleList(LayerNormCL(dim, eps=norm_eps) for dim in dims[1:])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, H, W, 3] -> [B, T, H/4, W/4, C]."""
-        first, second = (partial(convolve_frames, conv) for conv in self.convs)
-        x = F.gelu(self.norms[0](first(x)))  # B T H/2 W/2 C/2
-        return self.norms[1](second(x))
 
 
 class VAST(nn.Module):

@@ -15,6 +15,7 @@ from slowfast_mlp.builders.annotations import Records
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.config.load import dump_config
 from slowfast_mlp.config.schema import Config
+from slowfast_mlp.data.samplers import TrainSampler
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine.compile import check_compiler
 from slowfast_mlp.engine.evaluate import Evaluator
@@ -54,7 +55,7 @@ def setup(
             checkpoint.check_file(path)
     training = None
     if config.train.enable and "train" in videos:
-        training = _training(config, model, videos["train"], device=device, precision=precision, log=log)
+        training = _training(config, model, videos["train"], device, precision, log)
         if "val" in videos:
             views = loaders.EvalViews.of_validation(config.test, dataset=config.train.dataset)
             training.evaluator = build_evaluator(config, videos["val"], views, device, precision)
@@ -91,13 +92,7 @@ def build_evaluator(
 
 
 def _training(
-    config: Config,
-    model: nn.Module,
-    videos: Records,
-    *,
-    device: torch.device,
-    precision: Precision,
-    log: RunLog | None,
+    config: Config, model: nn.Module, videos: Records, device: torch.device, precision: Precision, log: RunLog
 ) -> Training:
     """The training of the model, at its start."""
     train, seed, num_classes = config.train, config.rng_seed, config.model.num_classes
@@ -106,7 +101,7 @@ def _training(
         check_compiler(device)
     sampler = loaders.train_sampler(train, videos, num_classes=num_classes, seed=seed)
     views = loaders.train_videos(config.data, config.aug, videos, dataset=train.dataset, seed=seed)
-    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
+    progress, skipped_steps = _counters(config, sampler, videos, device, log)
     return Training(
         model=model,
         optimizer=solver.optimizer(config.solver, model, shard=train.shard_optimizer),
@@ -116,19 +111,8 @@ def _training(
         device_transform=loaders.device_transform(config.data, device),
         make_targets=solver.targets(config.solver, num_classes),
         lr_at=solver.schedule(config.solver),
-        progress=Progress(
-            log,
-            failed,
-            log_period=config.log_period,
-            steps_of_epochs=[sampler.num_steps(epoch) for epoch in range(config.solver.max_epoch)],
-        ),
-        skipped_steps=SkippedSteps(
-            config.output_dir,
-            max_in_a_row=config.solver.max_nonfinite_steps,
-            seed=seed,
-            path_of=lambda record: videos[record].path,
-            device=device,
-        ),
+        progress=progress,
+        skipped_steps=skipped_steps,
         num_classes=num_classes,
         device=device,
         seed=seed,
@@ -142,3 +126,20 @@ def _training(
         label_names=videos.label_names,
         ran_on=training_environment(device),
     )
+
+
+def _counters(
+    config: Config, sampler: TrainSampler, videos: Records, device: torch.device, log: RunLog | None
+) -> tuple[Progress, SkippedSteps]:
+    """What a training counts and logs, with its limits."""
+    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
+    steps_of_epochs = [sampler.num_steps(epoch) for epoch in range(config.solver.max_epoch)]
+    progress = Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps_of_epochs)
+    skipped_steps = SkippedSteps(
+        config.output_dir,
+        max_in_a_row=config.solver.max_nonfinite_steps,
+        seed=config.rng_seed,
+        path_of=lambda record: videos[record].path,
+        device=device,
+    )
+    return progress, skipped_steps

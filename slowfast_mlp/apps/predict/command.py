@@ -1,20 +1,20 @@
 """What tools/predict.py does with its videos: predicts, tells, draws, and says what could not be read."""
 
 import contextlib
-import os
 import signal
 import sys
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from slowfast_mlp.apps.predict import output
 from slowfast_mlp.apps.predict.captions import draw_caption
 from slowfast_mlp.apps.predict.inputs import display_path
+from slowfast_mlp.apps.predict.output_files import OutputPaths, Source, output_files
 from slowfast_mlp.apps.predict.predictor import Prediction, Predictor, Ranked
 from slowfast_mlp.apps.predict.timeline import draw_timeline, image_suffixes
 from slowfast_mlp.apps.progress_bar import ProgressBar
@@ -24,7 +24,6 @@ from slowfast_mlp.data.video_io.frame_writer import ENDINGS, FrameWriter
 from slowfast_mlp.data.video_io.stream import FrameStream, Stream, TimedFrame, open_stream
 from slowfast_mlp.errors import UserError
 
-Source = Record | Stream
 Caption = Callable[[float], Sequence[Ranked]]  # of a time in seconds
 MAX_CAPTION_CLASSES = 3  # classes on a frame, at most
 
@@ -96,7 +95,7 @@ class Command:
             failed += self._predict_windows(source, outputs)
         return failed
 
-    def _predict_videos(self, pairs: Sequence[tuple[Record, "OutputPaths"]]) -> list[FailedVideo]:
+    def _predict_videos(self, pairs: Sequence[tuple[Record, OutputPaths]]) -> list[FailedVideo]:
         """Every video as a test sees it."""
         failed = []
         records = [record for record, _ in pairs]
@@ -115,7 +114,7 @@ class Command:
                 progress.add(failed=bool(prediction.failure))
         return failed
 
-    def _predict_windows(self, source: Source, outputs: "OutputPaths") -> list[FailedVideo]:
+    def _predict_windows(self, source: Source, outputs: OutputPaths) -> list[FailedVideo]:
         """A video or stream, window by window, and the files that are made of the windows."""
         path = display_path(source)
         windows: list[Prediction] = []
@@ -142,7 +141,7 @@ class Command:
         return failed
 
     def _slide(
-        self, source: Source, video: FrameStream, outputs: "OutputPaths", windows: list[Prediction]
+        self, source: Source, video: FrameStream, outputs: OutputPaths, windows: list[Prediction]
     ) -> str:
         """Adds the windows to the list as they come, and returns why they ended early, if they did.
 
@@ -227,50 +226,6 @@ class Command:
             if self._show_progress and total > 1 and not self._is_terminal
             else None
         )
-
-
-class OutputPaths(NamedTuple):
-    """The files to write for one source."""
-
-    video: Path | None
-    timeline: Path | None
-    segments: Path | None
-
-
-def output_files(
-    path: Path | None, sources: Sequence[Source], suffix: str, *, endings: Collection[str] = ()
-) -> list[Path | None]:
-    """The file for every source: `path` itself for a single one, unless it is a folder; else files in the
-    folder `path`, named after the sources and ending in `suffix`. Raises UserError where the folder is
-    missing, `path` has none of the `endings`, if there are any, or a file would take the place of a source:
-    known now, not after hours.
-    """
-    if path is None:
-        return [None] * len(sources)
-    if len(sources) == 1 and not path.is_dir():
-        if not path.parent.is_dir():
-            raise UserError(f"{path} cannot be written: there is no folder {path.parent}.")
-        if endings and path.suffix.lower() not in endings:
-            raise UserError(f"{path} cannot be written: its ending names no known form. End it in {suffix}.")
-        files = [path]
-    elif not path.is_dir():
-        raise UserError(f"{path} must be a folder that exists: there are {len(sources)} videos to write.")
-    else:
-        files = [path / f"{name}{suffix}" for name in _unique_names(sources)]
-    read = {os.path.realpath(source.path) for source in sources}
-    if lost := [file for file in files if os.path.realpath(file) in read]:
-        raise UserError(f"{lost[0]} is one of the videos, which would be lost. Name another file or folder.")
-    return files
-
-
-def _unique_names(sources: Sequence[Source]) -> list[str]:
-    """A name for every source, without ending: its own; of equal ones the others are numbered."""
-    names: dict[str, None] = {}
-    for source in sources:
-        stem = Path(display_path(source)).stem or "stream"
-        numbered = (f"{stem}_{number}" for number in count(2))
-        names[next(name for name in chain([stem], numbered) if name not in names)] = None
-    return list(names)
 
 
 @contextlib.contextmanager

@@ -14,9 +14,9 @@ from slowfast_mlp.checkpoint import checkpoint as checkpoints
 from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
 from slowfast_mlp.config.diff import changes_between, fixed_changes, stored_config
 from slowfast_mlp.config.load import load_config, override
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.schema import Config, Data, Test
 from slowfast_mlp.data.annotations import read_label_names
-from slowfast_mlp.data.transforms.resize_crop import resize_mode
+from slowfast_mlp.data.transforms.resize_crop import ViewTransform, resize_mode
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.errors import UserError
@@ -67,7 +67,6 @@ def _predictor(
 ) -> Predictor:
     data, test = config.data, config.test
     dataset = test.dataset or config.train.dataset
-    window_sec = data.num_frames * data.sampling_rate / data.target_fps
     sampling = annotations.sampling(data, dataset)
     views = loaders.EvalViews.of_test(test, data, dataset=config.train.dataset)
     transform = loaders.view_transform(data, views)
@@ -83,27 +82,36 @@ def _predictor(
         make_loader=partial(_make_loader, config, torch_device),
         clip_sampler=loaders.clip_sampler(data, dataset, offset=True),
         transform=transform,
-        clip_format=ClipFormat(
-            shape=(3, data.num_frames, data.test_crop_size, data.test_crop_size),
-            window_sec=SEGMENTS_WINDOW_SEC if sampling == "segments" else window_sec,
-            mean=data.mean,
-            std=data.std,
-            channel_order=data.channel_order,
-        ),
-        view_format=ViewFormat(
-            sampling=sampling,
-            sampling_rate=data.sampling_rate,
-            target_fps=data.target_fps,
-            use_offset_sampling=data.use_offset_sampling,
-            short_size=transform.resized_short_size,
-            interpolation=resize_mode(transform.interpolation, antialias=transform.antialias),
-            antialias=transform.antialias,
-            crop="three" if test.num_spatial_crops == 3 else test.single_crop,
-            num_clips=test.num_ensemble_views,
-            ensemble=test.ensemble,
-        ),
+        clip_format=_clip_format(data, sampling),
+        view_format=_view_format(data, test, sampling, transform),
         is_image_model=data.num_frames == 1,
         seed=config.rng_seed,
+    )
+
+
+def _clip_format(data: Data, sampling: str) -> ClipFormat:
+    dense_sec = data.num_frames * data.sampling_rate / data.target_fps
+    return ClipFormat(
+        shape=(3, data.num_frames, data.test_crop_size, data.test_crop_size),
+        window_sec=SEGMENTS_WINDOW_SEC if sampling == "segments" else dense_sec,
+        mean=data.mean,
+        std=data.std,
+        channel_order=data.channel_order,
+    )
+
+
+def _view_format(data: Data, test: Test, sampling: str, transform: ViewTransform) -> ViewFormat:
+    return ViewFormat(
+        sampling=sampling,
+        sampling_rate=data.sampling_rate,
+        target_fps=data.target_fps,
+        use_offset_sampling=data.use_offset_sampling,
+        short_size=transform.resized_short_size,
+        interpolation=resize_mode(transform.interpolation, antialias=transform.antialias),
+        antialias=transform.antialias,
+        crop="three" if test.num_spatial_crops == 3 else test.single_crop,
+        num_clips=test.num_ensemble_views,
+        ensemble=test.ensemble,
     )
 
 

@@ -49,22 +49,8 @@ def prepare_imagenet(
     ground truth, a number a line for the pictures in order; that needs `synsets`, the class of every number a
     line. Raises UserError.
     """
-    check_folder(val, "--val")
-    pictures = {Path(name).stem: val / name for name in image_names(os.listdir(val))}
-    if not pictures:
-        raise UserError(
-            f"--val {val} has no picture ({', '.join(SUFFIXES)}): give the folder of all of them."
-        )
-    prepared, members = PrepareResult(), {}
-    for name, label in _read_labels(labels, synsets, list(pictures)):
-        if name in pictures:
-            members[f"{label}/{pictures[name].name}"] = pictures[name].absolute()
-        else:
-            prepared.left_out.append(f"val {name}: there is no file, {label}")
-    if not members:
-        raise UserError(
-            f"{labels} names none of the pictures of --val {val}, such as {next(iter(pictures))}."
-        )
+    prepared = PrepareResult()
+    members = _labeled_pictures(val, labels, synsets, prepared)
     classes = {os.path.dirname(member) for member in members}
     if train:
         _check_classes(train, classes)
@@ -84,6 +70,29 @@ def prepare_imagenet(
     if not (out / "train").exists():  # which an earlier run may have written
         prepared.settings["TRAIN.ENABLE"] = False
     return prepared
+
+
+def _labeled_pictures(
+    val: Path, labels: Path, synsets: Path | None, prepared: PrepareResult
+) -> dict[str, Path]:
+    """The files of the pictures by <class>/<name>; `prepared` receives labels without a file."""
+    check_folder(val, "--val")
+    pictures = {Path(name).stem: val / name for name in image_names(os.listdir(val))}
+    if not pictures:
+        raise UserError(
+            f"--val {val} has no picture ({', '.join(SUFFIXES)}): give the folder of all of them."
+        )
+    members: dict[str, Path] = {}
+    for name, label in _read_labels(labels, synsets, list(pictures)):
+        if name in pictures:
+            members[f"{label}/{pictures[name].name}"] = pictures[name].absolute()
+        else:
+            prepared.left_out.append(f"val {name}: there is no file, {label}")
+    if not members:
+        raise UserError(
+            f"{labels} names none of the pictures of --val {val}, such as {next(iter(pictures))}."
+        )
+    return members
 
 
 def _read_labels(path: Path, synsets: Path | None, pictures: list[str]) -> Iterator[tuple[str, str]]:

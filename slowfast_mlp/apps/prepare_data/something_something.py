@@ -88,13 +88,7 @@ def prepare_ssv2(
     if not transcode_options.videos_per_shard:
         jsons = [f"{OFFICIAL_V2}{part}.json" for part in (*SPLITS, "labels")]
         check_not_overwritten([annotations / name for name in jsons], out, jsons)
-    # Not in folders below: readers join folder, id and ending.
-    files = {
-        stem: path
-        for stem, found in index_videos(videos).items()
-        for path in reversed(found)  # of two the first
-        if os.path.basename(path) == path
-    }
+    files = _files_by_id(videos)
     prepared, present = PrepareResult(), {}
     for split, listed in entries.items():
         ids = [str(entry["id"]) for entry, _ in listed]
@@ -109,11 +103,8 @@ def prepare_ssv2(
     prepared.left_out += [f"{path}: {reason}" for path, reason in transcoded.failures.items()]
     write = _write_kinetics_lists if transcode_options.videos_per_shard else _write_jsons
     for split, listed in present.items():
-        kept = [
-            (entry, label, transcoded.new_names[path])
-            for entry, label, path in listed
-            if path in transcoded.new_names
-        ]
+        names_there = transcoded.new_names
+        kept = [(*pair, names_there[path]) for *pair, path in listed if path in names_there]
         prepared.messages.append(f"{write(out, split, kept, names)}: {len(kept)} videos")
     write_missing(out, prepared)
     prepared.settings = {
@@ -124,9 +115,18 @@ def prepare_ssv2(
         "DATA.RANDOM_FLIP": False,  # as all recipes have it
     }
     if transcode_options.videos_per_shard:  # what ssv2 implies has to be said to kinetics
-        others = {"TRAIN.DATASET": "kinetics", "DATA.SAMPLING": "segments"}
-        prepared.settings |= others
+        prepared.settings |= {"TRAIN.DATASET": "kinetics", "DATA.SAMPLING": "segments"}
     return prepared
+
+
+def _files_by_id(videos: Path) -> dict[str, str]:
+    """Video files by their id. Those in folders below are left out: readers join folder, id and ending."""
+    return {
+        stem: path
+        for stem, found in index_videos(videos).items()
+        for path in reversed(found)  # of two the first
+        if os.path.basename(path) == path
+    }
 
 
 def _write_jsons(out: Path, split: str, kept: VideoEntries, names: Sequence[str]) -> Path:
@@ -164,6 +164,22 @@ def count_frames(folder: str, *, template: str, first_frame: int) -> int | str:
     return f"has no {template.format(first_frame + count)}{others}"
 
 
+def _pack_folders(counts: dict[str, int], frames: FrameFolders, out: Path) -> tuple[Path, dict[str, str]]:
+    """Writes the folders into shards, if asked for; returns where they are, and their names there."""
+    if not frames.folders_per_shard:
+        check_no_shards(out / SHARDS)
+        return frames.folder, {folder: folder for folder in counts}
+    names = write_shards(
+        counts,
+        list_files=partial(_image_files, frames=frames, counts=counts),
+        target=out / SHARDS,
+        num_per_shard=frames.folders_per_shard,
+        num_processes=frames.num_processes,
+        timeout_sec=frames.timeout_sec,
+    )
+    return out / SHARDS, names
+
+
 def _write_frame_lists(
     videos: dict[str, list[tuple[str, int]]],
     names: Sequence[str],
@@ -177,19 +193,7 @@ def _write_frame_lists(
     prepared = PrepareResult()
     folders = list(dict.fromkeys(folder for listed in videos.values() for folder, _ in listed))
     counts, wrong = _count_all_frames(folders, frames)
-    place, new_names = frames.folder, {folder: folder for folder in counts}
-    if not frames.folders_per_shard:
-        check_no_shards(out / SHARDS)
-    else:
-        place = out / SHARDS
-        new_names = write_shards(
-            counts,
-            list_files=partial(_image_files, frames=frames, counts=counts),
-            target=place,
-            num_per_shard=frames.folders_per_shard,
-            num_processes=frames.num_processes,
-            timeout_sec=frames.timeout_sec,
-        )
+    place, new_names = _pack_folders(counts, frames, out)
     for split, listed in videos.items():
         path = out / f"somesomev{version}_rgb_{split}_split.txt"
         kept = [(folder, label) for folder, label in listed if folder in counts]

@@ -129,27 +129,35 @@ def _explain_videos(
     wrong = confident_mistakes(predictions, NUM_VIDEOS)
     explanations.are_mistakes = bool(wrong)
     chosen = wrong or range(min(NUM_VIDEOS, len(predictions.paths)))
-    started, explanation = time.monotonic(), None
+    deadline = None if max_seconds is None else time.monotonic() + max_seconds
+    explanation = None
     for number, place in enumerate(chosen):
-        if max_seconds is not None and time.monotonic() - started > max_seconds:
+        if deadline is not None and time.monotonic() > deadline:
             explanations.remarks.append(
                 f"{len(chosen) - number} videos are left out, as these took {max_seconds:g} s: "
                 "tools/report.py shows all."
             )
             break
-        path = predictions.paths[place]
-        progress(f"looking at video {number + 1} of {len(chosen)}: {path}")
-        try:
-            explanation = explain_video(predictor, record_from_path(path))
-        except (DecodeError, UserError) as error:
-            explanations.remarks.append(str(error))
-            continue
-        explanations.strips.append(
-            (path, draw_saliency_strip(explanation, *_captions(predictor, predictions, place, explanation)))
-        )
+        progress(f"looking at video {number + 1} of {len(chosen)}: {predictions.paths[place]}")
+        explanation = _add_strip(explanations, predictor, predictions, place) or explanation
     if explanation is not None:
         explanations.layers = layer_pictures(predictor, explanation)
     return explanations
+
+
+def _add_strip(
+    explanations: Explanations, predictor: Predictor, predictions: Predictions, place: int
+) -> Explanation | None:
+    """Adds the strip of one video, or the reason that there is none."""
+    path = predictions.paths[place]
+    try:
+        explanation = explain_video(predictor, record_from_path(path))
+    except (DecodeError, UserError) as error:
+        explanations.remarks.append(str(error))
+        return None
+    captions = _captions(predictor, predictions, place, explanation)
+    explanations.strips.append((path, draw_saliency_strip(explanation, *captions)))
+    return explanation
 
 
 def _captions(
