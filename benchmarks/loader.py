@@ -144,9 +144,8 @@ def _video_group(
     report.tables.append(counts_table(title, jobs, records, crop_size, reference))
     note = (
         f"{len(jobs)} decodes of {len(records)} videos a pass, {loader_passes.NUM_SAMPLES} views each. "
-        "Frames are bit for bit those of a naive decode. The plain way normalizes on the host; ours does "
-        "that on the "
-        "device, and only the last row has it here."
+        "Frames are bit for bit those of a naive decode. The plain way normalizes on the host, ours on the "
+        "device: only the last row has it here."
     )
     return LoaderGroup(
         title=title, note=note, baseline=REFERENCE, workloads=workloads, num_clips=num_clips, targets=targets

@@ -78,6 +78,7 @@ IOPATH_HOMES = re.compile(r"checkpoint/checkpoint\.py|config/load\.py|data/.*")
 MAX_FILE, MAX_FUNCTION = 300, 40
 # A constructor of a backbone checks and names each of its arguments.
 MAX_CONSTRUCTOR = 70
+MAX_CONFIG_FUNCTIONS = 22
 
 
 def name_of(path: Path) -> str:
@@ -217,6 +218,20 @@ def test_public_things_have_a_docstring(path):
             )
             if not inner and not parent_private:
                 assert ast.get_docstring(node), f"{node.name} says nothing"
+
+
+def test_few_functions_see_the_whole_config():
+    seen = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.args, *node.args.kwonlyargs]
+                annotations = [
+                    ast.unparse(argument.annotation) for argument in arguments if argument.annotation
+                ]
+                if any(re.search(r"\bConfig\b", annotation) for annotation in annotations):
+                    seen.append(f"{name_of(path)}: {node.name}")
+    assert len(seen) <= MAX_CONFIG_FUNCTIONS, seen
 
 
 def test_every_setting_is_read():

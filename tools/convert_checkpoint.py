@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slowfast_mlp.apps.cli import demand_place, make_parser, parse_with_overrides, run_tool, say, show_log
 from slowfast_mlp.apps.convert import convert
-from slowfast_mlp.config.load import load_config
+from slowfast_mlp.config.load import dump_config, load_config
 from slowfast_mlp.errors import UserError
 
 EXAMPLE = """example:
@@ -38,7 +38,15 @@ def _convert(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if Path(arguments.target).exists():
         raise UserError(f"{arguments.target} exists already; choose another name.")
     demand_place(Path(arguments.target), "TARGET")
-    report, digest = convert(load_config(arguments.cfg, overrides), arguments.source, arguments.target)
+    config = load_config(arguments.cfg, overrides)
+    report, digest = convert(
+        arguments.source,
+        arguments.target,
+        model=config.model,
+        data=config.data,
+        config_text=dump_config(config),
+        seed=config.rng_seed,
+    )
     say(f"{report}\nsha256 {digest}  {arguments.target}")
     return 0
 

@@ -5,22 +5,23 @@ import hashlib
 import torch
 
 from slowfast_mlp.atomic_file import atomic_write, explain_write_errors
-from slowfast_mlp.builders import model
+from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.checkpoint.weights import LoadReport
-from slowfast_mlp.config.load import dump_config
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.schema import Data, Model
 
 
-def convert(config: Config, source: str, target: str) -> tuple[LoadReport, str]:
-    """Loads `source` into the model of the config, by the rules of TRAIN.CHECKPOINT_FILE_PATH, and writes
+def convert(
+    source: str, target: str, *, model: Model, data: Data, config_text: str, seed: int
+) -> tuple[LoadReport, str]:
+    """Loads `source` into a model, by the rules of TRAIN.CHECKPOINT_FILE_PATH, and writes
     `target` in our format: model_state and cfg.
 
     Returns what became of every entry, and the sha256 of the written file. Raises UserError.
     """
-    torch.manual_seed(config.rng_seed)  # what the source lacks is drawn
-    net = model.model_for(config.model, config.data)
-    report = model.start_weights(config.model, net, source)
-    contents = {"model_state": net.state_dict(), "cfg": dump_config(config)}
+    torch.manual_seed(seed)  # what the source lacks is drawn
+    net = model_builder.model_for(model, data)
+    report = model_builder.start_weights(model, net, source)
+    contents = {"model_state": net.state_dict(), "cfg": config_text}
     with explain_write_errors(target), atomic_write(target) as temporary, temporary.open("wb") as file:
         torch.save(contents, file)
     with open(target, "rb") as file:

@@ -1,6 +1,7 @@
 """Differences between the settings of a checkpoint and those of a run."""
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from slowfast_mlp.errors import UserError
 # MODEL.ARGS that only matter while a model is trained.
 TRAINING_ARGUMENTS = {"drop_path", "temporal_init"}
 RESUME = "resume: "
+VIEWS = "views"
+TEST = (VIEWS, "scores")
 
 
 class Change(NamedTuple):
@@ -72,15 +75,20 @@ def all_settings(config: Config) -> dict[str, Any]:
     return {key: value for key, _, value in _fields(config)}
 
 
-def settings_affecting(config: Config, *affected: str) -> dict[str, Any]:
-    """The settings that affect one of `affected` (keys of AFFECTED), by their dotted keys."""
-    return {key: value for key, field, value in _fields(config) if field.metadata["affects"] & {*affected}}
+def describe_settings(config: Config, *affected: str) -> str:
+    """The settings that affect one of `affected` (keys of AFFECTED) as JSON: with VIEWS, tests with equal
+    texts see the same clips; with TEST, of the same weights, they have the same figures.
+    """
+    names = {*affected}
+    return json.dumps(
+        {key: value for key, field, value in _fields(config) if field.metadata["affects"] & names}
+    )
 
 
-def changed_settings(config: Config) -> dict[str, Any]:
-    """Settings that differ from their defaults, by their dotted keys."""
+def changed_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, by their dotted keys, that differ from their defaults."""
     defaults = default_settings()
-    return {key: value for key, value in all_settings(config).items() if value != defaults[key]}
+    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
 def _fields(section: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field, Any]]:

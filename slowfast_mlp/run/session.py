@@ -33,6 +33,7 @@ class Session:
 def open_session(config: Config, *, quiet: bool) -> Iterator[Session]:
     """Locks OUTPUT_DIR, opens the log and checks that all ranks are there. Raises UserError and Stopped."""
     torch.backends.cudnn.deterministic = True  # a run repeats bit for bit
+    settings = all_settings(config)
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignals())
         if lock := rank_checks.rank_zero_only(lambda: OutputLock(config.output_dir)):
@@ -42,8 +43,8 @@ def open_session(config: Config, *, quiet: bool) -> Iterator[Session]:
             enabled=dist.rank() == 0,
             tensorboard=config.tensorboard.enable,
             quiet=quiet,
-            settings=_as_markdown(changed_settings(config)),
-            compared={key: value for key, value in all_settings(config).items() if key != "OUTPUT_DIR"},
+            settings=_as_markdown(changed_settings(settings)),
+            compared={key: value for key, value in settings.items() if key != "OUTPUT_DIR"},
         )
         stack.enter_context(log)
         watchdog = stack.enter_context(rank_checks.watchdog(config.watchdog_sec))

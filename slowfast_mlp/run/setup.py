@@ -14,8 +14,7 @@ from slowfast_mlp.builders import model as model_builder
 from slowfast_mlp.builders.annotations import Records
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.config.load import dump_config
-from slowfast_mlp.config.schema import Config
-from slowfast_mlp.data.samplers import TrainSampler
+from slowfast_mlp.config.schema import Config, Data, Model, Solver
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine.compile import check_compiler
 from slowfast_mlp.engine.evaluate import Evaluator
@@ -49,7 +48,7 @@ def setup(
 
     Raises UserError for settings, or lists, that the run cannot work with.
     """
-    model = build_model(config, device)
+    model = build_model(config.model, config.data, config.rng_seed, device)
     for path in (config.train.checkpoint_file_path, config.test.checkpoint_file_path):
         if path:
             checkpoint.check_file(path)
@@ -66,10 +65,10 @@ def setup(
     return RunParts(model=model, training=training, test_evaluator=test_evaluator)
 
 
-def build_model(config: Config, device: torch.device) -> nn.Module:
-    """The model with its initial weights."""
-    torch.manual_seed(config.rng_seed)
-    return model_builder.model_for(config.model, config.data).to(device)
+def build_model(model: Model, data: Data, seed: int, device: torch.device) -> nn.Module:
+    """The model with the initial weights of a seed."""
+    torch.manual_seed(seed)
+    return model_builder.model_for(model, data).to(device)
 
 
 def build_evaluator(
@@ -101,7 +100,10 @@ def _training(
         check_compiler(device)
     sampler = loaders.train_sampler(train, videos, num_classes=num_classes, seed=seed)
     views = loaders.train_videos(config.data, config.aug, videos, dataset=train.dataset, seed=seed)
-    progress, skipped_steps = _counters(config, sampler, videos, device, log)
+    steps_of_epochs = [sampler.num_steps(epoch) for epoch in range(config.solver.max_epoch)]
+    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
+    progress = Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps_of_epochs)
+    skipped_steps = _skipped_steps(config.output_dir, config.solver, videos, seed, device)
     return Training(
         model=model,
         optimizer=solver.optimizer(config.solver, model, shard=train.shard_optimizer),
@@ -128,18 +130,14 @@ def _training(
     )
 
 
-def _counters(
-    config: Config, sampler: TrainSampler, videos: Records, device: torch.device, log: RunLog | None
-) -> tuple[Progress, SkippedSteps]:
-    """What a training counts and logs, with its limits."""
-    failed = FailedVideos(config.output_dir, max_fraction=config.data.max_failed_fraction)
-    steps_of_epochs = [sampler.num_steps(epoch) for epoch in range(config.solver.max_epoch)]
-    progress = Progress(log, failed, log_period=config.log_period, steps_of_epochs=steps_of_epochs)
-    skipped_steps = SkippedSteps(
-        config.output_dir,
-        max_in_a_row=config.solver.max_nonfinite_steps,
-        seed=config.rng_seed,
+def _skipped_steps(
+    output_dir: str, settings: Solver, videos: Records, seed: int, device: torch.device
+) -> SkippedSteps:
+    """The list of steps that are skipped because they are not finite."""
+    return SkippedSteps(
+        output_dir,
+        max_in_a_row=settings.max_nonfinite_steps,
+        seed=seed,
         path_of=lambda record: videos[record].path,
         device=device,
     )
-    return progress, skipped_steps

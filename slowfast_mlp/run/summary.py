@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from slowfast_mlp.builders import annotations, loaders
-from slowfast_mlp.config.schema import Config, Data, Test
+from slowfast_mlp.config.schema import Config, Data, Solver, Test, Train
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.flops import count_flops, count_parameters
@@ -49,30 +49,36 @@ def start_of_run(
         f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",
     }
     if config.train.enable:
-        facts |= _course_of_training(config, len(videos["train"]))
+        flip = ", flip" if data.random_flip else ""
+        num_samples, num_videos = config.aug.num_sample, len(videos["train"])
+        facts |= {
+            "augment": f"random crop{flip}{loaders.describe_augmentation(config.aug, config.mixup)}",
+            "batch": _describe_steps(config.train, config.solver.max_epoch, num_samples, num_videos),
+            "lr": _describe_schedule(config.solver),
+        }
     return {**facts, "output": config.output_dir}
 
 
-def _course_of_training(config: Config, num_videos: int) -> dict[str, str]:
-    """Augmentation, batches, steps and learning rate of the training."""
-    settings, batch_size, num_samples = config.solver, config.train.batch_size, config.aug.num_sample
+def _describe_steps(train: Train, max_epoch: int, num_samples: int, num_videos: int) -> str:
+    """Batches and steps of a training."""
+    batch_size = train.batch_size
     num_steps, num_left_out = divmod(num_videos, batch_size)
-    flip = ", flip" if config.data.random_flip else ""
-    facts = {
-        "augment": f"random crop{flip}{loaders.describe_augmentation(config.aug, config.mixup)}",
-        "batch": f"{batch_size} videos x {num_samples} views = {batch_size * num_samples} clips over all "
-        f"processes, {num_steps} steps an epoch, {settings.max_epoch} epochs, "
-        f"{num_steps * settings.max_epoch} steps",
-    }
+    text = (
+        f"{batch_size} videos x {num_samples} views = {batch_size * num_samples} clips over all processes, "
+        f"{num_steps} steps an epoch, {max_epoch} epochs, {num_steps * max_epoch} steps"
+    )
     if num_left_out:
-        facts["batch"] += f"; {num_left_out} videos, others every epoch, are left over"
-    facts["batch"] += ORDERS_IN_WORDS[config.train.sampler]
-    warmup = f"{settings.warmup_start_lr:g} to {settings.base_lr:g} in {settings.warmup_epochs:g} epochs"
-    warmup = warmup if settings.warmup_epochs else f"{settings.base_lr:g}"
-    cosine = "then a cosine" if settings.cosine_after_warmup else "then the rest of a cosine over all epochs"
-    cooldown = f", the last {settings.cooldown_epochs} epochs there" if settings.cooldown_epochs else ""
-    facts["lr"] = f"{warmup}, {cosine} to {settings.cosine_end_lr:g}{cooldown}"
-    return facts
+        text += f"; {num_left_out} videos, others every epoch, are left over"
+    return text + ORDERS_IN_WORDS[train.sampler]
+
+
+def _describe_schedule(solver: Solver) -> str:
+    """The learning rate over the epochs."""
+    warmup = f"{solver.warmup_start_lr:g} to {solver.base_lr:g} in {solver.warmup_epochs:g} epochs"
+    warmup = warmup if solver.warmup_epochs else f"{solver.base_lr:g}"
+    cosine = "then a cosine" if solver.cosine_after_warmup else "then the rest of a cosine over all epochs"
+    cooldown = f", the last {solver.cooldown_epochs} epochs there" if solver.cooldown_epochs else ""
+    return f"{warmup}, {cosine} to {solver.cosine_end_lr:g}{cooldown}"
 
 
 def protocol(test: Test, data: Data, train_dataset: str) -> str:

@@ -2,10 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from torch import nn
 
@@ -47,7 +46,15 @@ def test(config: Config, model: nn.Module, evaluator: Evaluator, session: Sessio
     evaluator = replace(evaluator, loader=session.watchdog.watch(evaluator.loader, "the test"))
     progress = partial(results.log_test_progress, session.log, config.log_period)
     (evaluation,) = evaluator([tested.model], progress=progress)
-    report_test(config, session.log, tested, evaluation, videos)
+    report_test(
+        session.log,
+        tested,
+        evaluation,
+        videos,
+        views=protocol(config.test, config.data, config.train.dataset),
+        config_name="config.yaml" if config.train.enable else TEST_CONFIG,
+        max_failed_fraction=config.test.max_failed_fraction,
+    )
 
 
 def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) -> Tested:
@@ -62,7 +69,11 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
             "Train first, or set TEST.CHECKPOINT_FILE_PATH."
         )
     contents = contents or checkpoint.read(path)
-    _warn_of_channel_order(changes_since(config, contents, path), contents, config, path)
+    changes = changes_since(config, contents, path)
+    dataset, order = config.test.dataset or config.train.dataset, config.data.channel_order
+    is_risky = order == "RGB" and annotations.sampling(config.data, dataset) == "segments"
+    is_ours = stored_config(contents.get("cfg")) is not None
+    _warn_of_channel_order(changes, path, is_ours=is_ours, is_risky=is_risky)
     if not config.train.enable:
         # Next to the config of the training, whose folder it may be.
         save_config(config.output_dir, dump_config(config), name=TEST_CONFIG)
@@ -77,39 +88,45 @@ def load_tested(config: Config, model: nn.Module, label_names: Sequence[str]) ->
     )
 
 
-def report_test(config: Config, log: RunLog, tested: Tested, evaluation: Evaluation, videos: Records) -> None:
-    """Reports a test and writes its files. Raises UserError where too many videos gave no view."""
+def report_test(
+    log: RunLog,
+    tested: Tested,
+    evaluation: Evaluation,
+    videos: Records,
+    views: str,
+    config_name: str,
+    max_failed_fraction: float,
+) -> None:
+    """Logs a test and writes its files. Raises UserError if too many videos gave no view.
+
+    `views` is the protocol, in words; `config_name` the file of OUTPUT_DIR with the settings.
+    """
     if dist.rank() == 0:
         of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
-        results.log_test(
+        results.test(
             log,
             evaluation,
             tested=of_weights,
             paths=[video.path for video in videos],
-            views=protocol(config.test, config.data, config.train.dataset),
+            views=views,
             label_names=videos.label_names,
-            config_name="config.yaml" if config.train.enable else TEST_CONFIG,
+            config_name=config_name,
         )
     failed = 1 - evaluation.num_decoded / len(evaluation.labels)
-    if failed > config.test.max_failed_fraction:
+    if failed > max_failed_fraction:
         raise UserError(
             f"{100 * failed:.1f} % of the test videos gave no view, more than TEST.MAX_FAILED_FRACTION "
-            f"{config.test.max_failed_fraction}; they are counted as wrong and listed in "
-            f"{os.path.join(config.output_dir, results.FAILED_VIDEOS)}. Mend them, or allow more."
+            f"{max_failed_fraction}; they are counted as wrong and listed in "
+            f"{os.path.join(log.output_dir, results.FAILED_VIDEOS)}. Mend them, or allow more."
         )
 
 
-def _warn_of_channel_order(
-    changes: Sequence[Change], contents: Mapping[str, Any], config: Config, path: str
-) -> None:
-    """Warns if the order of the color channels is unknown, or is not that of the training."""
-    order = config.data.channel_order
+def _warn_of_channel_order(changes: Sequence[Change], path: str, *, is_ours: bool, is_risky: bool) -> None:
+    """Warns if the order of the color channels is not that of the training, or unknown and `is_risky`."""
     for key, before, now, _ in changes:
         if key == "DATA.CHANNEL_ORDER":
             logger.warning("%s was trained with %s %s, and is tested with %s", path, key, before, now)
-    dataset = config.test.dataset or config.train.dataset
-    is_ours = stored_config(contents.get("cfg")) is not None
-    if not is_ours and order == "RGB" and annotations.sampling(config.data, dataset) == "segments":
+    if not is_ours and is_risky:
         logger.warning(
             "%s does not say in which order of colours it was trained: weights of the forks on "
             "Something-Something need DATA.CHANNEL_ORDER BGR",

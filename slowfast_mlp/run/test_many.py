@@ -1,6 +1,5 @@
 """Tests of several models on one decoding pass."""
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,8 +10,8 @@ import torch
 from slowfast_mlp.builders.loaders import EvalViews
 from slowfast_mlp.checkpoint import checkpoint
 from slowfast_mlp.checkpoint.output_lock import OutputLock
-from slowfast_mlp.config.diff import settings_affecting
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.diff import VIEWS, describe_settings
+from slowfast_mlp.config.schema import Config, TensorBoard
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.distributed import rank_checks
 from slowfast_mlp.engine import results
@@ -20,19 +19,19 @@ from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.log.run_log import RunLog
 from slowfast_mlp.run.setup import build_evaluator, build_model
 from slowfast_mlp.run.splits import read_lists
-from slowfast_mlp.run.summary import start_of_run
-from slowfast_mlp.run.test import Tested, load_tested, report_test
+from slowfast_mlp.run.summary import protocol, start_of_run
+from slowfast_mlp.run.test import TEST_CONFIG, Tested, load_tested, report_test
 
 
 def run_tests(configs: Sequence[Config]) -> None:
     """Tests the weights of every config, as one of the run's processes.
 
     Each OUTPUT_DIR gets what a test of its own would write, byte for byte the same predictions, but every
-    video is decoded once for all. The configs train nothing, agree in `views_of`, and have different
+    video is decoded once for all. The configs train nothing, ask for the same views, and have different
     OUTPUT_DIRs. Settings of the machine (NUM_GPUS, DATA_LOADER ...) are those of the first. Raises UserError.
     """
     first = configs[0]
-    if any(views_of(config) != views_of(first) for config in configs):
+    if len({describe_settings(config, VIEWS) for config in configs}) > 1:
         raise ValueError("the configs do not ask for the same views of the same videos")
     torch.backends.cudnn.deterministic = True
     with ExitStack() as stack:
@@ -41,7 +40,7 @@ def run_tests(configs: Sequence[Config]) -> None:
                 stack.enter_context(lock)
         watchdog = stack.enter_context(rank_checks.watchdog(first.watchdog_sec))
         device = dist.device(first.num_gpus)
-        with _log_of(first) as log:
+        with _open_log(first.output_dir, first.tensorboard) as log:
             if processes := rank_checks.preflight(device):
                 log.info(f"{dist.world_size()} processes\n{processes}")
             precision = Precision(first.train.precision, device)
@@ -50,7 +49,7 @@ def run_tests(configs: Sequence[Config]) -> None:
         views = EvalViews.of_test(first.test, first.data, dataset=first.train.dataset)
         evaluator = build_evaluator(first, videos["test"], views, device, precision)
         evaluator = replace(evaluator, loader=watchdog.watch(evaluator.loader, "the test"))
-        with _log_of(first) as log:
+        with _open_log(first.output_dir, first.tensorboard) as log:
             if len(configs) > 1:
                 log.info(
                     f"{len(configs)} models see the same clips: {', '.join(c.output_dir for c in configs)}"
@@ -58,32 +57,24 @@ def run_tests(configs: Sequence[Config]) -> None:
             progress = partial(results.log_test_progress, log, first.log_period)
             evaluations = evaluator([one.model for one in tested], progress=progress)
         for config, one, evaluation in zip(configs, tested, evaluations):
-            with _log_of(config) as log:
-                report_test(config, log, one, evaluation, videos["test"])
+            with _open_log(config.output_dir, config.tensorboard) as log:
+                views = protocol(config.test, config.data, config.train.dataset)
+                allowed = config.test.max_failed_fraction
+                report_test(log, one, evaluation, videos["test"], views, TEST_CONFIG, allowed)
 
 
-def _log_of(config: Config) -> RunLog:
-    return RunLog(config.output_dir, enabled=dist.rank() == 0, tensorboard=config.tensorboard.enable)
+def _open_log(output_dir: str, tensorboard: TensorBoard) -> RunLog:
+    return RunLog(output_dir, enabled=dist.rank() == 0, tensorboard=tensorboard.enable)
 
 
 def _loaded(config: Config, device: torch.device, precision: Precision, videos: dict) -> Tested:
     """A model with its weights, and the block at the start of its log."""
-    with _log_of(config) as log:
+    with _open_log(config.output_dir, config.tensorboard) as log:
         if config.test.checkpoint_file_path:
             checkpoint.check_file(config.test.checkpoint_file_path)
-        model = build_model(config, device)
+        model = build_model(config.model, config.data, config.rng_seed, device)
         if log.enabled:
             facts = start_of_run(config, model, device, precision, videos)
             log.info(results.format_facts(facts))
             results.write_environment(config.output_dir, facts)
         return load_tested(config, model, videos["test"].label_names)
-
-
-def settings_of_test(config: Config) -> str:
-    """The settings that the figures of a test depend on, as JSON: equal texts, equal figures."""
-    return json.dumps(settings_affecting(config, "views", "scores"))
-
-
-def views_of(config: Config) -> str:
-    """The settings that decide which clips a test sees, as JSON: tests with equal texts can share them."""
-    return json.dumps(settings_affecting(config, "views"))

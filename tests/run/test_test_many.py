@@ -6,16 +6,25 @@ from functools import partial
 import pytest
 import torch
 
+from slowfast_mlp.config.diff import TEST, VIEWS, describe_settings
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
 from slowfast_mlp.log.metrics_file import last_metrics
 from slowfast_mlp.run.main import run
 from slowfast_mlp.run.setup import build_model
-from slowfast_mlp.run.test_many import run_tests, settings_of_test, views_of
+from slowfast_mlp.run.test_many import run_tests
 
 CPU = torch.device("cpu")
 POSMLP = ("MODEL.NAME", "posmlp_video", "MODEL.VARIANT", "Nano", "MODEL.ARGS", "{}")
 NO_TRAINING = ("TRAIN.ENABLE", "False")
+
+
+def views(config):
+    return describe_settings(config, VIEWS)
+
+
+def settings_of(config):
+    return describe_settings(config, *TEST)
 
 
 @pytest.fixture
@@ -25,7 +34,8 @@ def weights(configure, tmp_path):
     def weights(name, *overrides):
         config = configure(*overrides)
         path = tmp_path / f"{name}.pyth"
-        torch.save({"model_state": build_model(config, CPU).state_dict()}, path)
+        model = build_model(config.model, config.data, config.rng_seed, CPU)
+        torch.save({"model_state": model.state_dict()}, path)
         return (*NO_TRAINING, *overrides, "TEST.CHECKPOINT_FILE_PATH", str(path))
 
     return weights
@@ -77,7 +87,7 @@ def test_a_checkpoint_that_does_not_fit_is_named_before_anything_is_decoded(conf
 
 
 def test_tests_share_their_views_whatever_the_model_and_the_training(configure):
-    views = views_of(configure())
+    expected = views(configure())
     for same in (
         POSMLP,
         ("TEST.ENSEMBLE", "probs"),
@@ -86,7 +96,7 @@ def test_tests_share_their_views_whatever_the_model_and_the_training(configure):
         ("DATA.RANDOM_FLIP", "True"),
         ("DATA_LOADER.NUM_WORKERS", "7"),
     ):
-        assert views_of(configure(*same)) == views, same
+        assert views(configure(*same)) == expected, same
     for other in (
         ("DATA.NUM_FRAMES", "8"),
         ("DATA.SAMPLING_RATE", "2"),
@@ -100,21 +110,21 @@ def test_tests_share_their_views_whatever_the_model_and_the_training(configure):
         ("TRAIN.PRECISION", "bf16"),
         ("TRAIN.DATASET", "synthetic"),
     ):
-        assert views_of(configure(*other)) != views, other
+        assert views(configure(*other)) != expected, other
 
 
 def test_the_settings_of_a_test_are_those_that_its_figures_depend_on(configure):
     config = configure()
-    settings = settings_of_test(config)
+    settings = settings_of(config)
     for same in (
         replace(config, output_dir="elsewhere"),
         configure("SOLVER.MAX_EPOCH", "5"),
         configure("TEST.CHECKPOINT_FILE_PATH", "other.pyth"),  # whose checksum says what is in it
         configure("TEST.MAX_FAILED_FRACTION", "1"),
     ):
-        assert settings_of_test(same) == settings
+        assert settings_of(same) == settings
     for other in (("TEST.ENSEMBLE", "probs"), ("MODEL.ARGS.dims", "[8, 16, 32, 96]"), ("RNG_SEED", "1")):
-        assert settings_of_test(configure(*other)) != settings, other
+        assert settings_of(configure(*other)) != settings, other
 
 
 def test_configs_that_ask_for_different_views_are_not_tested_together(configure):

@@ -1,7 +1,7 @@
 """The settings of a config, the lists that it reads, and their files, checked (tools/check_data.py)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +44,9 @@ def check(
         for name, dataset in datasets.items()
         if split in (None, name)
     }
-    refused = _dry_run(config, videos)
+    cpu = torch.device("cpu")
+    dry_run = partial(setup, config, videos, device=cpu, precision=Precision("fp32", cpu))
+    refused = _refusals(dry_run)
     for text in refused:
         logger.warning("run_net.py refuses: %s", text)  # known now, not after hours
     return check_lists(
@@ -60,11 +62,10 @@ def check(
     )
 
 
-def _dry_run(config: Config, videos: Mapping[str, annotations.Records]) -> list[str]:
-    """Sets a run up on a CPU, without running it; returns the reason if the run would be refused."""
-    cpu = torch.device("cpu")
+def _refusals(dry_run: Callable[[], object]) -> list[str]:
+    """The reason if a dry run is refused."""
     try:
-        setup(config, videos, device=cpu, precision=Precision("fp32", cpu))
+        dry_run()
     except UserError as error:
         return [str(error)]
     return []

@@ -14,7 +14,7 @@ from slowfast_mlp.checkpoint import checkpoint as checkpoints
 from slowfast_mlp.checkpoint.weights import label_names_of, load_weights
 from slowfast_mlp.config.diff import changes_between, fixed_changes, stored_config
 from slowfast_mlp.config.load import load_config, override
-from slowfast_mlp.config.schema import Config, Data, Test
+from slowfast_mlp.config.schema import Config, Data, DataLoader, Test
 from slowfast_mlp.data.annotations import read_label_names
 from slowfast_mlp.data.transforms.resize_crop import ViewTransform, resize_mode
 from slowfast_mlp.distributed import process_group as dist
@@ -79,7 +79,7 @@ def _predictor(
         ensemble=test.ensemble,
         batch_size=test.batch_size,
         num_views=test.num_ensemble_views * test.num_spatial_crops,
-        make_loader=partial(_make_loader, config, torch_device),
+        make_loader=partial(_make_loader, data, config.data_loader, views, torch_device, config.rng_seed),
         clip_sampler=loaders.clip_sampler(data, dataset, offset=True),
         transform=transform,
         clip_format=_clip_format(data, sampling),
@@ -115,23 +115,22 @@ def _view_format(data: Data, test: Test, sampling: str, transform: ViewTransform
     )
 
 
-def _make_loader(config: Config, torch_device: torch.device, videos: annotations.Records) -> Any:
+def _make_loader(
+    data: Data,
+    loading: DataLoader,
+    views: loaders.EvalViews,
+    torch_device: torch.device,
+    seed: int,
+    videos: annotations.Records,
+) -> Any:
     """The views of a test of these videos, one video at a time; a single one is read by this process."""
-    loading, num_videos = config.data_loader, len(videos)
+    num_videos = len(videos)
     if num_videos == 1:
         loading = replace(loading, num_workers=0)
     elif loading.num_workers is None:
         num_workers = max(1, min(dist.cores_of_process(), num_videos) - 1)
         loading = replace(loading, num_workers=min(loaders.MAX_WORKERS, num_workers))
-    return loaders.eval_loader(
-        config.data,
-        loading,
-        videos,
-        loaders.EvalViews.of_test(config.test, config.data, dataset=config.train.dataset),
-        batch_size=1,
-        device=torch_device,
-        seed=config.rng_seed,
-    )
+    return loaders.eval_loader(data, loading, videos, views, batch_size=1, device=torch_device, seed=seed)
 
 
 def _config(contents: dict[str, Any], path: str, config_file: str | None, overrides: Sequence[str]) -> Config:

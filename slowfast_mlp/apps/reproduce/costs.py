@@ -3,22 +3,18 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import NamedTuple
 
-import torch
-
 from slowfast_mlp.apps.reproduce.files import read_json, write_json
 from slowfast_mlp.apps.reproduce.plan import TestPlan
+from slowfast_mlp.builders.model import model_for
 from slowfast_mlp.config.load import load_config
-from slowfast_mlp.config.schema import Config
+from slowfast_mlp.config.schema import Data, Model
 from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.distributed.launch import gpus_to_use
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.flops import count_flops, count_parameters
-from slowfast_mlp.run.setup import build_model
-from slowfast_mlp.run.splits import read_lists
 
 CACHE = "costs.json"
 
@@ -41,38 +37,31 @@ def count_costs(plans: Sequence[TestPlan], output_dir: str) -> dict[str, Cost]:
     costs = {}
     for plan in plans:
         config = load_config(plan.row.config, plan.overrides)
-        key = model_cost_key(config)
+        key = model_cost_key(config.model, config.data)
         if key not in known:
             logger.info("counting the parameters and FLOPs of %s", plan.row.name)
-            known[key] = list(cost_of(config))
+            known[key] = list(cost_of(config.model, config.data))
             write_json(path, known)
         params, flops = known[key]
         costs[plan.row.name] = Cost(params / 1e6, flops * plan.num_views / 1e9)
     return costs
 
 
-def fingerprint_of_test(config: Config) -> str:
-    """The fingerprint of the list that a test of the config reads. Raises UserError."""
-    return read_lists(replace(config, train=replace(config.train, enable=False)))["test"].fingerprint()
-
-
-def machine_of(config: Config) -> str:
-    """The kind of machine that a test of the config runs on, and torch's version."""
-    processes = gpus_to_use(config.num_gpus)
+def machine_of(num_gpus: int | None) -> str:
+    """The kind of machine that a test with NUM_GPUS runs on, and torch's version."""
+    processes = gpus_to_use(num_gpus)
     several = f"{processes} x " if processes > 1 else ""
-    return f"{several}{results.describe_device(dist.device(config.num_gpus))}, torch {version('torch')}"
+    return f"{several}{results.describe_device(dist.device(num_gpus))}, torch {version('torch')}"
 
 
-def model_cost_key(config: Config) -> str:
+def model_cost_key(model: Model, data: Data) -> str:
     """What a model's cost depends on: equal texts, equal costs."""
-    model = config.model
-    sizes = f"{config.data.num_frames} x {config.data.train_crop_size}, {config.data.test_crop_size}"
+    sizes = f"{data.num_frames} x {data.train_crop_size}, {data.test_crop_size}"
     return f"{model.name} {model.variant} {model.num_classes} {model.args} {sizes}"
 
 
-def cost_of(config: Config) -> tuple[int, int]:
+def cost_of(model: Model, data: Data) -> tuple[int, int]:
     """Parameters of the model, and multiply-adds of one view as the papers count them, on the CPU."""
-    model = build_model(config, torch.device("cpu"))
-    crop_size = config.data.test_crop_size
-    clip_shape = (3, config.data.num_frames, crop_size, crop_size)
-    return count_parameters(model), count_flops(model, clip_shape)
+    net = model_for(model, data)
+    clip_shape = (3, data.num_frames, data.test_crop_size, data.test_crop_size)
+    return count_parameters(net), count_flops(net, clip_shape)

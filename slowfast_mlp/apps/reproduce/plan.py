@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slowfast_mlp.apps.reproduce.table import PublishedRow, match_rows
+from slowfast_mlp.config.diff import TEST, VIEWS, describe_settings
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.errors import UserError, nearest_name
 from slowfast_mlp.run.summary import protocol
-from slowfast_mlp.run.test_many import settings_of_test, views_of
 
 ROWS = "rows"  # folder of the rows' own output
 BUILT_IN_DATASET = "synthetic"
@@ -153,6 +153,6 @@ def _plan(
         model=config.model.name,
         num_views=config.test.num_ensemble_views * config.test.num_spatial_crops,
         protocol=protocol(config.test, config.data, config.train.dataset),
-        views=views_of(config),
-        settings=settings_of_test(config),
+        views=describe_settings(config, VIEWS),
+        settings=describe_settings(config, *TEST),
     )

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from slowfast_mlp.apps.reproduce.costs import fingerprint_of_test, machine_of
+from slowfast_mlp.apps.reproduce.costs import machine_of
 from slowfast_mlp.apps.reproduce.files import read_json, write_json
 from slowfast_mlp.apps.reproduce.plan import TestPlan
+from slowfast_mlp.builders import annotations
 from slowfast_mlp.config.load import load_config
 from slowfast_mlp.distributed.launch import launch
 from slowfast_mlp.errors import UserError
@@ -87,7 +88,7 @@ def _test_group(group: Sequence[tuple[TestPlan, dict[str, str]]]) -> Iterator[tu
         for one in group:
             yield from _test_group([one])
         return
-    machine = machine_of(configs[0])
+    machine = machine_of(configs[0].num_gpus)
     for plan, identity in group:
         measured = last_metrics(plan.output_dir, "test")
         figures = {name: measured[name] for name in Result.__annotations__ if name in measured}
@@ -99,9 +100,11 @@ def _test_group(group: Sequence[tuple[TestPlan, dict[str, str]]]) -> Iterator[tu
 
 def _identity(plan: TestPlan) -> dict[str, str]:
     """What a result is of: the same three, the same figures."""
+    config = load_config(plan.row.config, plan.overrides)
+    videos = annotations.records(config.data, plan.dataset, "test", num_classes=config.model.num_classes)
     return {
         "checkpoint_sha256": _sha256(plan.checkpoint),
-        "list_sha256": fingerprint_of_test(load_config(plan.row.config, plan.overrides)),
+        "list_sha256": videos.fingerprint(),
         "settings": plan.settings,
     }
 

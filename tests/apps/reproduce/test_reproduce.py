@@ -54,7 +54,8 @@ def weights(tmp_path):
     def weights(name, words=""):
         config = load_config(str(tmp_path / "tiny.yaml"), words.split())
         path = tmp_path / f"{name}.pyth"
-        torch.save({"model_state": build_model(config, torch.device("cpu")).state_dict()}, path)
+        model = build_model(config.model, config.data, config.rng_seed, torch.device("cpu"))
+        torch.save({"model_state": model.state_dict()}, path)
         return path
 
     return weights
