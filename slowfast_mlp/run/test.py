@@ -103,7 +103,7 @@ def report_test(
     """
     if dist.rank() == 0:
         of_weights = {"checkpoint": tested.path, "epoch": tested.epoch, "list_sha256": videos.fingerprint()}
-        results.test(
+        results.log_test(
             log,
             evaluation,
             tested=of_weights,
