@@ -1,7 +1,7 @@
 """The switch between fused kernels and the reference implementation of a block, its own `forward`.
 
-A block asks `enabled` in one line before its equation. Tracing (FLOP counting), hooks on its submodules and
-`use_reference` switch it to the equation.
+A block asks `enabled` in one line before its equation. Tracing (FLOP counting), hooks on the layers that the
+kernel does not call and `use_reference` switch it to the equation.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,14 +43,13 @@ def bind(block: nn.Module) -> Callable[..., Any]:
 def enabled(*layers: nn.Module) -> bool:
     """Whether a fused kernel may stand in for calls of `layers`, and of all layers inside them.
 
-    A block passes itself; hooks of its own do not count, as it is called all the same.
+    Layers that are called beside the kernel are not passed: their hooks run all the same.
     """
     if _REFERENCE.get() or torch.jit.is_tracing():
         return False
     if torch.compiler.is_compiling():
         return True
-    skipped = 1 if len(layers) == 1 else 0
-    return not any(_has_hooks(module) for layer in layers for module in list(layer.modules())[skipped:])
+    return not any(_has_hooks(module) for layer in layers for module in layer.modules())
 
 
 def _has_hooks(module: nn.Module) -> bool:

@@ -36,7 +36,7 @@ class DynamicReLU(nn.Module):
         first, second = slopes.reshape(tokens.shape[0], 1, -1, 1, 1).chunk(2, dim=2)  # B 1 C 1 1 each
         second = second - 1
         clips = x.unflatten(0, (tokens.shape[0], -1))  # B T C H W
-        if fused.enabled(self):
+        if fused.enabled():
             return dynamic_relu(clips, first, second).flatten(0, 1)
         return torch.maximum(first * clips, second * clips).flatten(0, 1)
 
@@ -64,7 +64,7 @@ class MobileToFormer(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """[B·T, C, H, W], [B, M, D] -> tokens [B, M, D]."""
         queries, features = self.scale * self.q(tokens), flatten_map(x, tokens.shape[0])  # B M C, B N C
-        if fused.enabled(self):
+        if fused.enabled():
             attended = attend_to_map(features, queries, NUM_BRIDGE_HEADS)
         else:
             attended = self._attend(queries, features)
@@ -123,7 +123,7 @@ class FormerToMobile(nn.Module):
         """[B·T, C, H, W], [B, M, D] -> [B·T, C, H, W]."""
         features = flatten_map(x, tokens.shape[0])  # B N C
         keys, values = self.scale * self.k(tokens), self.proj(tokens)  # B M C
-        if fused.enabled(self):
+        if fused.enabled():
             out = attend_to_tokens(features, keys, values, NUM_BRIDGE_HEADS)
         else:
             out = features + self._attend(features, keys, values)

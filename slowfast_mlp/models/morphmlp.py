@@ -52,7 +52,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, H, W, C] -> [B, T, H, W, C]."""
-        if fused.enabled(self) and morph_block.can_fuse(self, x):
+        if fused.enabled(*self.children()) and morph_block.can_fuse(self, x):
             return morph_block.morph_block(self, x)
         timed = x + self.t_fc(self.t_norm1(x)) if self.has_time else x
         x = x + self.drop_path(self.fc(self.norm1(timed)))
@@ -83,7 +83,7 @@ class Stem(ConvBNModule):
             layout = torch.contiguous_format  # its convolutions in 3-D take no other
         x = self.conv_bn(0, x.contiguous(memory_format=layout), self.proj1, self.norm1)
         x = x.contiguous(memory_format=layout)
-        if fused.enabled(self) and torch.is_grad_enabled():
+        if torch.is_grad_enabled() and fused.enabled(self.act, self.proj2):
             conv = self.proj2
             self.caches[1].clear()
             x = self.norm2(GeluConv.apply(x, conv.weight, conv.bias, conv.stride, conv.padding))

@@ -48,7 +48,7 @@ class Layer(CachingModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, R, 1, N, C] -> the same."""
-        if fused.enabled(self):
+        if fused.enabled(*self.children()):
             return self._fused(x)
         hidden = self.act(self.proj_c_e(self.norm(x)))  # B R 1 N rC
         mixed = self.proj_c_s(by_window(self.gate_unit, hidden))

@@ -98,7 +98,7 @@ class Block(CachingModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, R, T, N, C] -> the same."""
-        if fused.enabled(self):
+        if fused.enabled(*self.children()):
             return gated_block(x, self._branches(), self.drop_path, self.caches)
         for step in self.steps:
             x = x + self.drop_path(sum(by_window(getattr(self, name), x) for name in step))

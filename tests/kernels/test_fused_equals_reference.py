@@ -110,3 +110,14 @@ def test_a_copy_of_the_context_takes_the_switch_to_another_thread():
         assert not fused.enabled(block)
         assert not contextvars.copy_context().run(fused.enabled, block)
     assert fused.enabled(block)
+
+
+def test_only_hooks_on_layers_that_the_kernel_stands_in_for_switch_it_off():
+    inside, beside = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    layers = torch.nn.Sequential(torch.nn.Sequential(inside))
+    beside.register_forward_hook(lambda module, inputs, output: None)
+    assert fused.enabled() and fused.enabled(layers)
+    hook = inside.register_full_backward_pre_hook(lambda module, grad: None)
+    assert fused.enabled() and not fused.enabled(layers) and not fused.enabled(inside)
+    hook.remove()
+    assert fused.enabled(layers, inside)
