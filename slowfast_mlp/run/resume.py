@@ -65,6 +65,7 @@ def resume(config: Config, training: Training) -> Start:
 
 def _restore_logs(training: Training, contents: dict[str, Any], start: Start) -> None:
     """Sets sums, counters and log files to `start`."""
+    # Counted now: the sampler forgets the position that it resumed at when running statistics are computed.
     steps = [training.sampler.num_steps(epoch) for epoch in range(training.progress.num_epochs)]
     steps_done = contents.get("steps_done")
     training.progress.resume(steps, epoch=start.epoch, step=start.step, steps_done=steps_done)
