@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 
 from slowfast_mlp.config.schema import Config
 from slowfast_mlp.distributed import process_group as dist
-from slowfast_mlp.engine import results
 from slowfast_mlp.run.fit import fit
 from slowfast_mlp.run.resume import resume
 from slowfast_mlp.run.session import open_session
 from slowfast_mlp.run.setup import setup
 from slowfast_mlp.run.splits import read_lists
-from slowfast_mlp.run.summary import start_of_run
+from slowfast_mlp.run.summary import log_start
 from slowfast_mlp.run.test import test
 
 Report = Callable[..., None]  # report(output_dir, log, device, dist_timeout_sec=...)
@@ -26,10 +25,7 @@ def run(config: Config, *, quiet: bool = False, report_run: Report | None = None
         log, device, precision = session.log, session.device, session.precision
         videos = read_lists(config)
         parts = setup(config, videos, device=device, precision=precision, log=log)
-        if log.enabled:
-            facts = start_of_run(config, parts.model, device, precision, videos)
-            log.info(results.format_facts(facts))
-            results.write_environment(config.output_dir, facts)
+        log_start(log, config, parts.model, device, precision, videos)
         if parts.training:
             start = resume(config, parts.training)
             fit(parts.training, start, config.train, session)

@@ -9,6 +9,7 @@ from slowfast_mlp.distributed import process_group as dist
 from slowfast_mlp.engine import results
 from slowfast_mlp.engine.flops import count_flops, count_parameters
 from slowfast_mlp.engine.precision import Precision
+from slowfast_mlp.log.run_log import RunLog
 
 ORDERS_IN_WORDS = {
     "shuffle": "",
@@ -17,36 +18,26 @@ ORDERS_IN_WORDS = {
 }
 
 
-def start_of_run(
+def log_start(
+    log: RunLog,
     config: Config,
     model: nn.Module,
     device: torch.device,
     precision: Precision,
     videos: dict[str, annotations.Records],
-) -> dict[str, str]:
-    """What a person wants to know before hours are spent."""
-    data, crop_size = config.data, config.data.test_crop_size
+) -> None:
+    """Logs the block at the start of a run, and writes it to environment.json; rank 0 only."""
+    if not log.enabled:
+        return
+    data, test, crop_size = config.data, config.test, config.data.test_crop_size
     flops = count_flops(model, (3, data.num_frames, crop_size, crop_size)) / 1e9
-    num_views = config.test.num_ensemble_views * config.test.num_spatial_crops
-    sizes = ", ".join(f"{len(records)} {split}" for split, records in videos.items())
-    order = ", BGR" if data.channel_order == "BGR" else ""
-    order += ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
-    rate = f"at rate {data.sampling_rate}"
-    rate = rate if annotations.sampling(data, config.train.dataset) == "dense" else "from as many segments"
-    prints = [f"{records.fingerprint()[:12]} {split}" for split, records in videos.items()]
-    num_named = {len(records.label_names) for records in videos.values()}
-    names = f"; {max(num_named)} classes with names" if max(num_named) else "; classes without names"
-    pixels = f"{data.train_crop_size} pixels" + (
-        f", tested with {crop_size}" if crop_size != data.train_crop_size else ""
-    )
+    num_views = test.num_ensemble_views * test.num_spatial_crops
     facts = {
         "device": f"{results.describe_device(device)}, {precision.mode}, processes: {dist.world_size()}",
-        "data": f"{config.train.dataset}: {sizes} videos; clips of {data.num_frames} frames {rate}, "
-        f"{pixels}{order}",
-        "lists": f"sha256 {', '.join(prints)}{names}",
+        **_describe_data(data, config.train.dataset, videos),
         "model": f"{config.model.name} {config.model.variant}: {count_parameters(model) / 1e6:.2f} M "
         f"parameters, {flops:.3g} GFLOPs a view, {flops * num_views:.4g} over "
-        f"{config.test.num_ensemble_views} x {config.test.num_spatial_crops} views",
+        f"{test.num_ensemble_views} x {test.num_spatial_crops} views",
     }
     if config.train.enable:
         flip = ", flip" if data.random_flip else ""
@@ -56,7 +47,29 @@ def start_of_run(
             "batch": _describe_steps(config.train, config.solver.max_epoch, num_samples, num_videos),
             "lr": _describe_schedule(config.solver),
         }
-    return {**facts, "output": config.output_dir}
+    facts["output"] = config.output_dir
+    log.info(results.format_facts(facts))
+    results.write_environment(config.output_dir, facts)
+
+
+def _describe_data(data: Data, dataset: str, videos: dict[str, annotations.Records]) -> dict[str, str]:
+    """Lists of videos, and the clips that are read from them."""
+    sizes = ", ".join(f"{len(records)} {split}" for split, records in videos.items())
+    order = ", BGR" if data.channel_order == "BGR" else ""
+    order += ", FRAMES SHUFFLED (control)" if data.shuffle_frames else ""
+    rate = f"at rate {data.sampling_rate}"
+    rate = rate if annotations.sampling(data, dataset) == "dense" else "from as many segments"
+    prints = [f"{records.fingerprint()[:12]} {split}" for split, records in videos.items()]
+    num_named = {len(records.label_names) for records in videos.values()}
+    names = f"; {max(num_named)} classes with names" if max(num_named) else "; classes without names"
+    crop_size = data.test_crop_size
+    pixels = f"{data.train_crop_size} pixels" + (
+        f", tested with {crop_size}" if crop_size != data.train_crop_size else ""
+    )
+    return {
+        "data": f"{dataset}: {sizes} videos; clips of {data.num_frames} frames {rate}, {pixels}{order}",
+        "lists": f"sha256 {', '.join(prints)}{names}",
+    }
 
 
 def _describe_steps(train: Train, max_epoch: int, num_samples: int, num_videos: int) -> str:

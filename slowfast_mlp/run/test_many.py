@@ -19,7 +19,7 @@ from slowfast_mlp.engine.precision import Precision
 from slowfast_mlp.log.run_log import RunLog
 from slowfast_mlp.run.setup import build_evaluator, build_model
 from slowfast_mlp.run.splits import read_lists
-from slowfast_mlp.run.summary import protocol, start_of_run
+from slowfast_mlp.run.summary import log_start, protocol
 from slowfast_mlp.run.test import TEST_CONFIG, Tested, load_tested, report_test
 
 
@@ -58,9 +58,9 @@ def run_tests(configs: Sequence[Config]) -> None:
             evaluations = evaluator([one.model for one in tested], progress=progress)
         for config, one, evaluation in zip(configs, tested, evaluations):
             with _open_log(config.output_dir, config.tensorboard) as log:
-                views = protocol(config.test, config.data, config.train.dataset)
+                test_protocol = protocol(config.test, config.data, config.train.dataset)
                 allowed = config.test.max_failed_fraction
-                report_test(log, one, evaluation, videos["test"], views, TEST_CONFIG, allowed)
+                report_test(log, one, evaluation, videos["test"], test_protocol, TEST_CONFIG, allowed)
 
 
 def _open_log(output_dir: str, tensorboard: TensorBoard) -> RunLog:
@@ -73,8 +73,5 @@ def _loaded(config: Config, device: torch.device, precision: Precision, videos: 
         if config.test.checkpoint_file_path:
             checkpoint.check_file(config.test.checkpoint_file_path)
         model = build_model(config.model, config.data, config.rng_seed, device)
-        if log.enabled:
-            facts = start_of_run(config, model, device, precision, videos)
-            log.info(results.format_facts(facts))
-            results.write_environment(config.output_dir, facts)
+        log_start(log, config, model, device, precision, videos)
         return load_tested(config, model, videos["test"].label_names)
